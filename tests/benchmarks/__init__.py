@@ -1,0 +1,1 @@
+"""Benchmarks against other density estimators; run by hand, never by the test suite."""

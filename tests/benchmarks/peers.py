@@ -1,0 +1,393 @@
+"""Density estimators the project is compared with, each tuned on the validation rows.
+
+Every peer works on scaled rows z = (x - m) A, so log p_x(x) = log p_z(z) + log|det A| and
+grad_x = grad_z A^T. Both scalings (standardised, whitened) are tried and the one with the higher
+validation likelihood is kept.
+"""
+
+import copy
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import softmax
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+from sklearn.neighbors import KernelDensity
+
+COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
+RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+FIRST_RIDGE = 1e-4
+WIDE_BANDWIDTHS = tuple(np.geomspace(0.01, 3.0, 15))
+NARROW_FACTORS = tuple(np.geomspace(0.7, 1.4, 9))
+BATCH_SIZE = 256
+LEARNING_RATE = 1e-3
+MAX_EPOCHS = 500
+PATIENCE = 30
+BLOCK_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Processor time (all threads of the process) and wall time of one piece of work."""
+
+    cpu: float
+    wall: float
+
+
+def timed(work, *args):
+    """Result of ``work(*args)`` and the `Seconds` it took."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = work(*args)
+    return result, Seconds(time.process_time() - cpu, time.perf_counter() - wall)
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """The map z = (x - mean) matrix, with log|det matrix|."""
+
+    name: str
+    mean: np.ndarray
+    matrix: np.ndarray
+
+    @property
+    def log_determinant(self):
+        return np.linalg.slogdet(self.matrix)[1]
+
+    def forward(self, X):
+        return (np.asarray(X, dtype=float) - self.mean) @ self.matrix
+
+    def inverse(self, Z):
+        return np.linalg.solve(self.matrix.T, Z.T).T + self.mean
+
+
+def standardising(X):
+    """Scaling of each column to mean 0 and variance 1."""
+    return Scaling("standardise", X.mean(0), np.diag(1 / X.std(0)))
+
+
+def whitening(X):
+    """Scaling to covariance I, along the principal axes."""
+    variances, axes = np.linalg.eigh(np.cov(X.T, bias=True).reshape(X.shape[1], -1))
+    return Scaling("whiten", X.mean(0), axes / np.sqrt(variances))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A peer's density on one scaling, its settings and the likelihood that judges them.
+
+    ``seconds`` is what the search on this scaling took; for a flow, one training to its early stop.
+    """
+
+    scaling: Scaling
+    density: object
+    settings: dict
+    validation: float
+    seconds: Seconds
+
+
+@dataclass(frozen=True)
+class FittedPeer:
+    """A tuned peer, in the units of the rows it was given.
+
+    Attributes
+    ----------
+    name : str
+    settings : dict
+        What was kept: scaling, hyperparameters, validation likelihood.
+    fit_seconds : Seconds
+        The one fit that gave the kept model: for a flow, its training to the early stop on the kept
+        scaling; for ``kde`` and ``gmm``, the last fit on training and validation rows.
+    search_seconds : Seconds
+        Everything: both scalings, every setting tried, the last fit.
+    """
+
+    name: str
+    scaling: Scaling
+    density: object
+    settings: dict
+    fit_seconds: Seconds
+    search_seconds: Seconds
+
+    @property
+    def cpu_seconds(self):
+        """Processor time of the fit that gave the kept model."""
+        return self.fit_seconds.cpu
+
+    def score_samples(self, X):
+        """Log density, shape (n,), in nats and in the units of ``X``."""
+        return self.density.log_density(self.scaling.forward(X)) + self.scaling.log_determinant
+
+    def log_density_gradient(self, X):
+        """Gradient of the log density in ``x``, shape (n, d)."""
+        return self.density.gradient(self.scaling.forward(X)) @ self.scaling.matrix.T
+
+    def sample(self, n, rng):
+        """``n`` rows drawn by the numpy Generator ``rng``."""
+        return self.scaling.inverse(self.density.draw(n, rng))
+
+
+def fit_peer(name, train, validation, seed):
+    """Tune and fit the peer ``name``: one of ``kde``, ``gmm``, ``flow``, ``maf``.
+
+    Parameters
+    ----------
+    name : str
+    train, validation : ndarray of shape (n, d) and (m, d)
+        ``kde`` and ``gmm`` are fitted once more on both after tuning; the flows use the validation
+        rows for their early stop and see no more of them.
+    seed : int
+
+    Returns
+    -------
+    FittedPeer
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> peer = fit_peer("gmm", X[:200], X[200:], seed=0)
+    >>> peer.settings["n_components"], peer.score_samples(X).shape
+    (1, (300,))
+    """
+    if name not in _TUNERS:
+        raise ValueError(f"peer {name!r} is unknown; expected one of {sorted(_TUNERS)}.")
+    (kept, density, fit_seconds), search_seconds = timed(_search, name, train, validation, seed)
+    settings = {"scaling": kept.scaling.name, **kept.settings, "validation": kept.validation}
+    return FittedPeer(name, kept.scaling, density, settings, fit_seconds, search_seconds)
+
+
+def _search(name, train, validation, seed):
+    """The better candidate of the two scalings, its final density and that fit's seconds."""
+    scalings = standardising(train), whitening(train)
+    candidates = [_candidate(name, scaling, train, validation, seed) for scaling in scalings]
+    kept = max(candidates, key=lambda candidate: candidate.validation)
+    if name not in _REFITS:
+        return kept, kept.density, kept.seconds
+    rows = kept.scaling.forward(np.vstack([train, validation]))
+    return kept, *timed(_REFITS[name], rows, kept.settings, seed)
+
+
+def _candidate(name, scaling, train, validation, seed):
+    rows, held_out = scaling.forward(train), scaling.forward(validation)
+    (density, settings), seconds = timed(_TUNERS[name], rows, held_out, seed)
+    value = density.log_density(held_out).mean() + scaling.log_determinant
+    return Candidate(scaling, density, settings, float(value), seconds)
+
+
+# --- kernel density -------------------------------------------------------------------------------
+
+
+class KernelPeer:
+    """Gaussian kernel density: p(z) = mean_i N(z; z_i, h^2 I)."""
+
+    def __init__(self, rows, bandwidth):
+        self.rows, self.bandwidth = rows, bandwidth
+        self.model = KernelDensity(bandwidth=bandwidth).fit(rows)
+
+    def log_density(self, Z):
+        return self.model.score_samples(Z)
+
+    def gradient(self, Z):
+        """(sum_i w_i z_i - z) / h^2, w the posterior weights of the kernels."""
+        blocks = np.array_split(Z, max(1, len(Z) // BLOCK_ROWS))
+        return np.vstack([self._gradient_block(block) for block in blocks])
+
+    def _gradient_block(self, Z):
+        # |z|^2 is the same for every kernel, so it cancels in the weights.
+        exponent = (Z @ self.rows.T - 0.5 * (self.rows**2).sum(1)) / self.bandwidth**2
+        return (softmax(exponent, axis=1) @ self.rows - Z) / self.bandwidth**2
+
+    def draw(self, n, rng):
+        centres = self.rows[rng.integers(len(self.rows), size=n)]
+        return centres + self.bandwidth * rng.standard_normal(centres.shape)
+
+
+def _tune_kde(rows, held_out, seed):
+    """Best bandwidth of a wide grid, then of a narrow one around it; nothing here is random."""
+
+    def best(bandwidths):
+        peers = [KernelPeer(rows, float(bandwidth)) for bandwidth in bandwidths]
+        return max(peers, key=lambda peer: peer.log_density(held_out).mean())
+
+    coarse = best(WIDE_BANDWIDTHS).bandwidth
+    density = best(coarse * factor for factor in NARROW_FACTORS)
+    return density, {"bandwidth": density.bandwidth}
+
+
+def _refit_kde(rows, settings, seed):
+    return KernelPeer(rows, settings["bandwidth"])
+
+
+# --- Gaussian mixture -----------------------------------------------------------------------------
+
+
+class MixturePeer:
+    """Mixture of full Gaussians by EM: p(z) = sum_k w_k N(z; m_k, C_k + ridge I)."""
+
+    def __init__(self, rows, n_components, ridge, seed):
+        model = GaussianMixture(n_components, reg_covar=ridge, max_iter=300, random_state=seed)
+        with warnings.catch_warnings():
+            # A size whose EM has not settled in 300 steps is judged by its likelihood all the same.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            self.model = model.fit(rows)
+
+    def log_density(self, Z):
+        return self.model.score_samples(Z)
+
+    def gradient(self, Z):
+        """sum_k r_k(z) C_k^-1 (m_k - z), r the responsibilities."""
+        pulls = [
+            share[:, None] * ((mean - Z) @ precision)
+            for share, mean, precision in zip(
+                self.model.predict_proba(Z).T, self.model.means_, self.model.precisions_
+            )
+        ]
+        return np.sum(pulls, axis=0)
+
+    def draw(self, n, rng):
+        seeded = copy.copy(self.model).set_params(random_state=int(rng.integers(2**31)))
+        return rng.permutation(seeded.sample(n)[0])
+
+
+class _MixtureGrid:
+    """The grid of sizes and ridges, each cell fitted once, when first asked for."""
+
+    def __init__(self, rows, held_out, seed):
+        self.rows, self.held_out, self.seed = rows, held_out, seed
+        self.fitted = {}
+
+    def density(self, cell):
+        if cell not in self.fitted:
+            n_components, ridge = cell
+            self.fitted[cell] = MixturePeer(self.rows, n_components, ridge, self.seed)
+        return self.fitted[cell]
+
+    def value(self, cell):
+        if cell[0] > len(self.rows):
+            return -np.inf
+        return self.density(cell).log_density(self.held_out).mean()
+
+
+def _ladder_start(grid):
+    """Best size at the first ridge, going up until two sizes in a row have been worse."""
+    best, worse = (COMPONENTS[0], FIRST_RIDGE), 0
+    for n_components in COMPONENTS[1:]:
+        cell = (n_components, FIRST_RIDGE)
+        best, worse = (cell, 0) if grid.value(cell) > grid.value(best) else (best, worse + 1)
+        if worse == 2:
+            break
+    return best
+
+
+def _neighbours(values, value):
+    place = values.index(value)
+    return values[max(0, place - 1) : place + 2]
+
+
+def _tune_gmm(rows, held_out, seed):
+    """Climb the grid of sizes and ridges: all ridges at one size, then the sizes beside it."""
+    grid = _MixtureGrid(rows, held_out, seed)
+    best, previous = _ladder_start(grid), None
+    while best != previous:
+        previous = best
+        best = max(((best[0], ridge) for ridge in RIDGES), key=grid.value)
+        best = max(((size, best[1]) for size in _neighbours(COMPONENTS, best[0])), key=grid.value)
+    settings = {"n_components": best[0], "ridge": best[1], "fits": len(grid.fitted)}
+    return grid.density(best), settings
+
+
+def _refit_gmm(rows, settings, seed):
+    return MixturePeer(rows, settings["n_components"], settings["ridge"], seed)
+
+
+# --- normalising flows ----------------------------------------------------------------------------
+
+
+class FlowPeer:
+    """Normalising flow in float32; answers are cast back to float64."""
+
+    def __init__(self, flow):
+        self.flow = flow
+
+    def log_density(self, Z):
+        with torch.no_grad():
+            return _log_density(self.flow, _float32(Z)).double().numpy()
+
+    def gradient(self, Z):
+        rows = _float32(Z).requires_grad_()
+        (slope,) = torch.autograd.grad(_log_density(self.flow, rows).sum(), rows)
+        return slope.double().numpy()
+
+    def draw(self, n, rng):
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(int(rng.integers(2**31)))
+            return self.flow().sample((n,)).double().numpy()
+
+
+def _float32(X):
+    return torch.tensor(X, dtype=torch.float32)
+
+
+def _log_density(flow, rows):
+    return torch.cat([flow().log_prob(block) for block in rows.split(BLOCK_ROWS)])
+
+
+def _build_flow(name, n_features):
+    # Importing zuko switches off torch's argument checks for the whole process: only a run that
+    # asks for a flow pays that.
+    import zuko
+
+    family = {"flow": zuko.flows.NSF, "maf": zuko.flows.MAF}[name]
+    return family(n_features, transforms=3, hidden_features=(128, 128))
+
+
+def _tune_flow(name, rows, held_out, seed):
+    """Train to the early stop; torch's global generator is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        flow = _build_flow(name, rows.shape[1])
+        settings = _train_to_early_stop(flow, _float32(rows), _float32(held_out))
+    return FlowPeer(flow.eval()), settings
+
+
+def _train_to_early_stop(flow, rows, held_out):
+    """Adam on -mean log p until ``PATIENCE`` epochs bring no gain; the best weights come back."""
+    optimizer = torch.optim.Adam(flow.parameters(), lr=LEARNING_RATE)
+    best, best_epoch, best_weights = -np.inf, 0, None
+    for epoch in range(1, MAX_EPOCHS + 1):
+        _train_one_epoch(flow, optimizer, rows)
+        with torch.no_grad():
+            value = float(_log_density(flow, held_out).mean())
+        if value > best:
+            best, best_epoch = value, epoch
+            best_weights = copy.deepcopy(flow.state_dict())
+        elif epoch - best_epoch >= PATIENCE:
+            break
+    if best_weights is None:
+        raise RuntimeError(f"the flow's validation likelihood was never finite in {epoch} epochs.")
+    flow.load_state_dict(best_weights)
+    return {"best_epoch": best_epoch, "epochs": epoch}
+
+
+def _train_one_epoch(flow, optimizer, rows):
+    for batch in rows[torch.randperm(len(rows))].split(BATCH_SIZE):
+        loss = -flow().log_prob(batch).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _tune_spline_flow(rows, held_out, seed):
+    return _tune_flow("flow", rows, held_out, seed)
+
+
+def _tune_affine_flow(rows, held_out, seed):
+    return _tune_flow("maf", rows, held_out, seed)
+
+
+_TUNERS = {"kde": _tune_kde, "gmm": _tune_gmm, "flow": _tune_spline_flow, "maf": _tune_affine_flow}
+_REFITS = {"kde": _refit_kde, "gmm": _refit_gmm}
+PEERS = tuple(_TUNERS)
