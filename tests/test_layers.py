@@ -133,7 +133,8 @@ def test_every_module_has_a_layer():
 
 @pytest.mark.parametrize("module", sorted(set(MODULES) & set(LAYERS)))
 def test_imports_point_strictly_downwards(module):
-    assert layer_violations(module, MODULES[module].read_text(encoding="utf-8")) == []
+    violations = layer_violations(module, MODULES[module].read_text(encoding="utf-8"))
+    assert not violations, "; ".join(violations)
 
 
 @pytest.mark.parametrize("module", MODULES)
