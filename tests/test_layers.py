@@ -75,14 +75,14 @@ def imported_modules(source):
     """The package's modules that `source` imports; what is no module comes from __init__."""
     paths = [name.split(".") for name in imported_names(source)]
     heads = {path[1] if path[1:] else "__init__" for path in paths if path[0] == PACKAGE}
-    return {head if head in LAYERS else "__init__" for head in heads}
+    return {head if head in LAYERS or head in MODULES else "__init__" for head in heads}
 
 
 def layer_violations(module, source):
     """One sentence for each import of `source` that does not point strictly downwards."""
     return [
         f"{module} (layer {LAYERS[module]}) imports {target} (layer {LAYERS[target]})"
-        for target in sorted(imported_modules(source))
+        for target in sorted(imported_modules(source) & set(LAYERS))
         if LAYERS[target] >= LAYERS[module]
     ]
 
