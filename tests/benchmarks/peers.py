@@ -239,12 +239,10 @@ class MixturePeer:
 
     def gradient(self, Z):
         """sum_k r_k(z) C_k^-1 (m_k - z), r the responsibilities."""
-        pulls = [
-            share[:, None] * ((mean - Z) @ precision)
-            for share, mean, precision in zip(
-                self.model.predict_proba(Z).T, self.model.means_, self.model.precisions_
-            )
-        ]
+        terms = zip(
+            self.model.predict_proba(Z).T, self.model.means_, self.model.precisions_, strict=True
+        )
+        pulls = [share[:, None] * ((mean - Z) @ precision) for share, mean, precision in terms]
         return np.sum(pulls, axis=0)
 
     def draw(self, n, rng):
