@@ -1,0 +1,109 @@
+"""The base density q: a mixture of Gaussians and Student-t components.
+
+    log q(z) = log sum_k w_k c_k(z),   c_k = N(mu_k, C_k)  or  t_nu(mu_k, C_k)
+
+Each squared Mahalanobis distance is a quadratic polynomial of z, so all of them are one matrix
+product of the monomials (1, z, z z^T) with fixed coefficients, and the gradient is a second one.
+Float64 throughout: narrow components cancel digits that float32 does not have.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from skrae._linear_algebra import (
+    distance_coefficients,
+    draw_index,
+    log_volume,
+    quadratic_features,
+    unpack_symmetric,
+)
+
+
+class MixtureDensity:
+    """Mixture of K Gaussian (dof = inf) or Student-t (finite dof) components in d dimensions.
+
+    Parameters
+    ----------
+    weights : array of shape (K,), summing to one.
+    means : array of shape (K, d).
+    factors : array of shape (K, d, d), lower Cholesky factors of the scale matrices C_k.
+    dofs : array of shape (K,), degrees of freedom; inf is a Gaussian.
+    """
+
+    def __init__(self, weights, means, factors, dofs, device="cpu"):
+        to = {"dtype": torch.float64, "device": device}
+        self.weights, self.means, self.factors, self.dofs = (
+            torch.as_tensor(np.asarray(a), **to) for a in (weights, means, factors, dofs)
+        )
+        self._coefficients = distance_coefficients(self.means, self.factors)
+        self._constants = self.weights.log() - log_volume(self.factors) + self._normalisers()
+        self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
+
+    @property
+    def n_features(self):
+        return self.means.shape[1]
+
+    def _normalisers(self):
+        d = self.n_features
+        gaussian = torch.full_like(self.dofs, -0.5 * d * math.log(2.0 * math.pi))
+        nu = torch.where(torch.isfinite(self.dofs), self.dofs, 1.0)
+        student = (
+            torch.lgamma(0.5 * (nu + d))
+            - torch.lgamma(0.5 * nu)
+            - 0.5 * d * torch.log(nu * math.pi)
+        )
+        return torch.where(torch.isfinite(self.dofs), student, gaussian)
+
+    def _joint(self, z):
+        """log w_k c_k(z) and d log c_k / d(-m_k/2), the factor by which heavy tails damp it."""
+        distances = (quadratic_features(z) @ self._coefficients.T).clamp_min(0.0)
+        logits = self._constants - 0.5 * distances
+        damping = torch.ones_like(logits)
+        if len(self._heavy):
+            nu, d = self.dofs[self._heavy], self.n_features
+            m = distances[:, self._heavy]
+            tails = self._constants[self._heavy] - 0.5 * (nu + d) * torch.log1p(m / nu)
+            logits = logits.index_copy(1, self._heavy, tails)
+            damping = damping.index_copy(1, self._heavy, (nu + d) / (nu + m))
+        return logits, damping
+
+    def log_density(self, z):
+        """log q(z), shape (n,)."""
+        return torch.logsumexp(self._joint(z.double())[0], dim=1)
+
+    def responsibilities(self, z):
+        """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""
+        return torch.softmax(self._joint(z.double())[0], dim=1)
+
+    def evaluate(self, z):
+        """log q (n,), its gradient (n, d) and the responsibilities (n, K)."""
+        z = z.double()
+        logits, damping = self._joint(z)
+        log_density = torch.logsumexp(logits, dim=1)
+        responsibilities = torch.exp(logits - log_density[:, None])
+        mixed = (responsibilities * damping) @ self._coefficients
+        d = self.n_features
+        quadratic = unpack_symmetric(mixed[:, d + 1 :], d)
+        diagonal = torch.diagonal(quadratic, dim1=1, dim2=2)
+        # Off-diagonal coefficients already count z_i z_j twice.
+        product = torch.einsum("nij,nj->ni", quadratic, z) + diagonal * z
+        return log_density, -0.5 * (mixed[:, 1 : d + 1] + product), responsibilities
+
+    def sample(self, n_samples, generator):
+        """Independent draws, shape (n_samples, d)."""
+        k = draw_index(self.weights[None].expand(n_samples, -1), generator)
+        to = {"dtype": torch.float64, "device": self.means.device}
+        noise = torch.randn(n_samples, self.n_features, generator=generator, **to)
+        noise = torch.einsum("nij,nj->ni", self.factors[k], noise)
+        for index in self._heavy:
+            rows = (k == index).nonzero()[:, 0]
+            noise[rows] *= _student_scale(self.dofs[index], len(rows), generator, to)
+        return self.means[k] + noise
+
+
+def _student_scale(dof, n, generator, to):
+    """sqrt(nu / chi2_nu) for integer nu: turns Gaussian noise into Student-t noise."""
+    squares = torch.randn(n, int(dof), generator=generator, **to).square().sum(1)
+    return torch.sqrt(dof / squares)[:, None]

@@ -1,0 +1,94 @@
+"""Choice of the base density on held-out rows: ridge, size, number of mixtures, width, tail.
+
+One growth per ridge finds the regularisation; more growths, split at random, are averaged with
+the best as long as the held-out density gains; the average is inflated and given a wide
+Student-t component, so that no row, however far, is infinitely surprising.
+"""
+
+import math
+
+import torch
+
+from skrae._base_density import MixtureDensity
+from skrae._mixture_fit import Settings, grow, log_density, log_joint, single_gaussian
+
+RIDGES = (1e-4, 1e-6, 1e-2)
+INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
+TAIL_DOF = 3.0
+TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
+MIN_GAIN = 0.01
+MAX_ROWS = 20_000
+
+
+def select_base(rows, held_out, generator, max_components=64, max_mixtures=4):
+    """The base density chosen for weighted rows (z, w) by its held-out mean log density.
+
+    Returns
+    -------
+    MixtureDensity
+    """
+    rows = _subsample(rows, generator)
+    d = rows[0].shape[1]
+    candidates = []
+    for ridge in RIDGES:
+        settings = Settings(ridge, 2.0 * d)
+        value, mixture = grow(rows, held_out, settings, generator, max_components)
+        candidates.append((value, mixture, settings))
+    _, first, settings = max(candidates, key=lambda candidate: candidate[0])
+    mixtures = _average(first, settings, rows, held_out, generator, max_components, max_mixtures)
+    means = torch.cat([m.means for m in mixtures])
+    covariances = torch.cat([m.covariances for m in mixtures])
+    weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
+    tail = single_gaussian(*rows, settings.ridge)
+    return _finish(weights, means, covariances, tail, held_out)
+
+
+def _subsample(rows, generator):
+    z, weights = rows
+    if len(z) <= MAX_ROWS:
+        return rows
+    index = torch.randperm(len(z), generator=generator)[:MAX_ROWS]
+    return z[index], weights[index]
+
+
+def _mean(values, weights):
+    return float(weights @ values / weights.sum())
+
+
+def _average(first, settings, rows, held_out, generator, max_components, max_mixtures):
+    """Mixtures whose equal-weight average is better held out than fewer of them."""
+    z_out, w_out = held_out
+    mixtures, log_sum = [first], log_density(first, z_out)
+    while 2 * len(mixtures) <= max_mixtures and len(first.weights) > 1:
+        fresh = [
+            grow(rows, held_out, settings, generator, max_components)[1] for _ in mixtures
+        ]
+        more = [log_sum, *(log_density(m, z_out) for m in fresh)]
+        total = torch.logsumexp(torch.stack(more), dim=0)
+        gain = _mean(total - log_sum, w_out) - math.log(2.0)
+        if gain < MIN_GAIN:
+            break
+        mixtures, log_sum = mixtures + fresh, total
+    return mixtures
+
+
+def _finish(weights, means, covariances, tail, held_out):
+    """Inflation and tail weight, each the best of its ladder on the held-out rows."""
+    z, w = held_out
+    factors = torch.linalg.cholesky(covariances)
+    wide = torch.linalg.cholesky(tail.covariances)
+
+    def build(inflation, tail_weight):
+        return MixtureDensity(
+            torch.cat([(1.0 - tail_weight) * weights, torch.tensor([tail_weight]).double()]),
+            torch.cat([means, tail.means]),
+            torch.cat([factors * math.sqrt(inflation), wide]),
+            torch.tensor([math.inf] * len(weights) + [TAIL_DOF]),
+        )
+
+    def value(density):
+        return _mean(density.log_density(z), w)
+
+    inflation = max(INFLATIONS, key=lambda s: value(build(s, TAIL_WEIGHTS[0])))
+    weight = max(TAIL_WEIGHTS, key=lambda t: value(build(inflation, t)))
+    return build(inflation, weight)

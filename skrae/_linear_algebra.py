@@ -1,0 +1,47 @@
+"""Quadratic forms of many Gaussians at once, and packed symmetric matrices.
+
+The squared distance |L_k^-1 (z - mu_k)|^2 is a polynomial in the monomials (1, z, z z^T): with the
+coefficients of all K components in one matrix, all distances are one matrix product.
+"""
+
+import torch
+
+
+def quadratic_features(z):
+    """Monomials (1, z_i, z_i z_j for j <= i) of each row, shape (n, 1 + d + d(d+1)/2)."""
+    products = [z[:, : i + 1] * z[:, i : i + 1] for i in range(z.shape[1])]
+    return torch.cat([torch.ones_like(z[:, :1]), z, *products], dim=1)
+
+
+def unpack_symmetric(packed, d):
+    """Symmetric (n, d, d) matrices from their lower triangles, shape (n, d(d+1)/2)."""
+    i = torch.arange(d, device=packed.device)
+    high, low = torch.maximum(i[:, None], i), torch.minimum(i[:, None], i)
+    index = high * (high + 1) // 2 + low
+    return packed[:, index.reshape(-1)].reshape(-1, d, d)
+
+
+def draw_index(probabilities, generator):
+    """One index per row of probabilities (n, K), by inversion: multinomial is ten times slower."""
+    cumulative = probabilities.cumsum(1)
+    uniform = torch.rand(
+        len(probabilities), 1, generator=generator, dtype=cumulative.dtype, device=cumulative.device
+    )
+    last = probabilities.shape[1] - 1
+    return (cumulative < uniform * cumulative[:, -1:]).sum(1).clamp_max(last)
+
+
+def distance_coefficients(means, factors):
+    """Coefficients (K, D) with quadratic_features(z) @ coefficients.T = |L_k^-1 (z - mu_k)|^2."""
+    d = means.shape[1]
+    precisions = torch.cholesky_inverse(factors)
+    linear = torch.einsum("kij,kj->ki", precisions, means)
+    constant = (means * linear).sum(1, keepdim=True)
+    rows, columns = torch.tril_indices(d, d, device=means.device)
+    twice = torch.where(rows == columns, 1.0, 2.0).to(means)
+    return torch.cat([constant, -2.0 * linear, twice * precisions[:, rows, columns]], dim=1)
+
+
+def log_volume(factors):
+    """log det L_k of lower triangular factors (K, d, d)."""
+    return factors.diagonal(dim1=1, dim2=2).log().sum(1)

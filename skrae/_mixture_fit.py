@@ -1,0 +1,133 @@
+"""Weighted expectation-maximisation for Gaussian mixtures that grow by splitting.
+
+Every component is split along its longest axis, refined by EM, and split again. A child's
+covariance is shrunk towards its parent's (an inverse-Wishart prior with that mode):
+
+    C_k = (N_k S_k + strength * C_parent) / (N_k + strength) + ridge * I
+
+so that a component with few rows stays as wide as the place it came from, whatever the scale.
+Monomials, coefficients and volumes are those of the base density.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from skrae._linear_algebra import (
+    distance_coefficients,
+    log_volume,
+    quadratic_features,
+    unpack_symmetric,
+)
+
+CHUNK = 4096
+MIN_ROWS = 2.0
+
+
+class Mixture(NamedTuple):
+    """Weights (K,), means (K, d), covariances (K, d, d) and the prior covariances (K, d, d)."""
+
+    weights: torch.Tensor
+    means: torch.Tensor
+    covariances: torch.Tensor
+    priors: torch.Tensor
+
+
+class Settings(NamedTuple):
+    """Regularisation of one growth: ridge on the diagonal, prior strength in rows."""
+
+    ridge: float
+    strength: float
+
+
+def log_joint(mixture):
+    """A function z -> log w_k N(z; mu_k, C_k), shape (n, K)."""
+    factors = torch.linalg.cholesky(mixture.covariances)
+    coefficients = -0.5 * distance_coefficients(mixture.means, factors)
+    d = mixture.means.shape[1]
+    constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
+    coefficients[:, 0] += constants
+    return lambda z: quadratic_features(z) @ coefficients.T
+
+
+def log_density(mixture, z):
+    """log density of the mixture at each row of z, shape (n,)."""
+    joint = log_joint(mixture)
+    return torch.cat([torch.logsumexp(joint(rows), dim=1) for rows in z.split(CHUNK)])
+
+
+def single_gaussian(z, weights, ridge):
+    """The one-component mixture of weighted rows z (n, d)."""
+    share = weights / weights.sum()
+    mean = share @ z
+    covariance = (z - mean).T @ (share[:, None] * (z - mean))
+    covariance += ridge * torch.eye(z.shape[1], dtype=z.dtype)
+    return Mixture(torch.ones_like(mean[:1]), mean[None], covariance[None], covariance[None])
+
+
+def em_step(mixture, z, weights, settings):
+    """One step of expectation-maximisation; components left with few rows are dropped."""
+    joint, moments = log_joint(mixture), 0.0
+    for rows, w in zip(z.split(CHUNK), weights.split(CHUNK), strict=True):
+        features = quadratic_features(rows)
+        moments = moments + (torch.softmax(joint(rows), dim=1) * w[:, None]).T @ features
+    keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))
+    return maximise(moments[keep], mixture.priors[keep], settings)
+
+
+def maximise(moments, priors, settings):
+    """Mixture from its weighted moments (K, 1 + d + d(d+1)/2)."""
+    d = priors.shape[1]
+    counts = moments[:, :1]
+    means = moments[:, 1 : d + 1] / counts
+    second = unpack_symmetric(moments[:, d + 1 :] / counts, d)
+    scatter = second - means[:, :, None] * means[:, None, :]
+    shrink = (counts / (counts + settings.strength))[:, :, None]
+    covariances = shrink * scatter + (1.0 - shrink) * priors
+    covariances += settings.ridge * torch.eye(d, dtype=means.dtype)
+    return Mixture(counts[:, 0] / counts.sum(), means, covariances, priors)
+
+
+def split(mixture, generator):
+    """Every component in two, moved apart along its longest axis and a little at random."""
+    lengths, axes = torch.linalg.eigh(mixture.covariances)
+    longest = axes[:, :, -1] * lengths[:, -1:].sqrt()
+    noise = torch.randn(mixture.means.shape, generator=generator, dtype=longest.dtype)
+    factors = axes * lengths.clamp_min(0.0).sqrt()[:, None, :]
+    offset = 0.5 * longest + 0.3 * torch.einsum("kij,kj->ki", factors, noise)
+    shrunk = mixture.covariances - 0.49 * longest[:, :, None] * longest[:, None, :]
+    means = torch.cat([mixture.means + offset, mixture.means - offset])
+    twice = torch.cat([shrunk, shrunk])
+    return Mixture(torch.cat([mixture.weights, mixture.weights]) / 2, means, twice, twice)
+
+
+def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
+    """EM until the held-out log density falls; the best on the way, its value and the last."""
+    (z, weights), (z_out, w_out) = rows, held_out
+    best_value, best = -math.inf, mixture
+    for step in range(max_steps + 1):
+        if step % every == 0:
+            value = float(w_out @ log_density(mixture, z_out) / w_out.sum())
+            if value < best_value - 0.02:
+                break
+            if value > best_value:
+                best_value, best = value, mixture
+        if step < max_steps:
+            mixture = em_step(mixture, z, weights, settings)
+    return best_value, best, mixture
+
+
+def grow(rows, held_out, settings, generator, max_components=64, patience=2):
+    """Mixtures of 1, 2, 4, ... components, as (held-out mean log density, mixture) of the best."""
+    mixture = single_gaussian(*rows, settings.ridge)
+    best_value, best, worse = -math.inf, mixture, 0
+    while True:
+        value, candidate, mixture = refine(mixture, rows, held_out, settings)
+        worse = worse + 1 if value < best_value else 0
+        if value > best_value:
+            best_value, best = value, candidate
+        size = len(mixture.weights)
+        if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
+            return best_value, best
+        mixture = split(mixture, generator)

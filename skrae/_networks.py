@@ -1,0 +1,131 @@
+"""The encoder and its bounded head: a scalar f(z) whose gradient is the decoder.
+
+    h_0 = z,   h_l = s(h_{l-1} W_l + b_l),   u = h_L w + b
+    f(z) = softplus(c) - softplus(c - u),    c = HEAD_BOUND
+
+f(z) = 0 where u = 0 and f < softplus(c): a region to which the base density gives mass m never
+holds more than m exp(softplus(c)) of the model's unnormalised mass. Value and gradient come out of
+one forward and one backward sweep; their derivatives for training are written out by hand (forward
+tangents along the incoming gradient, then one sweep back), because double autograd allocates more.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+HEAD_BOUND = 4.0
+_OFFSET = math.log1p(math.exp(HEAD_BOUND))
+
+
+def _silu(a):
+    s = torch.sigmoid(a)
+    h = a * s
+    return h, torch.addcmul(s, h, 1.0 - s)
+
+
+def _silu_curvature(a, h, slope):
+    s = torch.sigmoid(a)
+    return (s + slope).addcmul_(h, s, value=-1.0).mul_(1.0 - s)
+
+
+def _tanh(a):
+    h = torch.tanh(a)
+    return h, 1.0 - h * h
+
+
+def _softplus(a):
+    return F.softplus(a), torch.sigmoid(a)
+
+
+# name: (a -> s(a), s'(a)), (a, s(a), s'(a) -> s''(a))
+ACTIVATIONS = {
+    "silu": (_silu, _silu_curvature),
+    "tanh": (_tanh, lambda a, h, slope: -2.0 * h * slope),
+    "softplus": (_softplus, lambda a, h, slope: slope * (1.0 - slope)),
+}
+
+
+def initial_parameters(n_features, hidden_layer_sizes, generator):
+    """Weights W_l (in, out) and biases b_l in turn; the last layer is zero, so that f = 0."""
+    parameters, n_in = [], n_features
+    for n_out in hidden_layer_sizes:
+        weight = torch.randn(n_in, n_out, generator=generator) / math.sqrt(n_in)
+        bias = 0.5 * torch.randn(n_out, generator=generator)
+        parameters += [weight, bias]
+        n_in = n_out
+    return [*parameters, torch.zeros(n_in, 1), torch.zeros(1)]
+
+
+def encode(z, parameters, activation):
+    """The code h_L, shape (n, hidden_layer_sizes[-1])."""
+    function = ACTIVATIONS[activation][0]
+    for weight, bias in zip(parameters[0:-2:2], parameters[1:-2:2], strict=True):
+        z = function(torch.addmm(bias, z, weight))[0]
+    return z
+
+
+def value(z, parameters, activation):
+    """f(z), shape (n,)."""
+    u = torch.addmm(parameters[-1], encode(z, parameters, activation), parameters[-2])[:, 0]
+    return _OFFSET - F.softplus(HEAD_BOUND - u)
+
+
+def value_and_gradient(z, parameters, activation):
+    """f(z) and grad f(z), shapes (n,) and (n, d), differentiable once in the parameters and z."""
+    return _ValueAndGradient.apply(activation, z, *parameters)
+
+
+def differentiable_value_and_gradient(z, parameters, activation):
+    """The same by autograd, differentiable any number of times (z must require gradients)."""
+    f = value(z, parameters, activation)
+    (gradient,) = torch.autograd.grad(f.sum(), z, create_graph=True)
+    return f, gradient
+
+
+class _ValueAndGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, activation, z, *parameters):
+        weights, biases = parameters[0::2], parameters[1::2]
+        function = ACTIVATIONS[activation][0]
+        inputs, outputs, slopes = [], [z], []
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            inputs.append(torch.addmm(bias, outputs[-1], weight))
+            h, slope = function(inputs[-1])
+            outputs.append(h)
+            slopes.append(slope)
+        u = torch.addmm(biases[-1], outputs[-1], weights[-1])
+        head_slope = torch.sigmoid(HEAD_BOUND - u)
+        above, below = [], []
+        delta = head_slope * weights[-1].T
+        for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
+            above.insert(0, delta)
+            below.insert(0, delta * slope)
+            delta = below[0] @ weight.T
+        ctx.activation, ctx.depth = activation, len(slopes)
+        ctx.save_for_backward(*weights, *inputs, *outputs, *slopes, *above, *below, head_slope)
+        return (_OFFSET - F.softplus(HEAD_BOUND - u))[:, 0], delta
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, value_weight, gradient_weight):
+        n, saved = ctx.depth, list(ctx.saved_tensors)
+        take = [saved[:0]] + [[saved.pop(0) for _ in range(k)] for k in (n + 1, n, n + 1, n, n, n)]
+        _, weights, inputs, outputs, slopes, above, below = take
+        (head_slope,) = saved
+        pre, tangents = [], [gradient_weight]
+        for weight, slope in zip(weights[:-1], slopes, strict=True):
+            pre.append(tangents[-1] @ weight)
+            tangents.append(slope * pre[-1])
+        head_curvature = head_slope * (head_slope - 1.0)
+        bar = head_slope * value_weight[:, None] + head_curvature * (tangents[-1] @ weights[-1])
+        gradients = [outputs[-1].T @ bar + tangents[-1].T @ head_slope, bar.sum(0)]
+        curvature = ACTIVATIONS[ctx.activation][1]
+        for i in reversed(range(n)):
+            back = bar @ weights[i + 1].T
+            bar = curvature(inputs[i], outputs[i + 1], slopes[i]).mul_(pre[i]).mul_(above[i])
+            bar.addcmul_(slopes[i], back)
+            weight_gradient = torch.addmm(outputs[i].T @ bar, tangents[i].T, below[i])
+            gradients = [weight_gradient, bar.sum(0), *gradients]
+        z_gradient = bar @ weights[0].T if ctx.needs_input_grad[1] else None
+        return (None, z_gradient, *gradients)

@@ -1,0 +1,74 @@
+"""The terms of the training criterion, as pure functions of tensors.
+
+    [ E |K^T (sigma t + tau psi)|^2  +  lambda E |K^-1 (dr/dz) K|_F^2 ] / tau
+        + E softplus(-f) over data + E_q softplus(f)
+
+The first term is denoising (t = K_k^-T eps is the noise that corrupted a row, whitened; K the
+metric at the corrupted row), the second contraction of the whole reconstruction, the third
+noise-contrastive calibration of the log ratio f = log p~ - log q against the base density.
+With K = I the first two are those of Alain & Bengio (2014, equations 7 and 10, divided by tau).
+"""
+
+import torch
+import torch.nn.functional as F
+
+# Up to this many features the contraction penalty sums over all directions; beyond, Hutchinson's
+# estimator draws one random direction a row (unbiased, at 1/d of the cost).
+EXACT_CONTRACTION_FEATURES = 4
+
+
+def corrupt(z, factors, inverse_transposes, noise_level, generator):
+    """Antithetic corruption z +- sigma K eps, and the whitened noise +- K^-T eps.
+
+    Parameters
+    ----------
+    z : tensor of shape (n, d)
+    factors, inverse_transposes : tensors of shape (n, d, d), K and K^-T of each row
+    noise_level : float, sigma
+
+    Returns
+    -------
+    corrupted, whitened_noise : tensors of shape (2 n, d)
+    """
+    noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
+    shift = noise_level * torch.einsum("nij,nj->ni", factors, noise)
+    whitened = torch.einsum("nij,nj->ni", inverse_transposes, noise)
+    return torch.cat([z + shift, z - shift]), torch.cat([whitened, -whitened])
+
+
+def denoising_loss(psi, whitened_noise, factors, weights, noise_level, tau):
+    """Mean over rows of w |K^T (sigma t + tau psi)|^2 / tau.
+
+    K and w may depend on the corrupted row alone: then, whatever they are, the minimiser at
+    lambda = 0 is grad log p_sigma (Vincent 2011); a weight that knows the clean row biases it.
+    """
+    error = noise_level * whitened_noise + tau * psi
+    squares = torch.einsum("nji,nj->ni", factors, error).square().sum(1)
+    return (weights * squares).mean() / tau
+
+
+def contraction_penalty(displacement, z, factors, inverses, tau, generator=None):
+    """Mean over rows of |K^-1 (dr/dz) K|_F^2 with r = z + tau displacement(z).
+
+    Exact without a generator; with one, Hutchinson's estimate with one Gaussian direction a row.
+    """
+    z = z.detach().requires_grad_()
+    moved = displacement(z)
+    if generator is None:
+        directions = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None, :]
+        directions = directions.expand(-1, len(z), -1)
+    else:
+        to = {"dtype": z.dtype, "device": z.device}
+        directions = torch.randn(1, *z.shape, generator=generator, **to)
+    total = 0.0
+    for direction in directions:
+        left = torch.einsum("nji,nj->ni", inverses, direction)
+        (product,) = torch.autograd.grad(moved, z, left, create_graph=True)
+        row = torch.einsum("nij,ni->nj", factors, left + tau * product)
+        total = total + row.square().sum(1)
+    return total.mean()
+
+
+def calibration_loss(log_ratio_data, log_ratio_base):
+    """E softplus(-f) over data plus E_q softplus(f), zero gradient only at f = log p/q."""
+    return F.softplus(-log_ratio_data).mean() + F.softplus(log_ratio_base).mean()

@@ -1,0 +1,183 @@
+"""The training loop at one noise level: batches, optimiser, averaged weights, early stopping."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae._linear_algebra import draw_index
+from skrae._networks import value, value_and_gradient
+from skrae._objectives import (
+    EXACT_CONTRACTION_FEATURES,
+    calibration_loss,
+    contraction_penalty,
+    corrupt,
+    denoising_loss,
+)
+from skrae._score_field import ScoreField
+
+COMPONENT_DRAWS = 4
+MIN_EFFECTIVE_DRAWS = 100
+LOSS_RECORD = 10
+
+
+class Settings(NamedTuple):
+    """Hyper-parameters of training that stay the same at every noise level."""
+
+    contraction_weight: float
+    calibration_weight: float
+    activation: str
+    batch_size: int
+    learning_rate: float
+    averaging: float
+    check_every: int
+    patience: int
+
+
+class Judge:
+    """Held-out gain over the base, in nats: mean f over held-out rows - log E_q exp f.
+
+    The expectation is over fixed draws of q (common random numbers), so that two parameter
+    vectors are compared without Monte-Carlo noise between them.
+    """
+
+    def __init__(self, z, weights, base, n_draws, generator):
+        self.z, self.weights = z.float(), weights / weights.sum()
+        self.draws = base.sample(n_draws, generator).float()
+
+    def rows(self, parameters, activation):
+        """f(z) - log Z of each held-out row; -inf where too few draws carry the weight."""
+        with torch.no_grad():
+            held_out = value(self.z, parameters, activation).double()
+            drawn = value(self.draws, parameters, activation).double()
+        log_sum = torch.logsumexp(drawn, 0)
+        effective = torch.exp(2.0 * log_sum - torch.logsumexp(2.0 * drawn, 0))
+        if effective < min(MIN_EFFECTIVE_DRAWS, len(drawn) / 10):
+            return torch.full_like(held_out, -torch.inf)
+        return held_out - log_sum + np.log(len(drawn))
+
+    def gain(self, parameters, activation):
+        """Weighted mean of `rows`, and its standard error."""
+        rows = self.rows(parameters, activation)
+        mean = float(self.weights @ rows)
+        if not np.isfinite(mean):
+            return -np.inf, 0.0
+        return mean, float((self.weights.square() @ (rows - mean).square()).sqrt())
+
+
+class Trainer:
+    """Trains one network on weighted rows at successive noise levels.
+
+    `best` holds the averaged parameters with the highest held-out gain at any check since the
+    last `start_level`; it is current whenever an exception, KeyboardInterrupt included, leaves `run`.
+    """
+
+    def __init__(self, rows, base, metric, judge, parameters, settings, generator):
+        z, weights = rows
+        self.z, self.cumulative = z.float(), weights.cumsum(0)
+        self.base, self.metric, self.judge, self.settings = base, metric, judge, settings
+        self.generator = generator
+        self.factors = metric.factors.float()
+        self.inverse_transposes = metric.inverse_transposes.float()
+        self.parameters = [p.clone().requires_grad_() for p in parameters]
+        self.average = [p.clone() for p in parameters]
+        self.optimizer = torch.optim.Adam(
+            self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
+        )
+        self.n_steps, self.loss_curve, self.validation_curve = 0, [], []
+        self.best, self.best_gain, self.best_error = None, -np.inf, 0.0
+
+    def start_level(self, noise_level):
+        """Set sigma; draw for every row the components its noise may come from."""
+        self.noise_level = noise_level
+        self.tau = noise_level**2 + self.settings.contraction_weight
+        self.components = torch.cat(
+            [self._draw_components(rows) for rows in self.z.split(4096)]
+        )
+        self.best, self.best_gain, self.best_error = None, -np.inf, 0.0
+
+    def _draw_components(self, rows):
+        responsibilities = self.metric.responsibilities(rows)
+        repeated = responsibilities.repeat_interleave(COMPONENT_DRAWS, dim=0)
+        return draw_index(repeated, self.generator).reshape(-1, COMPONENT_DRAWS)
+
+    def run(self, max_steps, callback=None):
+        """Train until max_steps, or until the held-out gain has not risen for `patience` checks."""
+        settings, stale, recorded = self.settings, 0, []
+        for step in range(1, max_steps + 1):
+            recorded.append(self._step())
+            if step % settings.check_every and step < max_steps:
+                continue
+            self.loss_curve.append(float(torch.stack(recorded).mean()))
+            recorded = []
+            gain, error = self.judge.gain(self.average, settings.activation)
+            self.validation_curve.append(gain)
+            stale = 0 if gain > self.best_gain else stale + 1
+            if gain > self.best_gain or self.best is None:
+                self.best = [p.clone() for p in self.average]
+                self.best_gain, self.best_error = gain, error
+            if stale >= settings.patience or (callback is not None and callback(self)):
+                break
+
+    def restart_from(self, parameters):
+        """Continue from these parameters (the best of the last level)."""
+        with torch.no_grad():
+            for target in (self.parameters, self.average):
+                torch._foreach_copy_(target, parameters)
+
+    def _step(self):
+        self.n_steps += 1
+        rate = self.settings.learning_rate * min(1.0, self.n_steps / 50)
+        self.optimizer.param_groups[0]["lr"] = rate
+        loss = self._loss(*self._batch())
+        gradients = torch.autograd.grad(loss, self.parameters)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizer.step()
+        weight = max(1.0 - self.settings.averaging, 1.0 / self.n_steps)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], weight)
+        return loss.detach()
+
+    def _batch(self):
+        to = {"generator": self.generator, "device": self.z.device}
+        size = self.settings.batch_size
+        uniform = torch.rand(size, dtype=torch.float64, **to) * self.cumulative[-1]
+        index = torch.searchsorted(self.cumulative, uniform).clamp_max(len(self.z) - 1)
+        which = torch.randint(COMPONENT_DRAWS, (size,), **to)
+        return self.z[index], self.components[index, which]
+
+    def _loss(self, z, k):
+        settings, sigma, tau = self.settings, self.noise_level, self.tau
+        if sigma > 0.0:
+            corrupted, whitened = corrupt(
+                z, self.factors[k], self.inverse_transposes[k], sigma, self.generator
+            )
+        else:
+            corrupted, whitened = z, torch.zeros_like(z)
+        _, base_gradient, shares = self.base.evaluate(corrupted)
+        shares = self.metric.responsibilities(corrupted, shares)
+        f, gradient = value_and_gradient(corrupted, self.parameters, settings.activation)
+        drawn, weights = self.metric.draw(shares, self.generator)
+        psi = gradient + base_gradient.float()
+        loss = denoising_loss(psi, whitened, self.factors[drawn], weights.float(), sigma, tau)
+        if settings.contraction_weight > 0.0:
+            loss = loss + settings.contraction_weight / tau * self._contraction(z, k)
+        draws = self.base.sample(len(f), self.generator).float()
+        f_base = value(draws, self.parameters, settings.activation)
+        return loss + settings.calibration_weight * calibration_loss(f, f_base)
+
+    def _contraction(self, z, k):
+        field = ScoreField(
+            self.base, self.parameters, self.settings.activation, self.metric, self.tau
+        )
+        exact = z.shape[1] <= EXACT_CONTRACTION_FEATURES
+        factors = self.metric.factors[k]
+        return contraction_penalty(
+            field.displacement,
+            z.double(),
+            factors,
+            self.metric.inverse_transposes[k].mT,
+            self.tau,
+            None if exact else self.generator,
+        ).float()
