@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from skrae import datasets
+from skrae import _known_mixtures, datasets
 from skrae.datasets import (
     Banana,
     Funnel,
@@ -327,7 +327,7 @@ def test_mixture_is_independent_of_its_blocks(monkeypatch, random_seed):
     density = DENSITIES["mixture"]
     X = density.sample(10, random_seed)
     whole = density.log_density(X), density.gradient(X)
-    monkeypatch.setattr(datasets, "_BLOCK_SIZE", 3 * density.means.size)
+    monkeypatch.setattr(_known_mixtures, "BLOCK_SIZE", 3 * density.means.size)
     np.testing.assert_allclose(density.log_density(X), whole[0], rtol=1e-14)
     np.testing.assert_allclose(density.gradient(X), whole[1], rtol=1e-13)
 
