@@ -1,3 +1,7 @@
-"""Regularized auto-encoders as density models: log density, score and samples in one estimator."""
+"""Density, score and samples from regularized auto-encoders, as one scikit-learn estimator."""
+
+from skrae._estimator import RegularizedAutoEncoderScore
 
 __version__ = "0.1.0.dev0"
+
+__all__ = ["RegularizedAutoEncoderScore"]

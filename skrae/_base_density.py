@@ -14,7 +14,6 @@ import torch
 
 from skrae._linear_algebra import (
     distance_coefficients,
-    draw_index,
     log_volume,
     quadratic_features,
     unpack_symmetric,
@@ -40,6 +39,15 @@ class MixtureDensity:
         self._coefficients = distance_coefficients(self.means, self.factors)
         self._constants = self.weights.log() - log_volume(self.factors) + self._normalisers()
         self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
+
+    def arrays(self):
+        """weights, means, factors and dofs as NumPy arrays."""
+        own = (self.weights, self.means, self.factors, self.dofs)
+        return tuple(a.numpy(force=True) for a in own)
+
+    def to(self, device):
+        """The same density with its tensors on `device`."""
+        return MixtureDensity(*self.arrays(), device=device)
 
     @property
     def n_features(self):
@@ -93,7 +101,7 @@ class MixtureDensity:
 
     def sample(self, n_samples, generator):
         """Independent draws, shape (n_samples, d)."""
-        k = draw_index(self.weights[None].expand(n_samples, -1), generator)
+        k = self._draw_components(n_samples, generator)
         to = {"dtype": torch.float64, "device": self.means.device}
         noise = torch.randn(n_samples, self.n_features, generator=generator, **to)
         noise = torch.einsum("nij,nj->ni", self.factors[k], noise)
@@ -101,6 +109,11 @@ class MixtureDensity:
             rows = (k == index).nonzero()[:, 0]
             noise[rows] *= _student_scale(self.dofs[index], len(rows), generator, to)
         return self.means[k] + noise
+
+    def _draw_components(self, n_samples, generator):
+        to = {"dtype": torch.float64, "device": self.means.device}
+        uniform = torch.rand(n_samples, generator=generator, **to)
+        return torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform)
 
 
 def _student_scale(dof, n, generator, to):

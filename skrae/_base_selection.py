@@ -12,7 +12,7 @@ import torch
 from skrae._base_density import MixtureDensity
 from skrae._mixture_fit import Settings, grow, log_density, log_joint, single_gaussian
 
-RIDGES = (1e-4, 1e-6, 1e-2)
+FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
 TAIL_DOF = 3.0
 TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
@@ -20,7 +20,7 @@ MIN_GAIN = 0.01
 MAX_ROWS = 20_000
 
 
-def select_base(rows, held_out, generator, max_components=64, max_mixtures=4):
+def select_base(rows, held_out, generator, max_components=64, max_mixtures=2):
     """The base density chosen for weighted rows (z, w) by its held-out mean log density.
 
     Returns
@@ -28,19 +28,33 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4):
     MixtureDensity
     """
     rows = _subsample(rows, generator)
-    d = rows[0].shape[1]
-    candidates = []
-    for ridge in RIDGES:
-        settings = Settings(ridge, 2.0 * d)
-        value, mixture = grow(rows, held_out, settings, generator, max_components)
-        candidates.append((value, mixture, settings))
-    _, first, settings = max(candidates, key=lambda candidate: candidate[0])
+    _, first, settings = _best_ridge(rows, held_out, generator, max_components)
     mixtures = _average(first, settings, rows, held_out, generator, max_components, max_mixtures)
     means = torch.cat([m.means for m in mixtures])
     covariances = torch.cat([m.covariances for m in mixtures])
     weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
     tail = single_gaussian(*rows, settings.ridge)
     return _finish(weights, means, covariances, tail, held_out)
+
+
+def _best_ridge(rows, held_out, generator, max_components):
+    """(held-out value, mixture, settings) at the best ridge, climbing from the first both ways."""
+
+    def candidate(ridge):
+        settings = Settings(ridge, 2.0 * rows[0].shape[1])
+        return *grow(rows, held_out, settings, generator, max_components), settings
+
+    best = candidate(FIRST_RIDGE)
+    for factor in (1.0 / RIDGE_STEP, RIDGE_STEP):
+        ridge = best[2].ridge * factor
+        while 0.99 * RIDGE_LIMITS[0] < ridge < 1.01 * RIDGE_LIMITS[1]:
+            fresh = candidate(ridge)
+            if fresh[0] <= best[0]:
+                break
+            best, ridge = fresh, ridge * factor
+        if best[2].ridge != FIRST_RIDGE:
+            break
+    return best
 
 
 def _subsample(rows, generator):
@@ -60,9 +74,7 @@ def _average(first, settings, rows, held_out, generator, max_components, max_mix
     z_out, w_out = held_out
     mixtures, log_sum = [first], log_density(first, z_out)
     while 2 * len(mixtures) <= max_mixtures and len(first.weights) > 1:
-        fresh = [
-            grow(rows, held_out, settings, generator, max_components)[1] for _ in mixtures
-        ]
+        fresh = [grow(rows, held_out, settings, generator, max_components)[1] for _ in mixtures]
         more = [log_sum, *(log_density(m, z_out) for m in fresh)]
         total = torch.logsumexp(torch.stack(more), dim=0)
         gain = _mean(total - log_sum, w_out) - math.log(2.0)

@@ -46,15 +46,16 @@ ACTIVATIONS = {
 }
 
 
-def initial_parameters(n_features, hidden_layer_sizes, generator):
+def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
     """Weights W_l (in, out) and biases b_l in turn; the last layer is zero, so that f = 0."""
+    to = {"generator": generator, "device": device}
     parameters, n_in = [], n_features
     for n_out in hidden_layer_sizes:
-        weight = torch.randn(n_in, n_out, generator=generator) / math.sqrt(n_in)
-        bias = 0.5 * torch.randn(n_out, generator=generator)
+        weight = torch.randn(n_in, n_out, **to) / math.sqrt(n_in)
+        bias = 0.5 * torch.randn(n_out, **to)
         parameters += [weight, bias]
         n_in = n_out
-    return [*parameters, torch.zeros(n_in, 1), torch.zeros(1)]
+    return [*parameters, torch.zeros(n_in, 1, device=device), torch.zeros(1, device=device)]
 
 
 def encode(z, parameters, activation):

@@ -93,11 +93,15 @@ class ScoreField:
         """log p~(z), shape (n,)."""
         return self.base.log_density(z) + self.log_ratio(z)
 
-    def log_density_and_gradient(self, z):
-        """log p~(z) (n,) and psi(z) (n, d)."""
-        log_q, base_gradient, _ = self.base.evaluate(z)
+    def evaluate(self, z, beta=1.0):
+        """log p_beta (n,), its gradient (n, d), log q (n,) and noise responsibilities (n, K).
+
+        p_beta = q exp(beta f) is the tempered density between q and p~.
+        """
+        log_q, base_gradient, responsibilities = self.base.evaluate(z)
         f, gradient = value_and_gradient(self._narrow(z), self.parameters, self.activation)
-        return log_q + f.double(), base_gradient + gradient.double()
+        shares = self.metric.responsibilities(z, responsibilities)
+        return log_q + beta * f.double(), base_gradient + beta * gradient.double(), log_q, shares
 
     def displacement(self, z):
         """C(z) psi(z), shape (n, d), differentiable any number of times in z and parameters."""
@@ -121,8 +125,20 @@ class ScoreField:
         """Hessian of log p~, shape (n, d, d), symmetric."""
         z = z.double().requires_grad_()
         with torch.enable_grad():
-            hessian = row_derivatives(self.log_density_and_gradient(z)[1], z)
+            hessian = row_derivatives(self.evaluate(z)[1], z)
         return 0.5 * (hessian + hessian.mT)
+
+    def local_covariance(self, z):
+        """tau C + tau^2 C (Hess log p~) C, negative eigenvalues set to zero, shape (n, d, d).
+
+        Tweedie's second-order formula for noise of covariance tau C: with the identity for C it is
+        tau dr/dz, the posterior covariance of the clean point (Alain & Bengio 2014, section 3.2).
+        """
+        covariance = self.metric.covariance(self.metric.responsibilities(z))
+        posterior = self.tau * covariance
+        posterior = posterior + self.tau**2 * covariance @ self.hessian(z) @ covariance
+        variances, axes = torch.linalg.eigh(posterior)
+        return axes * variances.clamp_min(0.0)[:, None, :] @ axes.mT
 
     def reconstruction_jacobian(self, z):
         """dr/dz, shape (n, d, d), [i, j] = dr_i / dz_j."""

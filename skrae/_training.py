@@ -18,7 +18,6 @@ from skrae._score_field import ScoreField
 
 COMPONENT_DRAWS = 4
 MIN_EFFECTIVE_DRAWS = 100
-LOSS_RECORD = 10
 
 
 class Settings(NamedTuple):
@@ -85,15 +84,13 @@ class Trainer:
             self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
         )
         self.n_steps, self.loss_curve, self.validation_curve = 0, [], []
-        self.best, self.best_gain, self.best_error = None, -np.inf, 0.0
+        self.best, self.best_gain, self.best_error, self.stopped = None, -np.inf, 0.0, False
 
     def start_level(self, noise_level):
         """Set sigma; draw for every row the components its noise may come from."""
         self.noise_level = noise_level
         self.tau = noise_level**2 + self.settings.contraction_weight
-        self.components = torch.cat(
-            [self._draw_components(rows) for rows in self.z.split(4096)]
-        )
+        self.components = torch.cat([self._draw_components(rows) for rows in self.z.split(4096)])
         self.best, self.best_gain, self.best_error = None, -np.inf, 0.0
 
     def _draw_components(self, rows):
@@ -101,8 +98,11 @@ class Trainer:
         repeated = responsibilities.repeat_interleave(COMPONENT_DRAWS, dim=0)
         return draw_index(repeated, self.generator).reshape(-1, COMPONENT_DRAWS)
 
-    def run(self, max_steps, callback=None):
-        """Train until max_steps, or until the held-out gain has not risen for `patience` checks."""
+    def run(self, max_steps, on_check=None):
+        """Train until max_steps, or until the held-out gain has not risen for `patience` checks.
+
+        on_check(trainer) is called at every check; a true answer stops the training for good.
+        """
         settings, stale, recorded = self.settings, 0, []
         for step in range(1, max_steps + 1):
             recorded.append(self._step())
@@ -116,7 +116,8 @@ class Trainer:
             if gain > self.best_gain or self.best is None:
                 self.best = [p.clone() for p in self.average]
                 self.best_gain, self.best_error = gain, error
-            if stale >= settings.patience or (callback is not None and callback(self)):
+            self.stopped = on_check is not None and bool(on_check(self))
+            if self.stopped or stale >= settings.patience:
                 break
 
     def restart_from(self, parameters):
@@ -127,7 +128,7 @@ class Trainer:
 
     def _step(self):
         self.n_steps += 1
-        rate = self.settings.learning_rate * min(1.0, self.n_steps / 50)
+        rate = self.settings.learning_rate * min(1.0, self.n_steps / 20)
         self.optimizer.param_groups[0]["lr"] = rate
         loss = self._loss(*self._batch())
         gradients = torch.autograd.grad(loss, self.parameters)

@@ -1,0 +1,72 @@
+"""Annealing: train at falling noise levels with warm start, keep what the held-out rows prefer."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+LOCAL_LEVELS = (0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
+ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
+# A network must beat the base by this many nats, and by its standard error, to replace it.
+MIN_GAIN = 0.005
+# The gain may stay this far below the best and the annealing go on.
+TOLERANCE = 0.01
+
+
+class Outcome(NamedTuple):
+    """What annealing decided: the parameters (the zero head if the base won) and the record."""
+
+    parameters: list
+    noise_level: float
+    noise_levels: list
+    gains: list
+    gain: float
+    interrupted: bool
+
+
+def levels_for(noise_level, noise_covariance):
+    """The noise levels to visit, and how many of them, from the last, may be chosen."""
+    ladder = LOCAL_LEVELS if noise_covariance == "local" else ISOTROPIC_LEVELS
+    if noise_level == "auto":
+        return list(ladder), len(ladder)
+    if noise_level == 0.0:
+        return [0.0], 1
+    return [level for level in ladder if level > 1.2 * noise_level] + [float(noise_level)], 1
+
+
+def anneal(trainer, levels, n_judged, max_steps, on_check=None):
+    """Visit the levels until the held-out gain falls; `Outcome` of the best judged level.
+
+    Levels that may not be chosen prepare the first that may, with half its steps. A
+    KeyboardInterrupt ends the annealing with the best parameters so far.
+    """
+    start = [p.clone() for p in trainer.average]
+    visited, gains, best = [], [], (-np.inf, 0.0, None, levels[-1])
+    interrupted = False
+    for i, level in enumerate(levels):
+        judged = i >= len(levels) - n_judged
+        try:
+            trainer.start_level(level)
+            trainer.run(max_steps if judged else (max_steps + 1) // 2, on_check)
+        except KeyboardInterrupt:
+            interrupted = True
+        if trainer.best is None:
+            break
+        if judged or interrupted or trainer.stopped:
+            visited.append(level)
+            gains.append(trainer.best_gain)
+            fell = trainer.best_gain < best[0] - TOLERANCE
+            if trainer.best_gain > best[0]:
+                best = (trainer.best_gain, trainer.best_error, trainer.best, level)
+            if fell or interrupted or trainer.stopped:
+                break
+        trainer.restart_from(trainer.best)
+    gain, error, parameters, level = best
+    if parameters is None or gain < max(MIN_GAIN, error):
+        return Outcome(_zero_head(parameters or start), level, visited, gains, 0.0, interrupted)
+    return Outcome(parameters, level, visited, gains, gain, interrupted)
+
+
+def _zero_head(parameters):
+    """f = 0, the base itself, under the encoder that was learned."""
+    return [*parameters[:-2], torch.zeros_like(parameters[-2]), torch.zeros_like(parameters[-1])]

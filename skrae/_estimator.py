@@ -1,0 +1,443 @@
+"""RegularizedAutoEncoderScore: the border between scikit-learn and torch."""
+
+import os
+import warnings
+from numbers import Integral
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
+)
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrae._callbacks import CallbackSupport, FitReport, with_callbacks
+from skrae._evaluation import Evaluator, Fitted
+from skrae._fitting import fit_density, n_checks
+from skrae._linear_algebra import available_device
+from skrae._scaling import Scaling
+from skrae._validation import check_options, check_weights
+
+SPREAD_LIMIT = 0.1
+
+# A fork after multi-threaded torch work would wait for threads that the child does not have.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+class RegularizedAutoEncoderScore(
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
+    DensityMixin,
+    CallbackSupport,
+    BaseEstimator,
+):
+    """Normalised density, its derivatives and samples from a regularized auto-encoder.
+
+    In working space z the model is log p(z) = log q(z) + f(z) - log Z: q a mixture of Gaussians,
+    f a bounded neural network, log Z by sequential Monte Carlo. The network is trained so that the
+    reconstruction r(z) = z + tau C(z) grad log p(z), tau = sigma^2 + lambda, denoises rows
+    corrupted with noise of covariance sigma^2 C and contracts (weight lambda).
+
+    Parameters
+    ----------
+    noise_level : "auto" or float >= 0, default="auto"
+        sigma, the standard deviation of the corruption relative to the noise covariance. "auto"
+        anneals it from large to small and keeps the level whose held-out log density is best.
+    contraction_weight : float >= 0, default=0.0
+        lambda, the weight of the squared Frobenius norm of dr/dz. Exact up to 4 features, by
+        Hutchinson's estimator (one direction a row) beyond.
+    noise_covariance : {"local", "isotropic"}, default="local"
+        C: the covariance of the base component a row belongs to, or the identity in working space.
+    hidden_layer_sizes : int or sequence of int, default=(128, 128, 128)
+        Units of the encoder's layers; the last is the code that `transform` returns.
+    activation : {"silu", "tanh", "softplus"}, default="silu"
+    decoder : {"gradient"}, default="gradient"
+        "gradient": r is z plus a gradient, so that the field has an energy.
+    base_density : {"mixture", "gaussian"}, default="mixture"
+        q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
+        Student-t component.
+    scaling : {"whiten", "standardize", None}, default="whiten"
+        The affine map to working space; undone in every output.
+    max_components : int, default=64
+        Largest number of components of one mixture.
+    max_mixtures : int, default=2
+        Largest number of mixtures that are averaged.
+    calibration_weight : float > 0, default=4.0
+        Weight of the noise-contrastive term that compares the model with q.
+    learning_rate : float > 0, default=0.01
+    batch_size : int, default=256
+        Rows a step; each is corrupted twice, with noise of either sign.
+    max_iter : int, default=300
+        Steps at each noise level; 30 + n_samples / 4 if that is fewer.
+    n_iter_no_change : int, default=3
+        Checks (6 a level) without a better held-out log density that end a level.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out; at least 10 rows, or a third of fewer than 30.
+    warm_start : bool, default=False
+        Continue from the last fit: its scaling, base density and network.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    verbose : bool or int, default=0
+        Print one line a noise level.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of arrays
+        Weights (n_in, n_out) and biases (n_out,) of each layer; the last maps the code to the head.
+    noise_level_ : float
+        The sigma that was chosen.
+    noise_levels_, noise_level_scores_ : arrays of shape (n_levels,)
+        The levels tried and their held-out mean log densities, nats per row in the units of X.
+    base_score_ : float
+        The held-out mean log density of the base density alone.
+    log_normalizer_, log_normalizer_stderr_ : float
+        log Z = log E_q exp f, in nats: mean and standard error over 4 repeats.
+    log_normalizer_repeats_ : array of shape (4,)
+    base_weights_, base_means_, base_factors_, base_dofs_ : arrays
+        The components of q in working space: (K,), (K, d), Cholesky factors (K, d, d), degrees of
+        freedom (K,), inf for a Gaussian.
+    location_, whitening_ : arrays of shape (d,) and (d, d)
+        z = (x - location_) @ whitening_.
+    loss_curve_, validation_curve_ : lists of float
+        Training criterion and held-out gain over q, in nats per row, at each check.
+    n_iter_ : int
+        Training steps in all.
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
+
+    References
+    ----------
+    Alain & Bengio (2014), "What regularized auto-encoders learn from the data-generating
+    distribution", JMLR 15. Vincent (2011), "A connection between score matching and denoising
+    autoencoders". Gutmann & Hyvarinen (2012), "Noise-contrastive estimation".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrae import RegularizedAutoEncoderScore
+    >>> X = load_iris().data
+    >>> model = RegularizedAutoEncoderScore(random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.log_density_gradient(X).shape
+    ((150,), (150, 4))
+    >>> model.sample(3, random_state=0).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        noise_level="auto",
+        contraction_weight=0.0,
+        *,
+        noise_covariance="local",
+        hidden_layer_sizes=(128, 128, 128),
+        activation="silu",
+        decoder="gradient",
+        base_density="mixture",
+        scaling="whiten",
+        max_components=64,
+        max_mixtures=2,
+        calibration_weight=4.0,
+        learning_rate=0.01,
+        batch_size=256,
+        max_iter=300,
+        n_iter_no_change=3,
+        validation_fraction=0.1,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.noise_level = noise_level
+        self.contraction_weight = contraction_weight
+        self.noise_covariance = noise_covariance
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.decoder = decoder
+        self.base_density = base_density
+        self.scaling = scaling
+        self.max_components = max_components
+        self.max_mixtures = max_mixtures
+        self.calibration_weight = calibration_weight
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @with_callbacks
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit scaling, base density, network and normaliser to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers in any units; at least two different rows.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; a weight of 2 counts as the row twice. Only their ratios matter.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an option or data outside what is expected; nothing fitted before is lost.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
+        """
+        check_options(self)
+        first_fit = not hasattr(self, "coefs_")
+        before = {
+            k: v for k, v in vars(self).items() if k in ("n_features_in_", "feature_names_in_")
+        }
+        previous = self._fitted() if self.warm_start and not first_fit else None
+        try:
+            X = validate_data(
+                self,
+                X,
+                dtype=[np.float64, np.float32],
+                ensure_min_samples=2,
+                reset=previous is None,
+            )
+            names = getattr(self, "feature_names_in_", None)
+            result = self._fit_rows(X, sample_weight, names, previous)
+        except BaseException:
+            for name in ("n_features_in_", "feature_names_in_"):
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
+        self._store(result, X.dtype)
+        return self
+
+    def _fit_rows(self, X, sample_weight, names, previous):
+        weights = check_weights(sample_weight, X)
+        X, weights = X[weights > 0.0], weights[weights > 0.0]
+        if len(X) < 2 or (X == X[0]).all():
+            raise ValueError(
+                f"Got {len(X)} row(s) of positive weight, all equal; expected at least two"
+                " different rows: one point has no density."
+            )
+        options = SimpleNamespace(**self.get_params(deep=False))
+        rng = check_random_state(self.random_state)
+        report = FitReport(self, X, n_checks(options))
+        device = available_device(self.device)
+        result = fit_density(
+            X, weights, options, rng, device, names=names, previous=previous, on_check=report.check
+        )
+        report.end()
+        return result
+
+    def _store(self, result, dtype):
+        fitted, outcome = result.fitted, result.outcome
+        self.location_, self.whitening_, self._unwhitening, self._log_det = fitted.scaling
+        self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_ = fitted.base
+        self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
+        self.noise_level_ = fitted.noise_level
+        self.noise_levels_ = np.array(outcome.noise_levels)
+        self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
+        self.base_score_ = result.base_score
+        self.log_normalizer_ = fitted.log_z
+        self.log_normalizer_repeats_ = result.log_z_repeats
+        spread = np.ptp(result.log_z_repeats)
+        self.log_normalizer_stderr_ = float(result.log_z_repeats.std(ddof=1) / 2.0)
+        self.loss_curve_, self.validation_curve_ = result.loss_curve, result.validation_curve
+        self.n_iter_ = result.n_iter
+        self._fitted_as = {
+            "activation": self.activation,
+            "noise_covariance": self.noise_covariance,
+            "contraction_weight": fitted.contraction_weight,
+            "dtype": dtype.name,
+        }
+        self._warn(spread, outcome.interrupted)
+
+    def _warn(self, spread, interrupted):
+        if spread > SPREAD_LIMIT:
+            warnings.warn(
+                f"log Z differs by {spread:.2f} nats between repeats; expected at most"
+                f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
+                " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        if interrupted:
+            warnings.warn(
+                "The fit was interrupted; the best weights so far are kept and usable.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _fitted(self):
+        base = self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_
+        return Fitted(
+            Scaling(self.location_, self.whitening_, self._unwhitening, self._log_det),
+            base,
+            self.coefs_,
+            self.intercepts_,
+            self._fitted_as["activation"],
+            self._fitted_as["noise_covariance"],
+            self.noise_level_,
+            self._fitted_as["contraction_weight"],
+            self.log_normalizer_,
+        )
+
+    def _evaluator(self, dtype):
+        return Evaluator(self._fitted(), available_device(self.device), dtype)
+
+    def _ask(self, question, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return getattr(self._evaluator(X.dtype), question)(X)
+
+    @property
+    def _n_features_out(self):
+        return self.coefs_[-1].shape[0]
+
+    def score_samples(self, X):
+        """Normalised log density log p(x) of each row, in nats and the units of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : array of shape (n_samples,)
+        """
+        return self._ask("log_density", X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean of `score_samples`, weighted if weights are given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        log_density = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(log_density))
+        return float(np.average(log_density, weights=check_weights(sample_weight, log_density)))
+
+    def log_density_gradient(self, X):
+        """The score function, grad log p(x) = (r(x) - x) / sigma^2 to first order.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        gradient : array of shape (n_samples, n_features), nats per unit of X
+        """
+        return self._ask("gradient", X)
+
+    def log_density_hessian(self, X):
+        """Second derivatives of log p(x), symmetric.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        hessian : array of shape (n_samples, n_features, n_features)
+        """
+        return self._ask("hessian", X)
+
+    def base_log_density(self, X):
+        """log q(x), the normalised log density of the base density alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : array of shape (n_samples,)
+        """
+        return self._ask("base_log_density", X)
+
+    def transform(self, X):
+        """The code, the output of the encoder's last layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        code : array of shape (n_samples, hidden_layer_sizes[-1])
+        """
+        return self._ask("code", X)
+
+    def reconstruct(self, X):
+        """Denoised points r(x) = x + tau C(x) grad log p(x), the posterior mean of the clean point.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        reconstruction : array of shape (n_samples, n_features)
+        """
+        return self._ask("reconstruct", X)
+
+    def local_moments(self, X):
+        """Mean and covariance of the clean point given a noisy one (Alain & Bengio 2014, sec. 3.2).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        means : array of shape (n_samples, n_features), r(x)
+        covariances : array of shape (n_samples, n_features, n_features)
+            tau C + tau^2 C (Hess log p) C, positive semi-definite.
+        """
+        return self._ask("reconstruct", X), self._ask("local_covariance", X)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows: tempered sequential Monte Carlo from q, then Metropolis moves at p.
+
+        Parameters
+        ----------
+        n_samples : int >= 1, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), of the dtype the model was fitted to
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        evaluator = self._evaluator(self._fitted_as["dtype"])
+        return evaluator.sample(n_samples, torch.Generator(evaluator.device).manual_seed(seed))

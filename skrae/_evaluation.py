@@ -1,0 +1,114 @@
+"""A fitted model in the units of the data: NumPy rows in, NumPy arrays out, in bounded memory."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae._base_density import MixtureDensity
+from skrae._normalizer import log_normalizer, sample_field
+from skrae._scaling import Scaling
+from skrae._score_field import NoiseMetric, ScoreField
+
+CHUNK = 4096
+
+
+class Fitted(NamedTuple):
+    """All that defines a fitted density, as NumPy arrays and scalars."""
+
+    scaling: Scaling
+    base: tuple  # weights (K,), means (K, d), factors (K, d, d), dofs (K,)
+    coefs: list
+    intercepts: list
+    activation: str
+    noise_covariance: str
+    noise_level: float
+    contraction_weight: float
+    log_z: float
+
+    def field(self, device, dtype=torch.float32):
+        """The score field in working space, its network in `dtype`."""
+        base = MixtureDensity(*self.base, device=device)
+        parameters = [
+            torch.tensor(a, dtype=dtype, device=device)
+            for pair in zip(self.coefs, self.intercepts, strict=True)
+            for a in pair
+        ]
+        metric = NoiseMetric(base, self.noise_covariance)
+        tau = self.noise_level**2 + self.contraction_weight
+        return ScoreField(base, parameters, self.activation, metric, tau)
+
+
+class Evaluator:
+    """Everything that can be asked of a `Fitted` density, for rows X of one dtype.
+
+    Parameters
+    ----------
+    fitted : Fitted
+    device : {"cpu", "cuda"}
+    dtype : numpy dtype of X and of the answers, float32 or float64
+    """
+
+    def __init__(self, fitted, device, dtype):
+        self.scaling, self.log_z = fitted.scaling, fitted.log_z
+        self.device, self.dtype = device, np.dtype(dtype)
+        network = torch.float32 if self.dtype == np.float32 else torch.float64
+        self.field = fitted.field(device, network)
+
+    def _map(self, function, X):
+        """function of each chunk of working-space rows, joined, float64."""
+        parts = []
+        for start in range(0, len(X), CHUNK):
+            z = self.scaling.forward(X[start : start + CHUNK])
+            rows = torch.tensor(z, dtype=torch.float64, device=self.device)
+            with torch.no_grad():
+                parts.append(function(rows).double().cpu().numpy())
+        return np.concatenate(parts)
+
+    def _answer(self, values):
+        return values.astype(self.dtype, copy=False)
+
+    def log_density(self, X):
+        """(n,)"""
+        values = self._map(self.field.log_density, X)
+        return self._answer(values - self.log_z + self.scaling.log_det)
+
+    def base_log_density(self, X):
+        """(n,), of q alone."""
+        return self._answer(self._map(self.field.base.log_density, X) + self.scaling.log_det)
+
+    def gradient(self, X):
+        """(n, d)"""
+        return self._answer(
+            self.scaling.gradient(self._map(lambda z: self.field.evaluate(z)[1], X))
+        )
+
+    def hessian(self, X):
+        """(n, d, d)"""
+        return self._answer(self.scaling.hessian(self._map(self.field.hessian, X)))
+
+    def reconstruct(self, X):
+        """(n, d)"""
+        return self._answer(self.scaling.backward(self._map(self.field.reconstruct, X)))
+
+    def code(self, X):
+        """(n, k)"""
+        return self._answer(self._map(self.field.code, X))
+
+    def local_covariance(self, X):
+        """(n, d, d), positive semi-definite."""
+        covariance = self._map(self.field.local_covariance, X)
+        return self._answer(self.scaling.covariance(covariance))
+
+    def sample(self, n_samples, generator):
+        """(n_samples, d)"""
+        z = sample_field(self.field, n_samples, generator)
+        return self._answer(self.scaling.backward(z.cpu().numpy()))
+
+
+def normalise(field, generator, n_repeats=4):
+    """log Z of each repeat, (n_repeats,) NumPy; exactly 0 where f = 0."""
+    if not any(p.any() for p in field.parameters[-2:]):
+        return np.zeros(n_repeats)
+    with torch.no_grad():
+        return log_normalizer(field, generator, n_repeats).log_z.cpu().numpy()

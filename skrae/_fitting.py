@@ -1,0 +1,143 @@
+"""From rows in the units of the data to a fitted density: split, scale, base, network, log Z."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae._annealing import Outcome, anneal, levels_for
+from skrae._base_density import MixtureDensity
+from skrae._base_selection import select_base
+from skrae._evaluation import Fitted, normalise
+from skrae._networks import initial_parameters
+from skrae._scaling import fit_scaling
+from skrae._score_field import NoiseMetric
+from skrae._splitting import MIN_ROWS_TO_SPLIT, split_rows
+from skrae._training import Judge, Settings, Trainer
+from skrae._validation import hidden_layers
+
+MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS = 1024, 8192
+AVERAGING = 0.98
+CHECKS_PER_LEVEL = 6
+
+
+class Result(NamedTuple):
+    """The fitted density and the record of how it was found."""
+
+    fitted: Fitted
+    outcome: Outcome
+    base_score: float
+    log_z_repeats: np.ndarray
+    loss_curve: list
+    validation_curve: list
+    n_iter: int
+
+
+def steps_per_level(n_rows, max_iter):
+    """max_iter, or fewer for a table so small that they would be hundreds of epochs."""
+    return min(max_iter, 30 + n_rows // 4)
+
+
+class Part(NamedTuple):
+    """Weighted rows in working space."""
+
+    z: torch.Tensor
+    weights: torch.Tensor
+
+
+def n_checks(options):
+    """The largest number of held-out checks a fit may take."""
+    levels, _ = levels_for(options.noise_level, options.noise_covariance)
+    return len(levels) * (CHECKS_PER_LEVEL + 1)
+
+
+def fit_density(X, weights, options, rng, device, names=None, previous=None, on_check=None):
+    """Fit the model of `RegularizedAutoEncoderScore` to weighted rows.
+
+    Parameters
+    ----------
+    X : array of shape (n, d); weights : array of shape (n,), positive, mean 1
+    options : object with the estimator's parameters as attributes
+    rng : numpy.random.RandomState
+    device : {"cpu", "cuda"}
+    names : feature names for warnings, or None
+    previous : Fitted to continue from, or None
+    on_check : callable(trainer) -> bool, told of every held-out check; true stops
+
+    Returns
+    -------
+    Result
+    """
+    scaling = previous.scaling if previous else fit_scaling(X, weights, options.scaling, names)
+    z = scaling.forward(X)
+    train, held_out = split_rows(z, options.validation_fraction, rng)
+    seeds = rng.randint(2**31 - 1, size=2)
+    z = torch.as_tensor(z)
+    weights = torch.as_tensor(weights)
+    rows, judged = (Part(z[part], weights[part]) for part in (train, held_out))
+    if previous:
+        base = MixtureDensity(*previous.base)
+    else:
+        base = _choose_base(rows, judged, options, torch.Generator().manual_seed(int(seeds[0])))
+    log_q = base.log_density(judged.z)
+    base_score = float(judged.weights @ log_q / judged.weights.sum()) + scaling.log_det
+    generator = torch.Generator(device).manual_seed(int(seeds[1]))
+    base = base.to(device)
+    trainer = _trainer(rows, judged, base, options, generator, device, previous)
+    outcome = _train(trainer, len(X), options, previous, on_check)
+    fitted = Fitted(
+        scaling,
+        base.arrays(),
+        [p.numpy(force=True) for p in outcome.parameters[0::2]],
+        [p.numpy(force=True) for p in outcome.parameters[1::2]],
+        options.activation,
+        options.noise_covariance,
+        float(outcome.noise_level),
+        float(options.contraction_weight),
+        0.0,
+    )
+    repeats = normalise(fitted.field(device), generator)
+    fitted = fitted._replace(log_z=float(repeats.mean()))
+    curves = trainer.loss_curve, trainer.validation_curve, trainer.n_steps
+    return Result(fitted, outcome, base_score, repeats, *curves)
+
+
+def _choose_base(rows, held_out, options, generator):
+    few = len(rows.z) < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian"
+    components = 1 if few else options.max_components
+    return select_base(rows, held_out, generator, components, options.max_mixtures)
+
+
+def _trainer(rows, held_out, base, options, generator, device, previous):
+    rows, held_out = (Part(p.z.to(device), p.weights.to(device)) for p in (rows, held_out))
+    if previous:
+        parameters = previous.field(device).parameters
+    else:
+        sizes = hidden_layers(options.hidden_layer_sizes)
+        parameters = initial_parameters(base.n_features, sizes, generator, device)
+    settings = Settings(
+        contraction_weight=float(options.contraction_weight),
+        calibration_weight=float(options.calibration_weight),
+        activation=options.activation,
+        batch_size=min(options.batch_size, len(rows.z)),
+        learning_rate=float(options.learning_rate),
+        averaging=AVERAGING,
+        check_every=max(1, steps_per_level(len(rows.z), options.max_iter) // CHECKS_PER_LEVEL),
+        patience=options.n_iter_no_change,
+    )
+    n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), MAX_JUDGE_DRAWS)
+    judge = Judge(*held_out, base, n_draws, generator)
+    metric = NoiseMetric(base, options.noise_covariance)
+    return Trainer(rows, base, metric, judge, parameters, settings, generator)
+
+
+def _train(trainer, n_rows, options, previous, on_check):
+    levels, n_judged = levels_for(options.noise_level, options.noise_covariance)
+    if previous:
+        levels = [previous.noise_level if options.noise_level == "auto" else levels[-1]]
+        n_judged = 1
+    if n_rows < MIN_ROWS_TO_SPLIT:
+        # Nothing is held out to judge a network by: the base alone is the model.
+        return Outcome(trainer.average, levels[-1], [], [], 0.0, False)
+    max_steps = steps_per_level(len(trainer.z), options.max_iter)
+    return anneal(trainer, levels, n_judged, max_steps, on_check)

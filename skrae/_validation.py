@@ -1,0 +1,97 @@
+"""Checks of the estimator's options and weights: what was got, and what is expected."""
+
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils import check_array, check_scalar
+
+from skrae._linear_algebra import available_device
+
+CHOICES = {
+    "noise_covariance": ("local", "isotropic"),
+    "activation": ("silu", "tanh", "softplus"),
+    "decoder": ("gradient",),
+    "base_density": ("mixture", "gaussian"),
+    "scaling": ("whiten", "standardize", None),
+    "device": ("auto", "cpu", "cuda"),
+}
+INTERVALS = {
+    "contraction_weight": (Real, 0.0, None, "left"),
+    "calibration_weight": (Real, 0.0, None, "neither"),
+    "learning_rate": (Real, 0.0, None, "neither"),
+    "validation_fraction": (Real, 0.0, 1.0, "neither"),
+    "max_components": (Integral, 1, None, "left"),
+    "max_mixtures": (Integral, 1, None, "left"),
+    "batch_size": (Integral, 1, None, "left"),
+    "max_iter": (Integral, 1, None, "left"),
+    "n_iter_no_change": (Integral, 1, None, "left"),
+}
+
+
+def check_options(estimator):
+    """Raise TypeError or ValueError for the first option outside what is expected."""
+    for name, choices in CHOICES.items():
+        option = getattr(estimator, name)
+        if not any(option is c or (isinstance(option, str) and option == c) for c in choices):
+            raise ValueError(f"{name} is {option!r}; expected one of {list(choices)}.")
+    for name, (kind, low, high, boundaries) in INTERVALS.items():
+        check_scalar(
+            getattr(estimator, name),
+            name,
+            kind,
+            min_val=low,
+            max_val=high,
+            include_boundaries=boundaries if high is None or boundaries == "neither" else "both",
+        )
+    _check_noise_level(estimator.noise_level, estimator.contraction_weight)
+    _check_hidden_layers(estimator.hidden_layer_sizes)
+    available_device(estimator.device)
+
+
+def _check_noise_level(noise_level, contraction_weight):
+    if isinstance(noise_level, str):
+        if noise_level != "auto":
+            raise ValueError(f"noise_level is {noise_level!r}; expected 'auto' or a number >= 0.")
+        return
+    check_scalar(noise_level, "noise_level", Real, min_val=0.0)
+    if noise_level == 0.0 and contraction_weight == 0.0:
+        raise ValueError(
+            "noise_level and contraction_weight are both 0; expected at least one of them > 0:"
+            " the identity reconstructs perfectly and knows no density."
+        )
+
+
+def _check_hidden_layers(sizes):
+    listed = [sizes] if isinstance(sizes, Integral) else list(sizes) if np.iterable(sizes) else []
+    if not listed or not all(isinstance(s, Integral) and s >= 1 for s in listed):
+        raise ValueError(
+            f"hidden_layer_sizes is {sizes!r}; expected a non-empty sequence of integers >= 1."
+        )
+
+
+def hidden_layers(sizes):
+    """The option as a tuple of ints; one integer is one layer."""
+    return (int(sizes),) if isinstance(sizes, Integral) else tuple(int(s) for s in sizes)
+
+
+def check_weights(sample_weight, X):
+    """Sample weights as float64 (n,), scaled to mean 1; ones where None.
+
+    Raises
+    ------
+    ValueError
+        For negative, non-finite or all-zero weights, or weights of the wrong length.
+    """
+    if sample_weight is None:
+        return np.ones(len(X))
+    weights = np.array(
+        check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+    )
+    if weights.shape != (len(X),):
+        raise ValueError(f"sample_weight has shape {weights.shape}; expected ({len(X)},).")
+    if (weights < 0.0).any():
+        raise ValueError(f"sample_weight has the negative value {weights.min()}; expected >= 0.")
+    if not weights.any():
+        raise ValueError("sample_weight is all zeros; expected at least one positive weight.")
+    weights /= weights.max()
+    return weights / weights.mean()
