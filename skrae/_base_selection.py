@@ -10,7 +10,7 @@ import math
 import torch
 
 from skrae._base_density import MixtureDensity
-from skrae._mixture_fit import Settings, grow, log_density, log_joint, single_gaussian
+from skrae._mixture_fit import Settings, grow, log_density, single_gaussian
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)

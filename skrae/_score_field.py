@@ -4,10 +4,11 @@
     psi(z)    = grad log q(z) + grad f(z)             score
     r(z)      = z + tau C(z) psi(z)                   reconstruction, tau = sigma^2 + lambda
 
-C(z) is the noise covariance: the identity (isotropic), or a mean of the covariances C_k of the base
-components, sum_k s_k(z) C_k (local). The share s_k = r_k / sum_j r_j tr(C_j^-1 C_k)/d of a component
-is its responsibility, lowered where C_k is wide beside the components that share the place: so the
-whitened noise |C(z)^1/2 K_k^-T eps|^2 keeps the size of |eps|^2 however different the widths are.
+C(z) is the noise covariance: the identity (isotropic), or a mean of the covariances C_k of the
+base components, sum_k s_k(z) C_k (local). The share s_k = r_k / sum_j r_j tr(C_j^-1 C_k)/d of a
+component is its responsibility, lowered where C_k is wide beside the components that share the
+place: so the whitened noise |C(z)^1/2 K_k^-T eps|^2 keeps the size of |eps|^2 however different
+the widths are.
 """
 
 import torch

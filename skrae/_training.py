@@ -68,7 +68,7 @@ class Trainer:
     """Trains one network on weighted rows at successive noise levels.
 
     `best` holds the averaged parameters with the highest held-out gain at any check since the
-    last `start_level`; it is current whenever an exception, KeyboardInterrupt included, leaves `run`.
+    last `start_level`; it is current even where a KeyboardInterrupt leaves `run`.
     """
 
     def __init__(self, rows, base, metric, judge, parameters, settings, generator):

@@ -19,6 +19,7 @@ LAYERS = {
     "metrics": 6,
     "plotting": 6,
     "_fitting": 5,
+    "_queries": 5,
     "_annealing": 4,
     "_evaluation": 4,
     "_normalizer": 3,

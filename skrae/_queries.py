@@ -1,0 +1,172 @@
+"""What can be asked of a fitted estimator, whatever fitted it: the public methods for new rows."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrae._evaluation import Evaluator, Fitted
+from skrae._linear_algebra import available_device
+from skrae._scaling import Scaling
+from skrae._validation import check_weights
+
+
+class DensityQueries:
+    """Density, score, Hessian, reconstruction, code and samples from fitted NumPy attributes."""
+
+    def _fitted(self):
+        base = self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_
+        return Fitted(
+            Scaling(self.location_, self.whitening_, self._unwhitening, self._log_det),
+            base,
+            self.coefs_,
+            self.intercepts_,
+            self._fitted_as["activation"],
+            self._fitted_as["noise_covariance"],
+            self.noise_level_,
+            self._fitted_as["contraction_weight"],
+            self.log_normalizer_,
+        )
+
+    def _evaluator(self, dtype):
+        return Evaluator(self._fitted(), available_device(self.device), dtype)
+
+    def _ask(self, question, X):
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        return getattr(self._evaluator(X.dtype), question)(X)
+
+    @property
+    def _n_features_out(self):
+        return self.coefs_[-1].shape[0]
+
+    def score_samples(self, X):
+        """Normalised log density log p(x) of each row, in nats and the units of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : array of shape (n_samples,)
+        """
+        return self._ask("log_density", X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean of `score_samples`, weighted if weights are given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        log_density = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(log_density))
+        return float(np.average(log_density, weights=check_weights(sample_weight, log_density)))
+
+    def log_density_gradient(self, X):
+        """The score function, grad log p(x) = (r(x) - x) / sigma^2 to first order.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        gradient : array of shape (n_samples, n_features), nats per unit of X
+        """
+        return self._ask("gradient", X)
+
+    def log_density_hessian(self, X):
+        """Second derivatives of log p(x), symmetric.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        hessian : array of shape (n_samples, n_features, n_features)
+        """
+        return self._ask("hessian", X)
+
+    def base_log_density(self, X):
+        """log q(x), the normalised log density of the base density alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : array of shape (n_samples,)
+        """
+        return self._ask("base_log_density", X)
+
+    def transform(self, X):
+        """The code, the output of the encoder's last layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        code : array of shape (n_samples, hidden_layer_sizes[-1])
+        """
+        return self._ask("code", X)
+
+    def reconstruct(self, X):
+        """Denoised points r(x) = x + tau C(x) grad log p(x), the posterior mean of the clean point.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        reconstruction : array of shape (n_samples, n_features)
+        """
+        return self._ask("reconstruct", X)
+
+    def local_moments(self, X):
+        """Mean and covariance of the clean point given a noisy one (Alain & Bengio 2014, sec. 3.2).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        means : array of shape (n_samples, n_features), r(x)
+        covariances : array of shape (n_samples, n_features, n_features)
+            tau C + tau^2 C (Hess log p) C, positive semi-definite.
+        """
+        return self._ask("reconstruct", X), self._ask("local_covariance", X)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows: tempered sequential Monte Carlo from q, then Metropolis moves at p.
+
+        Parameters
+        ----------
+        n_samples : int >= 1, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), of the dtype the model was fitted to
+        """
+        check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        evaluator = self._evaluator(self._fitted_as["dtype"])
+        return evaluator.sample(n_samples, torch.Generator(evaluator.device).manual_seed(seed))
