@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+# Columns of a wider or narrower spread would have squares outside of float64.
+MIN_SPREAD, MAX_SPREAD = 1e-150, 1e150
+# Spreads outside of these limits are far from the unit that scaling=None takes for granted.
+UNSCALED_LIMITS = 0.01, 100.0
 # Relative variance of a direction below which it is held to be collinear, and its floor.
 VARIANCE_FLOOR = 1e-10
 
@@ -44,30 +48,66 @@ def fit_scaling(X, weights, kind, names=None):
     Raises
     ------
     ValueError
-        If a column's spread overflows float64.
+        If the square of a column's spread leaves float64, or no column varies beyond rounding.
 
     Warns
     -----
     UserWarning
-        Names constant columns, and columns that are linear combinations of others (whiten).
+        Names constant columns, columns that are linear combinations of others (whiten), and
+        columns whose spread is far from one (None).
     """
     d = X.shape[1]
-    if kind is None:
-        return Scaling(np.zeros(d), np.eye(d), np.eye(d), 0.0)
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
     X, share = X.astype(np.float64), weights / weights.sum()
-    location = share @ X
-    with np.errstate(over="ignore", invalid="ignore"):
-        scale = np.sqrt(share @ (X - location) ** 2)
-    if not np.isfinite(scale).all():
-        worst = names[int(np.flatnonzero(~np.isfinite(scale))[0])]
-        raise ValueError(f"The spread of {worst} overflows float64; expected smaller units.")
+    location, scale = _location_and_scale(X, share)
     constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(location)
+    _check_spreads(scale, constant, names)
+    if kind is None:
+        _warn_of_units(location, scale, names)
+        return Scaling(np.zeros(d), np.eye(d), np.eye(d), 0.0)
     _warn_of(constant, names, "constant", "expected columns that vary")
     scale[constant] = 1.0
     if kind == "standardize":
         return Scaling(location, np.diag(1.0 / scale), np.diag(scale), -np.log(scale).sum())
     return _whitening(X, share, location, scale, constant, names)
+
+
+def _location_and_scale(X, share):
+    """Mean and standard deviation of each column, in units whose squares are within float64."""
+    exponents = np.frexp(np.abs(X).max(axis=0))[1] - 1
+    # A power of two scales exactly, so that units of 2^k change nothing but the units.
+    X = np.ldexp(X, -exponents)
+    location = share @ X
+    scale = np.sqrt(share @ (X - location) ** 2)
+    return np.ldexp(location, exponents), np.ldexp(scale, exponents)
+
+
+def _check_spreads(scale, constant, names):
+    if constant.all():
+        raise ValueError(
+            "Got columns that are all constant up to rounding; expected at least one that varies."
+        )
+    outside = ~constant & ((scale < MIN_SPREAD) | (scale > MAX_SPREAD))
+    if outside.any():
+        worst = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"The standard deviation of {names[worst]} is {scale[worst]:.2g}; expected units in"
+            f" which it is between {MIN_SPREAD:g} and {MAX_SPREAD:g}, for its square is needed."
+        )
+
+
+def _warn_of_units(location, scale, names):
+    low, high = UNSCALED_LIMITS
+    odd = (scale < low) | (scale > high) | (np.abs(location) > high)
+    if odd.any():
+        worst = int(np.flatnonzero(odd)[0])
+        warnings.warn(
+            f"scaling is None and {names[worst]} has mean {location[worst]:.2g} and standard"
+            f" deviation {scale[worst]:.2g}; expected columns near 0 with a spread near 1, or"
+            " scaling='whiten' or 'standardize'.",
+            UserWarning,
+            stacklevel=2,
+        )
 
 
 def _whitening(X, share, location, scale, constant, names):
