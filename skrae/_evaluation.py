@@ -11,6 +11,8 @@ from skrae._scaling import Scaling
 from skrae._score_field import NoiseMetric, ScoreField
 
 CHUNK = 4096
+# Farther rows, in spreads of the data, overflow the network or a squared distance.
+MAX_DISTANCE = {"float32": 1e15, "float64": 1e100}
 
 
 class Fitted(NamedTuple):
@@ -60,12 +62,28 @@ class Evaluator:
         parts = []
         for start in range(0, len(X), CHUNK):
             z = self.scaling.forward(X[start : start + CHUNK])
+            self._check_distance(z, start)
             rows = torch.tensor(z, dtype=torch.float64, device=self.device)
             with torch.no_grad():
                 parts.append(function(rows).double().cpu().numpy())
         return np.concatenate(parts)
 
+    def _check_distance(self, z, start):
+        # What is not below the limit includes NaN, from an overflow in the scaling itself.
+        far = np.flatnonzero(~(np.abs(z) < MAX_DISTANCE[self.dtype.name]).all(axis=1))
+        if len(far):
+            raise ValueError(
+                f"Row {start + far[0]} is {np.abs(z[far[0]]).max():.1g} spreads away from the"
+                f" data the model was fitted to; expected less than"
+                f" {MAX_DISTANCE[self.dtype.name]:g} for {self.dtype.name}."
+            )
+
     def _answer(self, values):
+        if self.dtype == np.float32 and np.abs(values).max() > np.finfo(np.float32).max:
+            raise ValueError(
+                f"The answer overflows float32: it has the value {np.abs(values).max():.2g};"
+                " expected X as float64, or other units."
+            )
         return values.astype(self.dtype, copy=False)
 
     def log_density(self, X):
