@@ -45,7 +45,7 @@ class FitReport:
         return bool(task.call_on_fit_task_end(estimator=self.estimator, X=self.X))
 
     def end(self):
-        """Report the end of the fit."""
+        """Report the end of the fit, once the estimator holds what was fitted."""
         if self.context is not None:
             self.context.call_on_fit_task_end(
                 estimator=self.estimator, X=self.X, reconstruction_attributes={}

@@ -14,15 +14,15 @@ from sklearn.base import (
 )
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 
 from skrae._callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae._fitting import fit_density, n_checks
 from skrae._linear_algebra import available_device
 from skrae._queries import DensityQueries
-from skrae._validation import check_options, check_weights
+from skrae._validation import check_continuation, check_options, check_rows, check_weights
 
 SPREAD_LIMIT = 0.1
+INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
 
 # A fork after multi-threaded torch work would wait for threads that the child does not have.
 if hasattr(os, "register_at_fork"):
@@ -80,7 +80,8 @@ class RegularizedAutoEncoderScore(
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out; at least 10 rows, or a third of fewer than 30.
     warm_start : bool, default=False
-        Continue from the last fit: its scaling, base density and network.
+        Continue from the last fit: its scaling, base density and network, whose
+        hidden_layer_sizes and activation must be the same.
     device : {"auto", "cpu", "cuda"}, default="auto"
     verbose : bool or int, default=0
         Print one line a noise level.
@@ -107,7 +108,7 @@ class RegularizedAutoEncoderScore(
     loss_curve_, validation_curve_ : lists of float
         Training criterion and held-out gain over q, in nats per row, at each check.
     n_iter_ : int
-        Training steps in all.
+        Training steps in all, those that `warm_start` continued included.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
 
@@ -206,48 +207,48 @@ class RegularizedAutoEncoderScore(
             Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
         """
         check_options(self)
-        first_fit = not hasattr(self, "coefs_")
-        before = {
-            k: v for k, v in vars(self).items() if k in ("n_features_in_", "feature_names_in_")
-        }
-        previous = self._fitted() if self.warm_start and not first_fit else None
+        previous = None
+        if self.warm_start and hasattr(self, "coefs_"):
+            previous = self._fitted()
+            check_continuation(self, previous)
+        before = {name: vars(self)[name] for name in INPUT_ATTRIBUTES if name in vars(self)}
         try:
-            X = validate_data(
-                self,
-                X,
-                dtype=[np.float64, np.float32],
-                ensure_min_samples=2,
-                reset=previous is None,
+            X = check_rows(self, X, reset=previous is None, ensure_min_samples=2)
+            rows, weights = self._weighted_rows(X, sample_weight)
+            options = SimpleNamespace(**self.get_params(deep=False))
+            report = FitReport(self, rows, n_checks(options))
+            result = fit_density(
+                rows,
+                weights,
+                options,
+                check_random_state(self.random_state),
+                available_device(self.device),
+                names=getattr(self, "feature_names_in_", None),
+                previous=previous,
+                on_check=report.check,
             )
-            names = getattr(self, "feature_names_in_", None)
-            result = self._fit_rows(X, sample_weight, names, previous)
         except BaseException:
-            for name in ("n_features_in_", "feature_names_in_"):
+            for name in INPUT_ATTRIBUTES:
                 vars(self).pop(name, None)
             vars(self).update(before)
             raise
-        self._store(result, X.dtype)
+        self._store(result, X.dtype, previous)
+        report.end()
+        self._warn(result)
         return self
 
-    def _fit_rows(self, X, sample_weight, names, previous):
+    def _weighted_rows(self, X, sample_weight):
+        """The rows of positive weight, and their weights with mean 1."""
         weights = check_weights(sample_weight, X)
         X, weights = X[weights > 0.0], weights[weights > 0.0]
-        if len(X) < 2 or np.ptp(X, axis=0).max() == 0.0:
+        if (X[0] == X).all():
             raise ValueError(
                 f"Got {len(X)} row(s) of positive weight, all equal; expected at least two"
                 " different rows: one point has no density."
             )
-        options = SimpleNamespace(**self.get_params(deep=False))
-        rng = check_random_state(self.random_state)
-        report = FitReport(self, X, n_checks(options))
-        device = available_device(self.device)
-        result = fit_density(
-            X, weights, options, rng, device, names=names, previous=previous, on_check=report.check
-        )
-        report.end()
-        return result
+        return X, weights / weights.mean()
 
-    def _store(self, result, dtype):
+    def _store(self, result, dtype, previous):
         fitted, outcome = result.fitted, result.outcome
         self.location_, self.whitening_, self._unwhitening, self._log_det = fitted.scaling
         self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_ = fitted.base
@@ -257,31 +258,33 @@ class RegularizedAutoEncoderScore(
         self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
         self.base_score_ = result.base_score
         self.log_normalizer_ = fitted.log_z
-        self.log_normalizer_repeats_ = result.log_z_repeats
-        spread = np.ptp(result.log_z_repeats)
-        self.log_normalizer_stderr_ = float(result.log_z_repeats.std(ddof=1) / 2.0)
-        self.loss_curve_, self.validation_curve_ = result.loss_curve, result.validation_curve
-        self.n_iter_ = result.n_iter
+        self.log_normalizer_repeats_ = repeats = result.log_z_repeats
+        self.log_normalizer_stderr_ = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
+        if previous is None:
+            self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
+        self.loss_curve_ = self.loss_curve_ + result.loss_curve
+        self.validation_curve_ = self.validation_curve_ + result.validation_curve
+        self.n_iter_ += result.n_iter
         self._fitted_as = {
             "activation": self.activation,
             "noise_covariance": self.noise_covariance,
             "contraction_weight": fitted.contraction_weight,
             "dtype": dtype.name,
         }
-        self._warn(spread, outcome.interrupted)
 
-    def _warn(self, spread, interrupted):
+    def _warn(self, result):
+        spread = np.ptp(result.log_z_repeats)
         if spread > SPREAD_LIMIT:
             warnings.warn(
                 f"log Z differs by {spread:.2f} nats between repeats; expected at most"
                 f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
                 " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
-        if interrupted:
+        if result.outcome.interrupted:
             warnings.warn(
                 "The fit was interrupted; the best weights so far are kept and usable.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )

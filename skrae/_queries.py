@@ -5,12 +5,12 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.utils import check_random_state, check_scalar
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skrae._evaluation import Evaluator, Fitted
 from skrae._linear_algebra import available_device
 from skrae._scaling import Scaling
-from skrae._validation import check_weights
+from skrae._validation import check_rows, check_weights
 
 
 class DensityQueries:
@@ -35,7 +35,7 @@ class DensityQueries:
 
     def _ask(self, question, X):
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        X = check_rows(self, X, reset=False)
         return getattr(self._evaluator(X.dtype), question)(X)
 
     @property

@@ -1,9 +1,11 @@
-"""Checks of the estimator's options and weights: what was got, and what is expected."""
+"""Checks of options, rows and weights: what was got, and what is expected."""
 
+import math
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_array, check_scalar
+from sklearn.utils.validation import validate_data
 
 from skrae._linear_algebra import available_device
 
@@ -26,6 +28,7 @@ INTERVALS = {
     "max_iter": (Integral, 1, None, "left"),
     "n_iter_no_change": (Integral, 1, None, "left"),
 }
+FLAGS = ("warm_start", "verbose")
 
 
 def check_options(estimator):
@@ -35,17 +38,18 @@ def check_options(estimator):
         if not any(option is c or (isinstance(option, str) and option == c) for c in choices):
             raise ValueError(f"{name} is {option!r}; expected one of {list(choices)}.")
     for name, (kind, low, high, boundaries) in INTERVALS.items():
-        check_scalar(
-            getattr(estimator, name),
-            name,
-            kind,
-            min_val=low,
-            max_val=high,
-            include_boundaries=boundaries if high is None or boundaries == "neither" else "both",
-        )
+        _check_number(getattr(estimator, name), name, kind, low, high, boundaries)
+    for name in FLAGS:
+        check_scalar(getattr(estimator, name), name, (Integral, np.bool_), min_val=0)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
     _check_hidden_layers(estimator.hidden_layer_sizes)
     available_device(estimator.device)
+
+
+def _check_number(number, name, kind, low, high=None, boundaries="left"):
+    check_scalar(number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} is {number}; expected a finite number.")
 
 
 def _check_noise_level(noise_level, contraction_weight):
@@ -53,7 +57,7 @@ def _check_noise_level(noise_level, contraction_weight):
         if noise_level != "auto":
             raise ValueError(f"noise_level is {noise_level!r}; expected 'auto' or a number >= 0.")
         return
-    check_scalar(noise_level, "noise_level", Real, min_val=0.0)
+    _check_number(noise_level, "noise_level", Real, 0.0)
     if noise_level == 0.0 and contraction_weight == 0.0:
         raise ValueError(
             "noise_level and contraction_weight are both 0; expected at least one of them > 0:"
@@ -69,9 +73,36 @@ def _check_hidden_layers(sizes):
         )
 
 
+def check_continuation(estimator, previous):
+    """Raise ValueError where the network of a `Fitted` is not the one that the options ask for."""
+    sizes = tuple(len(b) for b in previous.intercepts[:-1])
+    for name, asked, fitted in (
+        ("hidden_layer_sizes", hidden_layers(estimator.hidden_layer_sizes), sizes),
+        ("activation", estimator.activation, previous.activation),
+    ):
+        if asked != fitted:
+            raise ValueError(
+                f"{name} is {asked!r}; expected {fitted!r}, that of the network which"
+                " warm_start=True continues."
+            )
+
+
 def hidden_layers(sizes):
     """The option as a tuple of ints; one integer is one layer."""
     return (int(sizes),) if isinstance(sizes, Integral) else tuple(int(s) for s in sizes)
+
+
+def check_rows(estimator, X, reset, ensure_min_samples=1):
+    """X as finite float64 rows, or float32 where X is; features set on the estimator or checked."""
+    # scikit-learn looks for NaN in the sum of all values, which is inf - inf near the limit.
+    with np.errstate(invalid="ignore"):
+        return validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=ensure_min_samples,
+        )
 
 
 def check_weights(sample_weight, X):
