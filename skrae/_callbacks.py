@@ -3,7 +3,11 @@
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupport
     from sklearn.callback import with_callbacks
+
+    # Frames that the decorator puts between a method and its caller: a warning must skip them.
+    DECORATOR_FRAMES = 1
 except ImportError:  # scikit-learn < 1.9
+    DECORATOR_FRAMES = 0
 
     class CallbackSupport:
         """Stands in for scikit-learn's mixin: there are no callbacks to support."""

@@ -15,7 +15,7 @@ from sklearn.base import (
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
-from skrae._callbacks import CallbackSupport, FitReport, with_callbacks
+from skrae._callbacks import DECORATOR_FRAMES, CallbackSupport, FitReport, with_callbacks
 from skrae._fitting import fit_density, n_checks
 from skrae._linear_algebra import available_device
 from skrae._queries import DensityQueries
@@ -280,11 +280,11 @@ class RegularizedAutoEncoderScore(
                 f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
                 " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=3 + DECORATOR_FRAMES,
             )
         if result.outcome.interrupted:
             warnings.warn(
                 "The fit was interrupted; the best weights so far are kept and usable.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=3 + DECORATOR_FRAMES,
             )
