@@ -25,7 +25,8 @@ from sklearn.preprocessing import StandardScaler
 from skrae import RegularizedAutoEncoderScore
 
 quick = os.environ.get("SKRAE_QUICK") == "1"
-table = load_breast_cancer(as_frame=True).data
+data = load_breast_cancer()
+table = data.data
 print(f"{table.shape[0]} rows, {table.shape[1]} columns")
 
 # %%
@@ -73,8 +74,8 @@ print(f" mean {means[0]:9.2f}", *(f"{value:16.2f}" for value in means[1:]))
 # -----------------------
 # The same defaults on two columns whose units differ by a factor of 200. One fit answers for the
 # density, its gradient (the score) and new rows.
-columns = ["mean radius", "mean fractal dimension"]
-points = table[columns].to_numpy()
+names = list(data.feature_names)
+points = table[:, [names.index("mean radius"), names.index("mean fractal dimension")]]
 model = RegularizedAutoEncoderScore(max_iter=30 if quick else 300, random_state=0).fit(points)
 samples = model.sample(len(points), random_state=0)
 
