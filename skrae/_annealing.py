@@ -5,10 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-LOCAL_LEVELS = (0.5, 0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
+LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
 ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
-# A network must beat the base by this many nats, and by its standard error, to replace it.
-MIN_GAIN = 0.005
+# A network replaces the base where its gain exceeds this many nats and standard errors: the best
+# of dozens of checks gains a little by chance alone.
+MIN_GAIN, MIN_STANDARD_ERRORS = 0.005, 2.0
 # The gain may stay this far below the best and the annealing go on.
 TOLERANCE = 0.01
 
@@ -62,7 +63,7 @@ def anneal(trainer, levels, n_judged, max_steps, on_check=None):
                 break
         trainer.restart_from(trainer.best)
     gain, error, parameters, level = best
-    if parameters is None or gain < max(MIN_GAIN, error):
+    if parameters is None or gain < max(MIN_GAIN, MIN_STANDARD_ERRORS * error):
         return Outcome(_zero_head(parameters or start), level, visited, gains, 0.0, interrupted)
     return Outcome(parameters, level, visited, gains, gain, interrupted)
 

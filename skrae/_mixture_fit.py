@@ -118,6 +118,61 @@ def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
     return best_value, best, mixture
 
 
+def merge_closest(mixture):
+    """The mixture with one component less: the two that lose least by one Gaussian's moments.
+
+    The loss is Runnalls' (2007) bound on the Kullback-Leibler divergence,
+    [ (w_i + w_j) log|C_ij| - w_i log|C_i| - w_j log|C_j| ] / 2.
+    """
+    i, j = torch.triu_indices(len(mixture.weights), len(mixture.weights), offset=1)
+    merged = _merged(mixture, i, j)
+    volumes = log_volume(torch.linalg.cholesky(mixture.covariances))
+    volume = log_volume(torch.linalg.cholesky(merged.covariances))
+    own = mixture.weights * volumes
+    best = int((merged.weights * volume - own[i] - own[j]).argmin())
+    keep = torch.ones(len(mixture.weights), dtype=torch.bool)
+    keep[i[best]] = keep[j[best]] = False
+    pairs = zip(mixture, merged, strict=True)
+    return Mixture(*(torch.cat([old[keep], new[best : best + 1]]) for old, new in pairs))
+
+
+def _merged(mixture, i, j):
+    """The moment-preserving union of components i and j, for index vectors i and j."""
+    weights = mixture.weights[i] + mixture.weights[j]
+    share = (mixture.weights[i] / weights)[:, None]
+    means = share * mixture.means[i] + (1.0 - share) * mixture.means[j]
+    apart = mixture.means[i] - mixture.means[j]
+    between = (share * (1.0 - share))[:, :, None] * apart[:, :, None] * apart[:, None, :]
+    within = [
+        share[:, :, None] * c[i] + (1.0 - share)[:, :, None] * c[j]
+        for c in (mixture.covariances, mixture.priors)
+    ]
+    return Mixture(weights, means, within[0] + between, within[1] + between)
+
+
+def shrink(mixture, value, rows, held_out, settings, patience=4):
+    """Merge components until the held-out density no longer gains; (value, mixture) of the best."""
+    current, worse = mixture, 0
+    while worse < patience and len(current.weights) > 1:
+        merged = merge_closest(current)
+        fresh_value, current, _ = refine(merged, rows, held_out, settings)
+        worse = worse + 1 if fresh_value < value else 0
+        if fresh_value >= value:
+            value, mixture = fresh_value, current
+    return value, mixture
+
+
+def relax(mixture, value, rows, held_out, settings, factor=4.0):
+    """Weaken the prior while the held-out density gains; (value, mixture) of the best."""
+    while settings.strength > 0.1:
+        settings = settings._replace(strength=settings.strength / factor)
+        fresh_value, fresh, _ = refine(mixture, rows, held_out, settings)
+        if fresh_value <= value:
+            break
+        value, mixture = fresh_value, fresh
+    return value, mixture
+
+
 def grow(rows, held_out, settings, generator, max_components=64, patience=2):
     """Mixtures of 1, 2, 4, ... components, as (held-out mean log density, mixture) of the best."""
     mixture = single_gaussian(*rows, settings.ridge)
@@ -129,5 +184,6 @@ def grow(rows, held_out, settings, generator, max_components=64, patience=2):
             best_value, best = value, candidate
         size = len(mixture.weights)
         if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
-            return best_value, best
+            best_value, best = shrink(best, best_value, rows, held_out, settings)
+            return relax(best, best_value, rows, held_out, settings)
         mixture = split(mixture, generator)
