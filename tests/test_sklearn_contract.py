@@ -1,4 +1,4 @@
-"""scikit-learn's contract: every check of its own, and a statistical stand-in for the one refused."""
+"""scikit-learn's contract: all of its checks, and a stand-in for the one that noise must fail."""
 
 import inspect
 
