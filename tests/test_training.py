@@ -308,6 +308,34 @@ def test_no_noise_trains_on_the_rows_themselves(random_seed):
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["local", "isotropic"])
+def test_loss_of_the_base_equals_quadrature(kind, random_seed):
+    """E C(z~) (sigma t + tau psi)^2 / tau over rows, their components and the noise (1-D).
+
+    Within 5 standard errors of the batches.
+    """
+    sigma, tau = 0.4, 0.4**2
+    trainer = make_trainer(1, random_seed, kind, batch_size=2000, calibration_weight=0.0)
+    points = torch.tensor([-1.5, -0.2, 0.4, 1.1], dtype=torch.float64)[:, None]
+    trainer.z = points.float().repeat(1000, 1)
+    trainer.cumulative = torch.arange(1.0, 4001.0, dtype=torch.float64)
+    trainer.start_level(sigma)
+    losses = torch.stack([trainer._loss(*trainer._batch()).detach() for _ in range(60)]).double()
+    eps = torch.linspace(-8, 8, 1601, dtype=torch.float64)[:, None]
+    share = torch.softmax(-0.5 * eps[:, 0] ** 2, 0)
+    expected, metric = 0.0, trainer.metric
+    for z in points:
+        for r, width in zip(
+            metric.responsibilities(z[None])[0], metric.factors.flatten(), strict=True
+        ):
+            corrupted = z + sigma * width * eps
+            error = sigma * eps / width + tau * trainer.base.evaluate(corrupted)[1]
+            covariance = metric.covariance(metric.responsibilities(corrupted))[:, :, 0]
+            expected += r / len(points) * (share @ (covariance * error**2)).sum() / tau
+    assert abs(losses.mean() - expected) < 5 * losses.std() / math.sqrt(60)
+    assert losses.std() / math.sqrt(60) < 0.05 * expected
+
+
 def relative_fisher_divergence(field, smoothed, z):
     """E_{p_sigma} |psi - grad log p_sigma|^2 / E_{p_sigma} |grad log p_sigma|^2 by quadrature."""
     log_p, score, _ = smoothed.evaluate(z)
