@@ -28,7 +28,7 @@ class MixtureDensity:
     weights : array of shape (K,), summing to one.
     means : array of shape (K, d).
     factors : array of shape (K, d, d), lower Cholesky factors of the scale matrices C_k.
-    dofs : array of shape (K,), degrees of freedom; inf is a Gaussian.
+    dofs : array of shape (K,), degrees of freedom, whole numbers; inf is a Gaussian.
     """
 
     def __init__(self, weights, means, factors, dofs, device="cpu"):
@@ -36,6 +36,8 @@ class MixtureDensity:
         self.weights, self.means, self.factors, self.dofs = (
             torch.as_tensor(np.asarray(a), **to) for a in (weights, means, factors, dofs)
         )
+        if (self.dofs != self.dofs.round()).any() or (self.dofs < 1.0).any():
+            raise ValueError(f"dofs is {self.dofs.tolist()}; expected whole numbers >= 1 or inf.")
         self._coefficients = distance_coefficients(self.means, self.factors)
         self._constants = self.weights.log() - log_volume(self.factors) + self._normalisers()
         self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
@@ -117,6 +119,6 @@ class MixtureDensity:
 
 
 def _student_scale(dof, n, generator, to):
-    """sqrt(nu / chi2_nu) for integer nu: turns Gaussian noise into Student-t noise."""
+    """sqrt(nu / chi2_nu) for a whole number nu: turns Gaussian noise into Student-t noise."""
     squares = torch.randn(n, int(dof), generator=generator, **to).square().sum(1)
     return torch.sqrt(dof / squares)[:, None]

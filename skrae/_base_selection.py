@@ -16,7 +16,7 @@ FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
 TAIL_DOF = 3.0
 TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
-MIN_GAIN = 0.01
+MIN_GAIN = 0.003
 MAX_ROWS = 20_000
 
 
@@ -92,7 +92,9 @@ def _finish(weights, means, covariances, tail, held_out):
 
     def build(inflation, tail_weight):
         return MixtureDensity(
-            torch.cat([(1.0 - tail_weight) * weights, torch.tensor([tail_weight]).double()]),
+            torch.cat(
+                [(1.0 - tail_weight) * weights, torch.tensor([tail_weight], dtype=torch.float64)]
+            ),
             torch.cat([means, tail.means]),
             torch.cat([factors * math.sqrt(inflation), wide]),
             torch.tensor([math.inf] * len(weights) + [TAIL_DOF]),

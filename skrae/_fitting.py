@@ -9,13 +9,15 @@ from skrae._annealing import Outcome, anneal, levels_for
 from skrae._base_density import MixtureDensity
 from skrae._base_selection import select_base
 from skrae._evaluation import Fitted, normalise
-from skrae._networks import initial_parameters
+from skrae._linear_algebra import draw_index
+from skrae._networks import initial_parameters, localise_first_layer
 from skrae._scaling import fit_scaling
 from skrae._score_field import NoiseMetric
 from skrae._splitting import MIN_ROWS_TO_SPLIT, split_rows
 from skrae._training import Judge, Settings, Trainer
 from skrae._validation import hidden_layers
 
+N_INITIAL_ROWS = 1024
 MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS = 1024, 8192
 AVERAGING = 0.98
 CHECKS_PER_LEVEL = 6
@@ -110,11 +112,12 @@ def _choose_base(rows, held_out, options, generator):
 
 def _trainer(rows, held_out, base, options, generator, device, previous):
     rows, held_out = (Part(p.z.to(device), p.weights.to(device)) for p in (rows, held_out))
+    metric = NoiseMetric(base, options.noise_covariance)
     if previous:
         parameters = previous.field(device).parameters
     else:
         sizes = hidden_layers(options.hidden_layer_sizes)
-        parameters = initial_parameters(base.n_features, sizes, generator, device)
+        parameters = _initial_parameters(rows.z, sizes, metric, options, generator)
     settings = Settings(
         contraction_weight=float(options.contraction_weight),
         calibration_weight=float(options.calibration_weight),
@@ -127,8 +130,16 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     )
     n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), MAX_JUDGE_DRAWS)
     judge = Judge(*held_out, base, n_draws, generator)
-    metric = NoiseMetric(base, options.noise_covariance)
     return Trainer(rows, base, metric, judge, parameters, settings, generator)
+
+
+def _initial_parameters(z, sizes, metric, options, generator):
+    parameters = initial_parameters(z.shape[1], sizes, generator, z.device)
+    index = torch.randint(len(z), (N_INITIAL_ROWS,), generator=generator, device=z.device)
+    rows = z[index]
+    components = draw_index(metric.responsibilities(rows), generator)
+    whiteners = metric.inverse_transposes[components].float()
+    return localise_first_layer(parameters, rows.float(), whiteners, options.activation, generator)
 
 
 def _train(trainer, n_rows, options, previous, on_check):

@@ -28,7 +28,7 @@ def draw_index(probabilities, generator):
         len(probabilities), 1, generator=generator, dtype=cumulative.dtype, device=cumulative.device
     )
     last = probabilities.shape[1] - 1
-    return (cumulative < uniform * cumulative[:, -1:]).sum(1).clamp_max(last)
+    return (cumulative <= uniform * cumulative[:, -1:]).sum(1).clamp_max(last)
 
 
 def distance_coefficients(means, factors):

@@ -6,6 +6,7 @@ covariance is shrunk towards its parent's (an inverse-Wishart prior with that mo
     C_k = (N_k S_k + strength * C_parent) / (N_k + strength) + ridge * I
 
 so that a component with few rows stays as wide as the place it came from, whatever the scale.
+At the end components are merged and the prior relaxed as long as the held-out rows gain.
 Monomials, coefficients and volumes are those of the base density.
 """
 
@@ -174,7 +175,10 @@ def relax(mixture, value, rows, held_out, settings, factor=4.0):
 
 
 def grow(rows, held_out, settings, generator, max_components=64, patience=2):
-    """Mixtures of 1, 2, 4, ... components, as (held-out mean log density, mixture) of the best."""
+    """The best of mixtures of 1, 2, 4, ... components, shrunk and relaxed: (value, mixture).
+
+    The value is the mean log density of the held-out rows.
+    """
     mixture = single_gaussian(*rows, settings.ridge)
     best_value, best, worse = -math.inf, mixture, 0
     while True:

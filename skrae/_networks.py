@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 
 HEAD_BOUND = 4.0
+MAX_SLOPE = 20.0
 _OFFSET = math.log1p(math.exp(HEAD_BOUND))
 
 
@@ -56,6 +57,32 @@ def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
         parameters += [weight, bias]
         n_in = n_out
     return [*parameters, torch.zeros(n_in, 1, device=device), torch.zeros(1, device=device)]
+
+
+def localise_first_layer(parameters, rows, whiteners, activation, generator):
+    """Turn half the first layer to fine detail: a unit changes at a row, at the local scale there.
+
+    A unit's weights are w = K^-T xi / sqrt(d), xi ~ N(0, I), so that w.(x - z_i) is of order one
+    over the local width at its row z_i; steeper than MAX_SLOPE they are shortened. The next
+    layer's weights are divided by each unit's standard deviation over the rows.
+
+    Parameters
+    ----------
+    parameters : list of tensors, as `initial_parameters` returns
+    rows : tensor of shape (n, d), n at least the number of units turned
+    whiteners : tensor of shape (n, d, d), K^-T of each row
+    """
+    weight, bias, after = parameters[0].clone(), parameters[1].clone(), parameters[2]
+    n, d = min(weight.shape[1] // 2, len(rows)), weight.shape[0]
+    to = {"generator": generator, "device": rows.device}
+    slopes = torch.einsum("nij,nj->ni", whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
+    slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
+    weight[:, :n] = slopes.T
+    bias[:n] = 0.5 * torch.randn(n, **to) - (slopes * rows[:n]).sum(1)
+    units = ACTIVATIONS[activation][0](torch.addmm(bias, rows, weight))[0]
+    deviations = units.std(dim=0).clamp_min(1e-3)
+    after = after * (deviations[n:].mean() / deviations)[:, None]
+    return [weight, bias, after, *parameters[3:]]
 
 
 def encode(z, parameters, activation):

@@ -17,6 +17,8 @@ from skrae._objectives import (
 from skrae._score_field import ScoreField
 
 COMPONENT_DRAWS = 4
+# The learning rate falls by this factor from one noise level to the next.
+LEVEL_DECAY = 0.7
 MIN_EFFECTIVE_DRAWS = 100
 
 
@@ -83,11 +85,13 @@ class Trainer:
         self.optimizer = torch.optim.Adam(
             self.parameters, lr=settings.learning_rate, betas=(0.9, 0.99), fused=True
         )
-        self.n_steps, self.loss_curve, self.validation_curve = 0, [], []
+        self.n_steps, self.n_levels = 0, 0
+        self.loss_curve, self.validation_curve = [], []
         self.best, self.best_gain, self.best_error, self.stopped = None, -np.inf, 0.0, False
 
     def start_level(self, noise_level):
         """Set sigma; draw for every row the components its noise may come from."""
+        self.n_levels += 1
         self.noise_level = noise_level
         self.tau = noise_level**2 + self.settings.contraction_weight
         self.components = torch.cat([self._draw_components(rows) for rows in self.z.split(4096)])
@@ -128,7 +132,8 @@ class Trainer:
 
     def _step(self):
         self.n_steps += 1
-        rate = self.settings.learning_rate * min(1.0, self.n_steps / 20)
+        decay = LEVEL_DECAY ** (self.n_levels - 1)
+        rate = self.settings.learning_rate * decay * min(1.0, self.n_steps / 20)
         self.optimizer.param_groups[0]["lr"] = rate
         loss = self._loss(*self._batch())
         gradients = torch.autograd.grad(loss, self.parameters)
