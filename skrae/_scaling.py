@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Columns of a wider or narrower spread would have squares outside of float64.
-MIN_SPREAD, MAX_SPREAD = 1e-150, 1e150
+# Columns of a wider or narrower spread would have covariances outside of float64.
+MIN_SPREAD, MAX_SPREAD = 1e-140, 1e140
 # Spreads outside of these limits are far from the unit that scaling=None takes for granted.
 UNSCALED_LIMITS = 0.01, 100.0
 # Relative variance of a direction below which it is held to be collinear, and its floor.
@@ -60,13 +60,20 @@ def fit_scaling(X, weights, kind, names=None):
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
     X, share = X.astype(np.float64), weights / weights.sum()
     location, scale = _location_and_scale(X, share)
-    constant = scale <= 10 * np.finfo(np.float64).eps * np.abs(location)
-    _check_spreads(scale, constant, names)
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(location)
+    constant = scale <= rounding
+    if constant.all():
+        raise ValueError(
+            "Got columns that are all constant up to rounding; expected at least one that varies."
+        )
+    # A constant column keeps its unit, unless that is finer than its own rounding.
+    unit = np.where(scale == 0.0, 1.0, np.maximum(1.0, rounding))
+    scale = np.where(constant, unit, scale)
+    _check_spreads(scale, names)
     if kind is None:
         _warn_of_units(location, scale, names)
         return Scaling(np.zeros(d), np.eye(d), np.eye(d), 0.0)
     _warn_of(constant, names, "constant", "expected columns that vary")
-    scale[constant] = 1.0
     if kind == "standardize":
         return Scaling(location, np.diag(1.0 / scale), np.diag(scale), -np.log(scale).sum())
     return _whitening(X, share, location, scale, constant, names)
@@ -77,17 +84,14 @@ def _location_and_scale(X, share):
     exponents = np.frexp(np.abs(X).max(axis=0))[1] - 1
     # A power of two scales exactly, so that units of 2^k change nothing but the units.
     X = np.ldexp(X, -exponents)
-    location = share @ X
+    # The mean of equal numbers is not always that number.
+    location = np.where((X[0] == X).all(axis=0), X[0], share @ X)
     scale = np.sqrt(share @ (X - location) ** 2)
     return np.ldexp(location, exponents), np.ldexp(scale, exponents)
 
 
-def _check_spreads(scale, constant, names):
-    if constant.all():
-        raise ValueError(
-            "Got columns that are all constant up to rounding; expected at least one that varies."
-        )
-    outside = ~constant & ((scale < MIN_SPREAD) | (scale > MAX_SPREAD))
+def _check_spreads(scale, names):
+    outside = (scale < MIN_SPREAD) | (scale > MAX_SPREAD)
     if outside.any():
         worst = int(np.flatnonzero(outside)[0])
         raise ValueError(
@@ -111,9 +115,9 @@ def _warn_of_units(location, scale, names):
 
 
 def _whitening(X, share, location, scale, constant, names):
-    standard = (X - location) / scale
+    standard = np.where(constant, 0.0, (X - location) / scale)
     correlations = standard.T @ (share[:, None] * standard)
-    correlations[constant, constant] = 1.0  # no spread to divide by: the column keeps its unit
+    correlations[constant, constant] = 1.0
     variances, axes = np.linalg.eigh(correlations)
     floor = VARIANCE_FLOOR * variances.max()
     collinear = np.abs(axes[:, variances < floor]).max(axis=1, initial=0.0) > 0.1
