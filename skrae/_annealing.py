@@ -3,7 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-import torch
+
+from skrae._networks import scale_head
 
 LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
 ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
@@ -61,13 +62,10 @@ def anneal(trainer, levels, n_judged, max_steps, on_check=None):
                 best = (trainer.best_gain, trainer.best_error, trainer.best, level)
             if fell or interrupted or trainer.stopped:
                 break
-        trainer.restart_from(trainer.best)
+        trainer.restart_from(trainer.best_average)
     gain, error, parameters, level = best
     if parameters is None or gain < max(MIN_GAIN, MIN_STANDARD_ERRORS * error):
-        return Outcome(_zero_head(parameters or start), level, visited, gains, 0.0, interrupted)
+        return Outcome(
+            scale_head(parameters or start, 0.0), level, visited, gains, 0.0, interrupted
+        )
     return Outcome(parameters, level, visited, gains, gain, interrupted)
-
-
-def _zero_head(parameters):
-    """f = 0, the base itself, under the encoder that was learned."""
-    return [*parameters[:-2], torch.zeros_like(parameters[-2]), torch.zeros_like(parameters[-1])]

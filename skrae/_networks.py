@@ -93,10 +93,24 @@ def encode(z, parameters, activation):
     return z
 
 
+def head_input(z, parameters, activation):
+    """u(z), shape (n,)."""
+    return torch.addmm(parameters[-1], encode(z, parameters, activation), parameters[-2])[:, 0]
+
+
+def bounded_head(u):
+    """f = softplus(c) - softplus(c - u): 0 at 0, slope below 1, never above softplus(c)."""
+    return _OFFSET - F.softplus(HEAD_BOUND - u)
+
+
 def value(z, parameters, activation):
     """f(z), shape (n,)."""
-    u = torch.addmm(parameters[-1], encode(z, parameters, activation), parameters[-2])[:, 0]
-    return _OFFSET - F.softplus(HEAD_BOUND - u)
+    return bounded_head(head_input(z, parameters, activation))
+
+
+def scale_head(parameters, factor):
+    """The parameters with u scaled by `factor`; 0 is the base density itself."""
+    return [*parameters[:-2], parameters[-2] * factor, parameters[-1] * factor]
 
 
 def value_and_gradient(z, parameters, activation):
@@ -132,7 +146,7 @@ class _ValueAndGradient(torch.autograd.Function):
             delta = below[0] @ weight.T
         ctx.activation, ctx.depth = activation, len(slopes)
         ctx.save_for_backward(*weights, *inputs, *outputs, *slopes, *above, *below, head_slope)
-        return (_OFFSET - F.softplus(HEAD_BOUND - u))[:, 0], delta
+        return bounded_head(u)[:, 0], delta
 
     @staticmethod
     @torch.autograd.function.once_differentiable

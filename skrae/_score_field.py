@@ -124,7 +124,7 @@ class ScoreField:
 
     def hessian(self, z):
         """Hessian of log p~, shape (n, d, d), symmetric."""
-        z = z.double().requires_grad_()
+        z = z.detach().double().requires_grad_()
         with torch.enable_grad():
             hessian = row_derivatives(self.evaluate(z)[1], z)
         return 0.5 * (hessian + hessian.mT)
@@ -143,7 +143,7 @@ class ScoreField:
 
     def reconstruction_jacobian(self, z):
         """dr/dz, shape (n, d, d), [i, j] = dr_i / dz_j."""
-        z = z.double().requires_grad_()
+        z = z.detach().double().requires_grad_()
         with torch.enable_grad():
             slopes = row_derivatives(self.displacement(z), z)
         return torch.eye(z.shape[1], dtype=z.dtype, device=z.device) + self.tau * slopes

@@ -14,8 +14,8 @@ MIN_ROWS_TO_SPLIT = 10
 TWIN_DISTANCE = 0.25
 # Neighbours are searched by brute force; larger tables are split row by row.
 MAX_ROWS_WITH_TWINS = 20_000
-# A group larger than this share of the rows is an atom of the data, split like any rows.
-ATOM_SHARE = 0.01
+# A group beyond both limits is an atom of the data, split like any rows.
+MAX_TWINS, ATOM_SHARE = 5, 0.01
 
 
 def nearest_neighbours(z, chunk=1024):
@@ -39,13 +39,13 @@ def twin_groups(z):
     n = len(z)
     if n > MAX_ROWS_WITH_TWINS:
         return np.arange(n)
-    distances, nearest = nearest_neighbours(torch.as_tensor(z, dtype=torch.float32))
+    distances, nearest = nearest_neighbours(torch.as_tensor(z - z.mean(0), dtype=torch.float32))
     positive = distances[distances > 1e-3]
     limit = TWIN_DISTANCE * np.median(positive) if len(positive) else 0.0
     twins = np.flatnonzero(distances <= max(limit, 1e-3))
     links = coo_matrix((np.ones(len(twins)), (twins, nearest[twins])), shape=(n, n))
     group = connected_components(links, directed=False)[1].astype(np.int64)
-    atom = np.bincount(group)[group] > max(2.0, ATOM_SHARE * n)
+    atom = np.bincount(group)[group] > max(MAX_TWINS, ATOM_SHARE * n)
     group[atom] = group.max() + 1 + np.arange(atom.sum())
     return np.unique(group, return_inverse=True)[1].reshape(-1)
 
@@ -63,6 +63,9 @@ def split_rows(z, fraction, rng):
     if n < MIN_ROWS_TO_SPLIT:
         return np.arange(n), np.arange(n)
     group = twin_groups(z)
-    order = np.argsort(rng.permutation(group.max() + 1)[group], kind="stable")
+    place = rng.permutation(group.max() + 1)[group]
+    order = np.argsort(place, kind="stable")
     n_out = min(max(round(fraction * n), min(10, n // 3)), n - n // 3)
+    # The last group on the held-out side is held out whole.
+    n_out = int((place <= place[order[n_out - 1]]).sum())
     return np.sort(order[n_out:]), np.sort(order[:n_out])

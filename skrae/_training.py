@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from skrae._linear_algebra import draw_index
-from skrae._networks import value, value_and_gradient
+from skrae._networks import bounded_head, head_input, scale_head, value, value_and_gradient
 from skrae._objectives import (
     EXACT_CONTRACTION_FEATURES,
     calibration_loss,
@@ -17,6 +17,8 @@ from skrae._objectives import (
 from skrae._score_field import ScoreField
 
 COMPONENT_DRAWS = 4
+# Shrinkage of the head offered to the held-out rows at every check, against overfitting.
+HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
 # The learning rate falls by this factor from one noise level to the next.
 LEVEL_DECAY = 0.7
 MIN_EFFECTIVE_DRAWS = 100
@@ -46,22 +48,30 @@ class Judge:
         self.z, self.weights = z.float(), weights / weights.sum()
         self.draws = base.sample(n_draws, generator).float()
 
-    def rows(self, parameters, activation):
-        """f(z) - log Z of each held-out row; -inf where too few draws carry the weight."""
+    def gain(self, parameters, activation):
+        """Weighted mean of f - log Z over the held-out rows, and its standard error.
+
+        Minus infinity where too few draws of q carry the normaliser's weight.
+        """
+        return self._gain(*self._head_inputs(parameters, activation))
+
+    def shrink(self, parameters, activation):
+        """The best gain with the head's input scaled by one of HEAD_FACTORS, error and factor."""
+        held_out, drawn = self._head_inputs(parameters, activation)
+        return max((*self._gain(held_out * c, drawn * c), c) for c in HEAD_FACTORS)
+
+    def _head_inputs(self, parameters, activation):
         with torch.no_grad():
-            held_out = value(self.z, parameters, activation).double()
-            drawn = value(self.draws, parameters, activation).double()
+            rows = (self.z, self.draws)
+            return [head_input(z, parameters, activation).double() for z in rows]
+
+    def _gain(self, held_out, drawn):
+        held_out, drawn = bounded_head(held_out), bounded_head(drawn)
         log_sum = torch.logsumexp(drawn, 0)
         effective = torch.exp(2.0 * log_sum - torch.logsumexp(2.0 * drawn, 0))
-        if effective < min(MIN_EFFECTIVE_DRAWS, len(drawn) / 10):
-            return torch.full_like(held_out, -torch.inf)
-        return held_out - log_sum + np.log(len(drawn))
-
-    def gain(self, parameters, activation):
-        """Weighted mean of `rows`, and its standard error."""
-        rows = self.rows(parameters, activation)
+        rows = held_out - log_sum + np.log(len(drawn))
         mean = float(self.weights @ rows)
-        if not np.isfinite(mean):
+        if effective < min(MIN_EFFECTIVE_DRAWS, len(drawn) / 10) or not np.isfinite(mean):
             return -np.inf, 0.0
         return mean, float((self.weights.square() @ (rows - mean).square()).sqrt())
 
@@ -69,8 +79,9 @@ class Judge:
 class Trainer:
     """Trains one network on weighted rows at successive noise levels.
 
-    `best` holds the averaged parameters with the highest held-out gain at any check since the
-    last `start_level`; it is current even where a KeyboardInterrupt leaves `run`.
+    `best_average` holds the averaged parameters with the highest held-out gain at any check since
+    the last `start_level`, and `best` the same with the head shrunk as the held-out rows prefer.
+    Both are current even where a KeyboardInterrupt leaves `run`.
     """
 
     def __init__(self, rows, base, metric, judge, parameters, settings, generator):
@@ -114,11 +125,12 @@ class Trainer:
                 continue
             self.loss_curve.append(float(torch.stack(recorded).mean()))
             recorded = []
-            gain, error = self.judge.gain(self.average, settings.activation)
+            gain, error, factor = self.judge.shrink(self.average, settings.activation)
             self.validation_curve.append(gain)
             stale = 0 if gain > self.best_gain else stale + 1
             if gain > self.best_gain or self.best is None:
-                self.best = [p.clone() for p in self.average]
+                self.best_average = [p.clone() for p in self.average]
+                self.best = scale_head(self.best_average, factor)
                 self.best_gain, self.best_error = gain, error
             self.stopped = on_check is not None and bool(on_check(self))
             if self.stopped or stale >= settings.patience:

@@ -41,6 +41,7 @@ class ScriptedTrainer:
         if i == self.interrupt_at and self.before_check:
             raise KeyboardInterrupt
         self.best = [self.average[0], torch.tensor([[level]]), torch.tensor([start])]
+        self.best_average = self.best
         self.best_gain, self.best_error = self.gains[i], self.error
         # The weights move on from the best before training ends.
         self.average = [p + 100.0 for p in self.best]

@@ -275,3 +275,11 @@ def test_whitened_noise_keeps_its_size_however_wide_the_component():
     )
     mean = (responsibilities * traces.sum(2)).sum(1)
     close(mean, torch.full((4,), 2.0, dtype=torch.float64), 1e-10)
+
+
+def test_queries_leave_their_rows_as_they_were(random_seed):
+    field, z = random_field(2, random_seed), rows(5, 2, random_seed)
+    names = ("evaluate", "reconstruct", "reconstruction_jacobian", "local_covariance", "hessian")
+    for name in names:
+        getattr(field, name)(z)
+        assert not z.requires_grad, name

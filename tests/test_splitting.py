@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from skrae._splitting import ATOM_SHARE, nearest_neighbours, split_rows, twin_groups
+from skrae._splitting import ATOM_SHARE, MAX_TWINS, nearest_neighbours, split_rows, twin_groups
 
 
 def rows(n, d, seed):
@@ -32,12 +32,14 @@ def test_parts_partition_the_rows(n, fraction, random_seed):
     train, held_out = split_rows(rows(n, 2, random_seed), fraction, rng(random_seed))
     assert np.array_equal(np.sort(np.concatenate([train, held_out])), np.arange(n))
     expected = max(round(fraction * n), min(10, n // 3))
-    assert len(held_out) == expected
+    # A group of chance neighbours at the edge is held out whole.
+    assert expected <= len(held_out) < expected + max(MAX_TWINS, ATOM_SHARE * n)
 
 
 def test_two_thirds_at_most_are_held_out(random_seed):
     train, held_out = split_rows(rows(90, 2, random_seed), 0.95, rng(random_seed))
-    assert (len(train), len(held_out)) == (30, 60)
+    assert len(train) + len(held_out) == 90
+    assert 60 <= len(held_out) < 60 + MAX_TWINS
 
 
 @pytest.mark.parametrize("n", [1, 2, 9])
@@ -95,7 +97,7 @@ def test_groups_are_those_of_a_slow_oracle(random_seed):
     group = twin_groups(z)
     sizes = np.bincount(label)[label]
     assert (sizes > 1).sum() > 40
-    small = sizes <= max(2.0, ATOM_SHARE * len(z))
+    small = sizes <= max(MAX_TWINS, ATOM_SHARE * len(z))
     same = label[:, None] == label
     found = group[:, None] == group
     assert np.array_equal(found[small], same[small])
@@ -126,3 +128,23 @@ def test_nearest_neighbours_equal_a_tree(d, chunk, random_seed):
     assert np.abs(own**2 - expected**2).max() < 2 * limit
     assert (indices != np.arange(300)).all()
     assert (indices == neighbours).mean() > 0.9
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.2, 0.5])
+def test_no_pair_of_twins_is_cut(fraction, random_seed):
+    for seed in range(10):
+        z, first, second = with_twins(200, 3, random_seed + seed, 150)
+        _, held_out = split_rows(z, fraction, rng(seed))
+        assert np.array_equal(np.isin(first, held_out), np.isin(second, held_out))
+
+
+def test_repeated_measurements_in_a_small_table_stay_together(random_seed):
+    z = np.repeat(np.random.default_rng(random_seed).standard_normal((50, 3)), 3, axis=0)
+    assert len(np.unique(twin_groups(z))) <= 50
+
+
+def test_twins_are_found_far_from_the_origin(random_seed):
+    z = np.random.default_rng(random_seed).standard_normal((300, 2))
+    z[200:] = z[:100] + 1e-4
+    groups = twin_groups(z + 1000.0)
+    assert np.mean(groups[:100] == groups[200:]) > 0.95

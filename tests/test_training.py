@@ -8,10 +8,10 @@ import torch
 
 from skrae._annealing import anneal
 from skrae._base_density import MixtureDensity
-from skrae._networks import initial_parameters, value
+from skrae._networks import initial_parameters, scale_head, value
 from skrae._objectives import EXACT_CONTRACTION_FEATURES, contraction_penalty
 from skrae._score_field import NoiseMetric, ScoreField
-from skrae._training import Judge, Settings, Trainer
+from skrae._training import HEAD_FACTORS, Judge, Settings, Trainer
 from tests.models import generator, random_mixture, random_parameters
 
 SETTINGS = Settings(
@@ -48,9 +48,9 @@ class ScriptedJudge:
     def __init__(self, gains):
         self.gains, self.seen = list(gains), []
 
-    def gain(self, parameters, activation):
+    def shrink(self, parameters, activation):
         self.seen.append([p.clone() for p in parameters])
-        return self.gains[len(self.seen) - 1], 0.25
+        return self.gains[len(self.seen) - 1], 0.25, 0.5
 
 
 # Judge
@@ -72,7 +72,7 @@ def test_gain_is_mean_log_ratio_less_log_mean_exp_over_draws(random_seed):
     judge = Judge(z, weights, base, 2000, rule)
     parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
     expected = brute_force_gain(z, weights.numpy(), judge.draws, parameters)
-    assert judge.gain(parameters, "silu") == pytest.approx(expected, rel=1e-9)
+    assert judge.gain(parameters, "silu") == pytest.approx(expected, rel=1e-4)  # a float32 network
     assert abs(expected[0]) > 1e-3
 
 
@@ -85,6 +85,15 @@ def test_weights_of_the_judge_are_repeated_rows(random_seed):
     repeated = Judge(repeated, uniform_weights(repeated), base, 500, generator(1))
     gains = [judge.gain(parameters, "silu")[0] for judge in (weighted, repeated)]
     assert gains[0] == pytest.approx(gains[1], abs=1e-6)  # the network is in float32
+
+
+def test_shrinking_takes_the_best_factor(random_seed):
+    base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
+    judge = Judge(base.sample(80, rule), torch.ones(80).double(), base, 2000, rule)
+    parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
+    each = [(*judge.gain(scale_head(parameters, c), "silu"), c) for c in HEAD_FACTORS]
+    assert judge.shrink(parameters, "silu") == pytest.approx(max(each), rel=1e-5)
+    assert len({gain for gain, _, _ in each}) == len(HEAD_FACTORS)
 
 
 def test_gain_of_the_zero_head_is_zero(random_seed):
@@ -169,8 +178,10 @@ def test_best_is_the_average_at_the_best_check(random_seed):
     trainer.run(40)
     assert trainer.validation_curve == [0.1, 0.4, 0.3, 0.2]
     assert (trainer.best_gain, trainer.best_error) == (0.4, 0.25)
-    assert all(torch.equal(a, b) for a, b in zip(trainer.best, judge.seen[1], strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(trainer.best_average, judge.seen[1], strict=True))
     assert not torch.equal(trainer.best[0], trainer.average[0])
+    shrunk = scale_head(trainer.best_average, 0.5)
+    assert all(torch.equal(a, b) for a, b in zip(trainer.best, shrunk, strict=True))
 
 
 def test_a_new_level_forgets_the_best_of_the_last(random_seed):
@@ -228,7 +239,7 @@ def test_interruption_keeps_the_best(random_seed):
     trainer = make_trainer(2, random_seed, judge=judge)
     outcome = anneal(trainer, [0.4, 0.2], 2, 100, interrupt)
     assert outcome.gain == 1.4
-    for own, expected in zip(outcome.parameters, judge.seen[1], strict=True):
+    for own, expected in zip(outcome.parameters, scale_head(judge.seen[1], 0.5), strict=True):
         assert torch.equal(own, expected)
 
 
