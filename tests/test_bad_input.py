@@ -222,7 +222,9 @@ def test_bad_random_state_of_sample_is_refused(fitted):
 def test_row_too_far_away_is_refused(fitted, X):
     far = with_value(X, 1e300)
     for question in QUESTIONS:
-        with pytest.raises(ValueError, match=r"Row 3 is .*e\+(299|300) spreads away .* expected less"):
+        with pytest.raises(
+            ValueError, match=r"Row 3 is .*e\+(299|300) spreads away .* expected less"
+        ):
             getattr(fitted, question)(far)
 
 
