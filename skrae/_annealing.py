@@ -57,7 +57,8 @@ def anneal(trainer, levels, n_judged, max_steps, on_check=None):
         if judged or interrupted or trainer.stopped:
             visited.append(level)
             gains.append(trainer.best_gain)
-            fell = trainer.best_gain < best[0] - TOLERANCE
+            # Below the base there is nothing to keep: finer noise may still rise above it.
+            fell = trainer.best_gain < best[0] - TOLERANCE and best[0] > 0.0
             if trainer.best_gain > best[0]:
                 best = (trainer.best_gain, trainer.best_error, trainer.best, level)
             if fell or interrupted or trainer.stopped:

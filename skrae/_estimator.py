@@ -6,12 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
-    TransformerMixin,
-)
+from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
@@ -31,8 +26,6 @@ if hasattr(os, "register_at_fork"):
 
 class RegularizedAutoEncoderScore(
     DensityQueries,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
     DensityMixin,
     CallbackSupport,
     BaseEstimator,
@@ -78,13 +71,13 @@ class RegularizedAutoEncoderScore(
     n_iter_no_change : int, default=3
         Checks (6 a level) without a better held-out log density that end a level.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows held out; at least 10 rows, or a third of fewer than 30.
+        Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
     warm_start : bool, default=False
         Continue from the last fit: its scaling, base density and network, whose
         hidden_layer_sizes and activation must be the same.
     device : {"auto", "cpu", "cuda"}, default="auto"
     verbose : bool or int, default=0
-        Print one line a noise level.
+        Print one line at each held-out check.
     random_state : int, RandomState instance or None, default=None
 
     Attributes

@@ -84,8 +84,7 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
     log_q = base.log_density(judged.z)
     base_score = float(judged.weights @ log_q / judged.weights.sum()) + scaling.log_det
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
-    base = base.to(device)
-    trainer = _trainer(rows, judged, base, options, generator, device, previous)
+    trainer = _trainer(rows, judged, base.to(device), options, generator, device, previous)
     outcome = _train(trainer, len(X), options, previous, on_check)
     fitted = Fitted(
         scaling,
@@ -125,7 +124,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
         batch_size=min(options.batch_size, len(rows.z)),
         learning_rate=float(options.learning_rate),
         averaging=AVERAGING,
-        check_every=max(1, steps_per_level(len(rows.z), options.max_iter) // CHECKS_PER_LEVEL),
+        check_every=-(-steps_per_level(len(rows.z), options.max_iter) // CHECKS_PER_LEVEL),
         patience=options.n_iter_no_change,
     )
     n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), MAX_JUDGE_DRAWS)
@@ -144,11 +143,22 @@ def _initial_parameters(z, sizes, metric, options, generator):
 
 def _train(trainer, n_rows, options, previous, on_check):
     levels, n_judged = levels_for(options.noise_level, options.noise_covariance)
-    if previous:
-        levels = [previous.noise_level if options.noise_level == "auto" else levels[-1]]
-        n_judged = 1
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to judge a network by: the base alone is the model.
         return Outcome(trainer.average, levels[-1], [], [], 0.0, False)
+    if previous is None:
+        max_steps = steps_per_level(len(trainer.z), options.max_iter)
+        return anneal(trainer, levels, n_judged, max_steps, on_check)
+    return _continue(trainer, levels[-1], options, previous, on_check)
+
+
+def _continue(trainer, level, options, previous, on_check):
+    """Train at the last noise level; the network that was there stays unless it is beaten."""
+    level = previous.noise_level if options.noise_level == "auto" else level
+    start = [p.clone() for p in trainer.average]
     max_steps = steps_per_level(len(trainer.z), options.max_iter)
-    return anneal(trainer, levels, n_judged, max_steps, on_check)
+    outcome = anneal(trainer, [level], 1, max_steps, on_check)
+    gain, _ = trainer.judge.gain(start, options.activation)
+    if gain >= outcome.gain:
+        return outcome._replace(parameters=start, noise_level=previous.noise_level, gain=gain)
+    return outcome

@@ -49,14 +49,15 @@ ACTIVATIONS = {
 
 def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
     """Weights W_l (in, out) and biases b_l in turn; the last layer is zero, so that f = 0."""
-    to = {"generator": generator, "device": device}
+    to = {"generator": generator, "device": device, "dtype": torch.float32}
     parameters, n_in = [], n_features
     for n_out in hidden_layer_sizes:
         weight = torch.randn(n_in, n_out, **to) / math.sqrt(n_in)
         bias = 0.5 * torch.randn(n_out, **to)
         parameters += [weight, bias]
         n_in = n_out
-    return [*parameters, torch.zeros(n_in, 1, device=device), torch.zeros(1, device=device)]
+    del to["generator"]
+    return [*parameters, torch.zeros(n_in, 1, **to), torch.zeros(1, **to)]
 
 
 def localise_first_layer(parameters, rows, whiteners, activation, generator):
@@ -74,7 +75,7 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
     """
     weight, bias, after = parameters[0].clone(), parameters[1].clone(), parameters[2]
     n, d = min(weight.shape[1] // 2, len(rows)), weight.shape[0]
-    to = {"generator": generator, "device": rows.device}
+    to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
     slopes = torch.einsum("nij,nj->ni", whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
     slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
     weight[:, :n] = slopes.T

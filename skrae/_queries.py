@@ -4,6 +4,7 @@ from numbers import Integral
 
 import numpy as np
 import torch
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
@@ -13,7 +14,7 @@ from skrae._scaling import Scaling
 from skrae._validation import check_rows, check_weights
 
 
-class DensityQueries:
+class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Density, score, Hessian, reconstruction, code and samples from fitted NumPy attributes."""
 
     def _fitted(self):

@@ -56,7 +56,7 @@ def split_rows(z, fraction, rng):
     Parameters
     ----------
     z : array of shape (n, d), rows in working space
-    fraction : float, share of the rows to hold out; at least 10 rows, or a third of fewer than 30
+    fraction : float, share of the rows to hold out; at least 30 rows, or a quarter of fewer than 120
     rng : numpy.random.RandomState
     """
     n = len(z)
@@ -65,7 +65,7 @@ def split_rows(z, fraction, rng):
     group = twin_groups(z)
     place = rng.permutation(group.max() + 1)[group]
     order = np.argsort(place, kind="stable")
-    n_out = min(max(round(fraction * n), min(10, n // 3)), n - n // 3)
+    n_out = min(max(round(fraction * n), min(30, n // 4)), n - n // 3)
     # The last group on the held-out side is held out whole.
     n_out = int((place <= place[order[n_out - 1]]).sum())
     return np.sort(order[n_out:]), np.sort(order[:n_out])

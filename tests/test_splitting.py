@@ -31,7 +31,7 @@ def with_twins(n, d, seed, n_twins, jitter=1e-6):
 def test_parts_partition_the_rows(n, fraction, random_seed):
     train, held_out = split_rows(rows(n, 2, random_seed), fraction, rng(random_seed))
     assert np.array_equal(np.sort(np.concatenate([train, held_out])), np.arange(n))
-    expected = max(round(fraction * n), min(10, n // 3))
+    expected = max(round(fraction * n), min(30, n // 4))
     # A group of chance neighbours at the edge is held out whole.
     assert expected <= len(held_out) < expected + max(MAX_TWINS, ATOM_SHARE * n)
 
