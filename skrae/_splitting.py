@@ -56,7 +56,7 @@ def split_rows(z, fraction, rng):
     Parameters
     ----------
     z : array of shape (n, d), rows in working space
-    fraction : float, share of the rows to hold out; at least 30 rows, or a quarter of fewer than 120
+    fraction : float, share of the rows to hold out; at least min(30, n / 4) rows
     rng : numpy.random.RandomState
     """
     n = len(z)

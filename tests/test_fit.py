@@ -168,7 +168,6 @@ def test_global_seeds_have_no_influence(X):
     np.testing.assert_array_equal(*scores)
 
 
-@pytest.mark.xfail(strict=True, reason="initial_parameters draws in torch's default dtype")
 def test_default_dtype_of_torch_has_no_influence(X):
     expected = quick_estimator(max_iter=12).fit(X).score_samples(X)
     torch.set_default_dtype(torch.float64)
@@ -219,7 +218,6 @@ def test_training_interrupted_at_once_leaves_the_base(X, monkeypatch):
     np.testing.assert_allclose(model.score_samples(X), model.base_log_density(X))
 
 
-@pytest.mark.xfail(strict=True, reason="annealing without a check falls back to the base")
 def test_warm_start_interrupted_at_once_keeps_the_network(X, monkeypatch):
     model = quick_estimator(warm_start=True, hidden_layer_sizes=(32, 32), max_iter=120).fit(X)
     before = model.score(X)
