@@ -67,7 +67,7 @@ class RegularizedAutoEncoderScore(
     batch_size : int, default=256
         Rows a step; each is corrupted twice, with noise of either sign.
     max_iter : int, default=300
-        Steps at each noise level; 30 + n_samples / 4 if that is fewer.
+        Steps at each noise level; 30 + n_samples / 6 if that is fewer.
     n_iter_no_change : int, default=3
         Checks (6 a level) without a better held-out log density that end a level.
     validation_fraction : float in (0, 1), default=0.1

@@ -37,7 +37,7 @@ class Result(NamedTuple):
 
 def steps_per_level(n_rows, max_iter):
     """max_iter, or fewer for a table so small that they would be hundreds of epochs."""
-    return min(max_iter, 30 + n_rows // 4)
+    return min(max_iter, 30 + n_rows // 6)
 
 
 class Part(NamedTuple):

@@ -11,7 +11,7 @@ from skrae._base_density import MixtureDensity
 from skrae._networks import initial_parameters, scale_head, value
 from skrae._objectives import EXACT_CONTRACTION_FEATURES, contraction_penalty
 from skrae._score_field import NoiseMetric, ScoreField
-from skrae._training import HEAD_FACTORS, Judge, Settings, Trainer
+from skrae._training import HEAD_FACTORS, Adam, Judge, Settings, Trainer
 from tests.models import generator, random_mixture, random_parameters
 
 SETTINGS = Settings(
@@ -398,3 +398,20 @@ def test_training_approaches_the_score_of_a_known_mixture():
     share = torch.softmax(smoothed.log_density(grid), 0)
     assert abs(float(share @ error)) < 0.05
     assert float(share @ error**2) < 0.01
+
+
+def test_adam_is_that_of_torch(random_seed):
+    rule = generator(random_seed)
+    shapes = [(4, 3), (3,)]
+    own = [torch.randn(shape, generator=rule) for shape in shapes]
+    other = [torch.nn.Parameter(p.clone()) for p in own]
+    adam, reference = Adam(own), torch.optim.Adam(other, betas=(0.9, 0.99))
+    for rate in (0.1, 0.1, 0.03, 0.01):
+        gradients = [torch.randn(shape, generator=rule) for shape in shapes]
+        adam.step(gradients, rate)
+        reference.param_groups[0]["lr"] = rate
+        for parameter, gradient in zip(other, gradients, strict=True):
+            parameter.grad = gradient
+        reference.step()
+    for mine, theirs in zip(own, other, strict=True):
+        torch.testing.assert_close(mine, theirs.detach(), rtol=1e-5, atol=1e-6)
