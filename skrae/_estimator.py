@@ -90,6 +90,9 @@ class RegularizedAutoEncoderScore(
         The levels tried and their held-out mean log densities, nats per row in the units of X.
     base_score_ : float
         The held-out mean log density of the base density alone.
+    network_gain_ : float
+        What the network adds to base_score_; exactly 0 where none beat the base by two standard
+        errors and 0.005 nats: then the base density itself is the model.
     log_normalizer_, log_normalizer_stderr_ : float
         log Z = log E_q exp f, in nats: mean and standard error over 4 repeats.
     log_normalizer_repeats_ : array of shape (4,)
@@ -250,6 +253,7 @@ class RegularizedAutoEncoderScore(
         self.noise_levels_ = np.array(outcome.noise_levels)
         self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
         self.base_score_ = result.base_score
+        self.network_gain_ = float(outcome.gain)
         self.log_normalizer_ = fitted.log_z
         self.log_normalizer_repeats_ = repeats = result.log_z_repeats
         self.log_normalizer_stderr_ = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))

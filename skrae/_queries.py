@@ -127,7 +127,10 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._ask("code", X)
 
     def reconstruct(self, X):
-        """Denoised points r(x) = x + tau C(x) grad log p(x), the posterior mean of the clean point.
+        """Denoised points r(x) = x + tau C(x) grad log p(x).
+
+        For a network trained by denoising, the posterior mean of the clean point. Where the base
+        is the model (`network_gain_` is 0), a gradient step that can overshoot at large sigma.
 
         Parameters
         ----------

@@ -322,3 +322,12 @@ def test_estimator_with_a_callback_can_be_pickled_after_fit(X):
     model = quick_estimator(max_iter=12).set_callbacks(Recorder()).fit(X)
     restored = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(restored.score_samples(X), model.score_samples(X))
+
+
+@pytest.mark.parametrize("max_iter", [1, 200])
+def test_network_gain_tells_whether_the_base_is_the_model(max_iter):
+    X = datasets.Moons().sample(400, 0)
+    model = quick_estimator(max_iter=max_iter, base_density="gaussian").fit(X)
+    learned = bool(model.coefs_[-1].any())
+    assert (model.network_gain_ > 0.0) == learned == (max_iter == 200)
+    assert np.array_equal(model.score_samples(X), model.base_log_density(X)) != learned
