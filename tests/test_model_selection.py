@@ -40,7 +40,7 @@ def test_search_in_a_pipeline_and_two_processes(X):
 def test_normalised_score_ranks_as_the_truth_where_the_unnormalised_does_not(random_seed):
     """Hardly calibrated, the mean of log p~ ranks noise levels by the constant it lacks."""
     density = datasets.Ring(thickness=0.2)
-    X, fresh = density.sample(300, random_seed), density.sample(2000, random_seed + 1)
+    X, fresh = density.sample(900, random_seed), density.sample(2000, random_seed + 1)
     models = [
         quick_estimator(
             noise_level=noise_level,
@@ -54,9 +54,9 @@ def test_normalised_score_ranks_as_the_truth_where_the_unnormalised_does_not(ran
     normalised = np.array([model.score(fresh) for model in models])
     unnormalised = normalised + [model.log_normalizer_ for model in models]
     assert (normalised < density.log_density(fresh).mean()).all()
-    # The narrower the noise, the sharper the model: the truth's own ranking.
-    assert (np.diff(normalised) < 0.0).all()
-    assert np.argmax(unnormalised) == 2
+    # Coarse noise blurs the ring: the truth ranks it last, the unnormalised mean does not.
+    assert np.argmin(normalised) == 2
+    assert np.argmin(unnormalised) != 2
 
 
 def test_processes_give_the_same_scores(X):
