@@ -11,8 +11,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from skrae._callbacks import DECORATOR_FRAMES, CallbackSupport, FitReport, with_callbacks
+from skrae._device import available_device
 from skrae._fitting import fit_density, n_checks
-from skrae._linear_algebra import available_device
 from skrae._queries import DensityQueries
 from skrae._validation import check_continuation, check_options, check_rows, check_weights
 

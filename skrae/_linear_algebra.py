@@ -45,12 +45,3 @@ def distance_coefficients(means, factors):
 def log_volume(factors):
     """log det L_k of lower triangular factors (K, d, d)."""
     return factors.diagonal(dim1=1, dim2=2).log().sum(1)
-
-
-def available_device(device):
-    """The torch device of "auto", "cpu" or "cuda"; ValueError where CUDA is asked for in vain."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is 'cuda', but torch finds no CUDA device; expected 'cpu'.")
-    return device

@@ -6,6 +6,7 @@ weights' mean multiplies Z, and Metropolis moves spread the resampled particles 
 step costs draws of q and values of f alone, so it takes the larger population.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -119,5 +120,5 @@ def move(field, beta, z, generator, n_moves, step=0.5):
         state, _ = independence_step(state, target, field.base, generator)
         state, info = langevin_step(state, target, field.metric.factors, step, generator)
         rate = float(info.accepted.double().mean())
-        step = min(2.0, max(1e-3, step * 2.718 ** (rate - TARGET_ACCEPTANCE)))
+        step = min(2.0, max(1e-3, step * math.exp(rate - TARGET_ACCEPTANCE)))
     return state, step

@@ -8,8 +8,8 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skrae._device import available_device
 from skrae._evaluation import Evaluator, Fitted
-from skrae._linear_algebra import available_device
 from skrae._scaling import Scaling
 from skrae._validation import check_rows, check_weights
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.utils import check_array, check_scalar
 from sklearn.utils.validation import validate_data
 
-from skrae._linear_algebra import available_device
+from skrae._device import available_device
 
 CHOICES = {
     "noise_covariance": ("local", "isotropic"),

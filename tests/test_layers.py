@@ -37,6 +37,7 @@ LAYERS = {
     "_objectives": 1,
     "_validation": 1,
     "_callbacks": 0,
+    "_device": 0,
     "_known_density": 0,
     "_linear_algebra": 0,
     "_scaling": 0,

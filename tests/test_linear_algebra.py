@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import stats
 
+from skrae._device import available_device
 from skrae._linear_algebra import (
-    available_device,
     distance_coefficients,
     draw_index,
     log_volume,

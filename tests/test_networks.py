@@ -8,9 +8,11 @@ import torch
 from skrae._networks import (
     ACTIVATIONS,
     HEAD_BOUND,
+    MAX_SLOPE,
     differentiable_value_and_gradient,
     encode,
     initial_parameters,
+    localise_first_layer,
     value,
     value_and_gradient,
 )
@@ -158,3 +160,27 @@ def test_encode_is_the_composition_of_its_layers(random_seed):
     w1, b1, w2, b2 = parameters[:4]
     expected = torch.tanh(torch.tanh(z @ w1 + b1) @ w2 + b2)
     torch.testing.assert_close(encode(z, parameters, "tanh"), expected, rtol=0, atol=1e-14)
+
+
+def test_localised_units_change_at_their_rows_at_the_local_scale(random_seed):
+    """K = 0.1 I: w = 10 xi / sqrt(d), and w.z_i + b is N(0, 0.25) at the unit's own row."""
+    rule = torch.Generator().manual_seed(random_seed)
+    start = initial_parameters(2, (4000, 5), rule)
+    rows = 3.0 * torch.randn(3000, 2, generator=rule)
+    whiteners = torch.full((3000,), 10.0)[:, None, None] * torch.eye(2)
+    found = localise_first_layer(start, rows, whiteners, "silu", rule)
+    weight, bias = found[0], found[1]
+    slopes = weight[:, :2000]
+    assert float(slopes.norm(dim=0).max()) <= MAX_SLOPE * (1.0 + 1e-6)
+    free = slopes[:, slopes.norm(dim=0) < 0.99 * MAX_SLOPE]
+    assert abs(float(free.mean())) < 5.0 * 10.0 / math.sqrt(2.0 * free.numel())
+    at_row = (slopes.T * rows[:2000]).sum(1) + bias[:2000]
+    assert abs(float(at_row.mean())) < 5.0 * 0.5 / math.sqrt(2000)
+    assert abs(float(at_row.std()) - 0.5) < 5.0 * 0.5 / math.sqrt(2 * 2000)
+    assert torch.equal(weight[:, 2000:], start[0][:, 2000:])
+    assert torch.equal(bias[2000:], start[1][2000:])
+    # What a unit sends on has the same deviation over the rows, unless it is below the floor.
+    deviations = encode(rows, [weight, bias, *found[-2:]], "silu").std(0)
+    ratio = (deviations[:, None] * found[2] / start[2])[deviations > 2e-3]
+    torch.testing.assert_close(ratio, torch.full_like(ratio, float(ratio[0, 0])))
+    assert not any(p.any() for p in found[-2:])
