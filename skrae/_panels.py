@@ -1,0 +1,126 @@
+"""What pictures of draws share: the columns to show, panels, limits of axes and histograms.
+
+Functions import matplotlib where they need it, and pyplot only for a new figure.
+"""
+
+import textwrap
+from numbers import Integral
+
+import numpy as np
+
+# Of the palette of Okabe and Ito, which the colour-blind tell apart.
+DRAWS_COLOR, DATA_COLOR, WARNING_COLOR = "#0072B2", "#E69F00", "#D55E00"
+FONT_SIZE = 8
+MAX_BINS = 60
+
+
+def require_matplotlib(caller):
+    """Raise ImportError, naming the extra to install, where matplotlib is missing."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            f'{caller} needs matplotlib: python -m pip install "skrae[examples]".'
+        ) from error
+
+
+def column_names(given, found, d):
+    """Names of d columns: those given, or else found, or else x0, x1, ..."""
+    names = found if given is None else given
+    if names is None:
+        return [f"x{column}" for column in range(d)]
+    if len(names) != d:
+        raise ValueError(f"feature_names has {len(names)} names; expected {d}, one per column.")
+    return [str(name) for name in names]
+
+
+def chosen_columns(features, names):
+    """Indices of the columns that `features`, one or many names or indices, asks for."""
+    single = isinstance(features, str | Integral)
+    columns = [_column(feature, names) for feature in ([features] if single else features)]
+    if not columns:
+        raise ValueError("features is empty; expected at least one.")
+    return columns
+
+
+def _column(feature, names):
+    if isinstance(feature, str):
+        if feature not in names:
+            raise ValueError(f"features has {feature!r}; expected names among {names}.")
+        return names.index(feature)
+    if isinstance(feature, bool | np.bool_) or not isinstance(feature, Integral):
+        raise TypeError(f"features has {feature!r}; expected names or indices of columns.")
+    if not 0 <= feature < len(names):
+        raise ValueError(f"features has {feature}; expected indices from 0 to {len(names) - 1}.")
+    return int(feature)
+
+
+def evenly_spaced(n, most):
+    """Indices of at most `most` of n items, first and last included."""
+    return np.linspace(0, n - 1, min(n, most)).round().astype(int)
+
+
+def panels(axes, n_rows, n_columns, size, **options):
+    """The axes given, as an array (n_rows, n_columns), or those of a new figure of pyplot's."""
+    if axes is None:
+        import matplotlib.pyplot as plt
+
+        figure = plt.figure(figsize=size, layout="constrained")
+        return figure.subplots(n_rows, n_columns, squeeze=False, **options)
+    given = np.asarray(axes, dtype=object)
+    if given.size != n_rows * n_columns:
+        raise ValueError(
+            f"axes has {given.size} panels; expected {n_rows} rows of {n_columns},"
+            f" {n_rows * n_columns} in all."
+        )
+    return given.reshape(n_rows, n_columns)
+
+
+def limits(values):
+    """Ends of an axis that shows all finite values, with a margin; wide enough for a constant."""
+    finite = values[np.isfinite(values)]
+    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+    largest = max(abs(low), abs(high))
+    margin = 0.04 * (high - low) if high - low > 1e-9 * largest else max(0.5, 0.05 * largest)
+    return float(low - margin), float(high + margin)
+
+
+def bin_edges(values, low, high, n):
+    """Edges of bins from low to high, 2 IQR / n^(1/3) wide: what n values bear.
+
+    References
+    ----------
+    Freedman and Diaconis (1981), "On the histogram as a density estimator: L2 theory",
+    Zeitschrift für Wahrscheinlichkeitstheorie und verwandte Gebiete 57, 453-476.
+    """
+    finite = values[np.isfinite(values)]
+    quartiles = np.percentile(finite, [25, 75]) if finite.size else (0.0, 0.0)
+    width = 2.0 * (quartiles[1] - quartiles[0]) / n ** (1 / 3)
+    n_bins = (high - low) / max(width, (high - low) / MAX_BINS)
+    return np.linspace(low, high, max(10, int(n_bins)) + 1)
+
+
+def histogram(values, edges):
+    """Density of the finite values in each bin; those outside all bins count in the total."""
+    finite = values[np.isfinite(values)]
+    return np.histogram(finite, edges)[0] / (max(finite.size, 1) * np.diff(edges))
+
+
+def wrapped(name):
+    """A name broken into lines that fit below a small panel."""
+    return textwrap.fill(name, 20)
+
+
+def transparency(n):
+    """Alpha of n points on top of each other: the more, the paler."""
+    return float(np.clip(15.0 / np.sqrt(n), 0.1, 0.8))
+
+
+def small_ticks(panel, n_x=3, n_y=4, **options):
+    """At most 1 + n_x and 1 + n_y ticks, small labels; `options` are of `Axes.tick_params`."""
+    from matplotlib.ticker import MaxNLocator
+
+    panel.tick_params(labelsize=FONT_SIZE, **options)
+    for axis, n_ticks in ((panel.xaxis, n_x), (panel.yaxis, n_y)):
+        axis.set_major_locator(MaxNLocator(n_ticks))
+        axis.get_offset_text().set_size(FONT_SIZE)
