@@ -25,6 +25,7 @@ LAYERS = {
     "_normalizer": 3,
     "_training": 3,
     "_base_selection": 2,
+    "_conditional": 2,
     "_score_field": 2,
     "datasets": 2,
     "_base_density": 1,
