@@ -30,11 +30,14 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=2):
     rows = _subsample(rows, generator)
     _, first, settings = _best_ridge(rows, held_out, generator, max_components)
     mixtures = _average(first, settings, rows, held_out, generator, max_components, max_mixtures)
-    means = torch.cat([m.means for m in mixtures])
-    covariances = torch.cat([m.covariances for m in mixtures])
-    weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
-    tail = single_gaussian(*rows, settings.ridge)
-    return _finish(weights, means, covariances, tail, held_out)
+    return _finish(mixtures, single_gaussian(*rows, settings.ridge), held_out)
+
+
+def quick_base(rows, held_out, generator, max_components):
+    """The same from one growth at the first ridge: a proposal need not be the best density."""
+    settings = Settings(FIRST_RIDGE, 2.0 * rows[0].shape[1])
+    _, mixture = grow(rows, held_out, settings, generator, max_components)
+    return _finish([mixture], single_gaussian(*rows, settings.ridge), held_out)
 
 
 def _best_ridge(rows, held_out, generator, max_components):
@@ -84,9 +87,12 @@ def _average(first, settings, rows, held_out, generator, max_components, max_mix
     return mixtures
 
 
-def _finish(weights, means, covariances, tail, held_out):
-    """Inflation and tail weight, each the best of its ladder on the held-out rows."""
+def _finish(mixtures, tail, held_out):
+    """The average, with inflation and tail weight the best of their ladders on the held-out rows."""
     z, w = held_out
+    means = torch.cat([m.means for m in mixtures])
+    covariances = torch.cat([m.covariances for m in mixtures])
+    weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
     factors = torch.linalg.cholesky(covariances)
     wide = torch.linalg.cholesky(tail.covariances)
 

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from skrae._base_density import MixtureDensity
-from skrae._normalizer import log_normalizer, sample_field
+from skrae._normalizer import log_normalizer
 from skrae._scaling import Scaling
 from skrae._score_field import NoiseMetric, ScoreField
+from skrae._targets import FieldTarget
 
 CHUNK = 4096
 # Farther rows, in spreads of the data, overflow the network or a squared distance.
@@ -118,10 +119,13 @@ class Evaluator:
         covariance = self._map(self.field.local_covariance, X)
         return self._answer(self.scaling.covariance(covariance))
 
-    def sample(self, n_samples, generator):
-        """(n_samples, d)"""
-        z = sample_field(self.field, n_samples, generator)
-        return self._answer(self.scaling.backward(z.cpu().numpy()))
+
+def sampling_target(fitted, device, temperature=1.0):
+    """The target of chains that draw from a `Fitted` density; its network in float32."""
+    # Whatever noise the network was trained with, local moves follow the components of q.
+    field = fitted._replace(noise_covariance="local").field(device)
+    offset = fitted.scaling.log_det - fitted.log_z
+    return FieldTarget(field, fitted.scaling, offset, temperature)
 
 
 def normalise(field, generator, n_repeats=4):

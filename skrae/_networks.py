@@ -47,6 +47,9 @@ ACTIVATIONS = {
 }
 
 
+VALUES = {"silu": F.silu, "tanh": torch.tanh, "softplus": F.softplus}
+
+
 def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
     """Weights W_l (in, out) and biases b_l in turn; the last layer is zero, so that f = 0."""
     to = {"generator": generator, "device": device, "dtype": torch.float32}
@@ -88,9 +91,9 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
 
 def encode(z, parameters, activation):
     """The code h_L, shape (n, hidden_layer_sizes[-1])."""
-    function = ACTIVATIONS[activation][0]
+    function = VALUES[activation]
     for weight, bias in zip(parameters[0:-2:2], parameters[1:-2:2], strict=True):
-        z = function(torch.addmm(bias, z, weight))[0]
+        z = function(torch.addmm(bias, z, weight))
     return z
 
 

@@ -73,15 +73,6 @@ def _draws_needed(field, generator):
     return int(min(max(relative_variance / STANDARD_ERROR**2, MIN_DRAWS), MAX_DRAWS))
 
 
-def sample_field(field, n_samples, generator, n_moves=10):
-    """Draws of p~ (n_samples, d): the particles of one SMC run, moved further at beta = 1."""
-    n = max(n_samples, 256)
-    with torch.no_grad():
-        z = log_normalizer(field, generator, 1, n).particles[0]
-        z = move(field, 1.0, z, generator, n_moves)[0].position
-    return z[torch.randperm(n, generator=generator, device=z.device)[:n_samples]]
-
-
 def _effective_share(log_weights):
     """Smallest effective sample size of the repeats, as a share of the particles."""
     twice = 2.0 * torch.logsumexp(log_weights, 1) - torch.logsumexp(2.0 * log_weights, 1)

@@ -8,10 +8,16 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
+from skrae._advice import warn_of_length, warn_of_mixing
 from skrae._device import available_device
-from skrae._evaluation import Evaluator, Fitted
+from skrae._evaluation import Evaluator, Fitted, sampling_target
+from skrae._independent import base_rows, chain_rows, needs_no_chains
+from skrae._runs import start_run
 from skrae._scaling import Scaling
 from skrae._validation import check_rows, check_weights
+from skrae._warmup import Plan, base_state
+
+N_CHAINS = 64
 
 
 class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
@@ -158,7 +164,7 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         return self._ask("reconstruct", X), self._ask("local_covariance", X)
 
     def sample(self, n_samples=1, random_state=None):
-        """Draw new rows: tempered sequential Monte Carlo from q, then Metropolis moves at p.
+        """Draw new rows by Metropolis-Hastings: jumps from q and local moves, as `RAESampler`.
 
         Parameters
         ----------
@@ -172,5 +178,16 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         seed = int(check_random_state(random_state).randint(2**31 - 1))
-        evaluator = self._evaluator(self._fitted_as["dtype"])
-        return evaluator.sample(n_samples, torch.Generator(evaluator.device).manual_seed(seed))
+        device, dtype = available_device(self.device), self._fitted_as["dtype"]
+        generator = torch.Generator(device).manual_seed(seed)
+        target = sampling_target(self._fitted(), device)
+        with torch.no_grad():
+            if needs_no_chains(target, "auto"):
+                return base_rows(target, n_samples, generator).astype(dtype, copy=False)
+            state = base_state(target, N_CHAINS, generator)
+            run = start_run(target, state, Plan(), generator, dtype)
+            rows, quality = chain_rows(run, n_samples)
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_mixing(quality.rhat, quality.n_draws, names, stacklevel=2)
+        warn_of_length(quality.ess, n_samples, stacklevel=2)
+        return rows

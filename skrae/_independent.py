@@ -1,0 +1,88 @@
+"""Rows that are independent enough to use, from chains: run until they agree, then thin."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae import _diagnostics
+from skrae._advice import RHAT_LIMIT
+from skrae._runs import concatenate
+
+# Transitions by which the chains are judged: doubled until they agree.
+MIN_PILOT, MAX_PILOT = 256, 4096
+MAX_THIN = 128
+CHUNK = 8192
+
+
+class Quality(NamedTuple):
+    """What the chains behind the rows were like."""
+
+    rhat: np.ndarray  # (d,), of all transitions of the pilot run
+    n_draws: int  # a chain, of that run
+    ess: float  # of the rows, for the slowest feature
+    n_nonfinite: int
+    n_proposed: int
+    interrupted: bool
+
+
+def needs_no_chains(target, proposal):
+    """Whether p is its own base density, so that draws of q are draws of p."""
+    return target.is_base and target.beta == 1.0 and proposal == "auto"
+
+
+def base_rows(target, n_samples, generator):
+    """Independent draws of q in the units of the data, (n_samples, d)."""
+    sizes = [CHUNK] * (n_samples // CHUNK) + [n_samples % CHUNK] * (n_samples % CHUNK > 0)
+    z = torch.cat([target.base.sample(size, generator) for size in sizes])
+    return target.scaling.backward(z.numpy(force=True))
+
+
+def chain_rows(run, n_samples, reporter=None):
+    """`n_samples` rows from a `Run`, thinned by twice the autocorrelation time; and `Quality`.
+
+    An interrupted run gives fewer rows.
+    """
+    pilot = _pilot(run, reporter)
+    rhat, time = _diagnostics.rhat(pilot.positions), _autocorrelation_time(pilot.positions)
+    thin = min(MAX_THIN, math.ceil(2.0 * time))
+    kept, counted = pilot.positions[:, thin - 1 :: thin], pilot
+    if kept.size == 0:
+        kept = pilot.positions[:, -1:]
+    n_missing = -(-n_samples // len(kept)) - kept.shape[1]
+    if n_missing > 0 and not pilot.interrupted:
+        more = run.draw(n_missing, thin, reporter and reporter.draws(n_missing))
+        kept = np.concatenate([kept, more.positions], axis=1)
+        counted = more.count_with(pilot)
+    rows = kept.reshape(-1, kept.shape[2])
+    order = torch.randperm(len(rows), generator=run.generator, device=run.generator.device)
+    quality = Quality(
+        rhat,
+        pilot.n_transitions,
+        len(rows) * min(1.0, thin / time),
+        int(counted.n_nonfinite.sum()),
+        counted.n_transitions * len(kept),
+        counted.interrupted,
+    )
+    return rows[order.cpu().numpy()[:n_samples]], quality
+
+
+def _pilot(run, reporter):
+    """All transitions up to where the chains agree, or MAX_PILOT of them."""
+
+    def draw(n):
+        return run.draw(n, report=reporter and reporter.draws(n))
+
+    pilot = draw(MIN_PILOT)
+    while not pilot.interrupted and pilot.n_transitions < MAX_PILOT:
+        if np.nanmax(_diagnostics.rhat(pilot.positions), initial=1.0) <= RHAT_LIMIT:
+            break
+        pilot = concatenate(pilot, draw(pilot.n_transitions))
+    return pilot
+
+
+def _autocorrelation_time(positions):
+    """The largest of the features' autocorrelation times, in transitions, at least 1/2."""
+    times = _diagnostics.autocorrelation_time(positions)
+    return float(np.nanmax(times, initial=0.5))

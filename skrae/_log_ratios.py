@@ -1,0 +1,54 @@
+"""log p(y) - log p(x) between a state at x and a proposed one at y: exact, or from the score alone.
+
+Each is a function (state, proposed, target) -> (n,). `exact` and `PathIntegral` are antisymmetric
+for every target; the one-sided expansions of Alain & Bengio (2014, section 4) are so only where
+they are exact: `first_order` where the score is constant, `second_order` where it is linear.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+
+def exact(state, proposed, target):
+    """log p(y) - log p(x), the difference of the log densities that the states carry."""
+    return proposed.log_density - state.log_density
+
+
+class PathIntegral(NamedTuple):
+    """Line integral of the score, int_0^1 psi(x + t (y - x)) . (y - x) dt, by Gauss-Legendre.
+
+    Exact for scores that are polynomials of degree below 2 n_nodes along the line. Needs no energy.
+    """
+
+    n_nodes: int = 8
+
+    def __call__(self, state, proposed, target):
+        nodes, weights = np.polynomial.legendre.leggauss(self.n_nodes)
+        step = proposed.position - state.position
+        # From the midpoint outwards, so that exchanging x and y changes the sign alone.
+        middle = 0.5 * (state.position + proposed.position)
+        points = torch.cat([middle + 0.5 * float(t) * step for t in nodes])
+        slopes = target.gradient(points).reshape(self.n_nodes, *step.shape)
+        return 0.5 * torch.einsum("t,tnd,nd->n", torch.as_tensor(weights).to(step), slopes, step)
+
+
+def first_order(state, proposed, target):
+    """psi(x) . (y - x): the expansion of log p about x to first order."""
+    return (state.gradient * (proposed.position - state.position)).sum(1)
+
+
+def second_order(state, proposed, target):
+    """psi(x) . (y - x) + (y - x)^T H(x) (y - x) / 2, H the Hessian of log p."""
+    step = proposed.position - state.position
+    curvature = torch.einsum("ni,nij,nj->n", step, target.hessian(state.position), step)
+    return first_order(state, proposed, target) + 0.5 * curvature
+
+
+LOG_RATIOS = {
+    "exact": exact,
+    "path": PathIntegral(),
+    "first_order": first_order,
+    "second_order": second_order,
+}
