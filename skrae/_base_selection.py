@@ -88,7 +88,7 @@ def _average(first, settings, rows, held_out, generator, max_components, max_mix
 
 
 def _finish(mixtures, tail, held_out):
-    """The average, with inflation and tail weight the best of their ladders on the held-out rows."""
+    """The average, inflated and with a tail, each the best of its ladder on the held-out rows."""
     z, w = held_out
     means = torch.cat([m.means for m in mixtures])
     covariances = torch.cat([m.covariances for m in mixtures])
