@@ -1,10 +1,10 @@
 """Density, score and samples from regularized auto-encoders, as one scikit-learn estimator."""
 
-from skrae import datasets, metrics
+from skrae import datasets, metrics, plotting
 from skrae._chains import Chains
 from skrae._estimator import RegularizedAutoEncoderScore
 from skrae._sampler import RAESampler
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Chains", "RAESampler", "RegularizedAutoEncoderScore", "datasets", "metrics"]
+__all__ = ["Chains", "RAESampler", "RegularizedAutoEncoderScore", "datasets", "metrics", "plotting"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skrae import _normalizer
-from skrae._normalizer import _next_increment, _resample, log_normalizer, move, sample_field
+from skrae._normalizer import _next_increment, _resample, log_normalizer, move
 from skrae._score_field import NoiseMetric, ScoreField
 from tests.models import generator, random_field, random_mixture
 
@@ -159,30 +159,15 @@ def test_normalizer_follows_its_generator(random_seed):
 
 @pytest.mark.parametrize("peaked", [False, True])
 @pytest.mark.parametrize("d", [1, 2])
-def test_samples_have_the_moments_of_the_density(d, peaked, random_seed):
+def test_particles_have_the_moments_of_the_density(d, peaked, random_seed):
     """Means of runs within 5 standard errors: runs are independent, their rows are not."""
     field = peaked_field(d, random_seed) if peaked else random_field(d, random_seed, head=3.0)
     _, mean, square, _ = quadrature(field)
-    runs = [sample_field(field, 256, generator(random_seed + 10 * i)) for i in range(12)]
-    assert all(run.shape == (256, d) for run in runs)
+    with torch.no_grad():
+        runs = log_normalizer(field, generator(random_seed), 12, 256).particles
+    assert runs.shape == (12, 256, d)
     assert_within([run.mean(0).numpy() for run in runs], mean)
     assert_within([(run**2).mean(0).numpy() for run in runs], square)
-
-
-@pytest.mark.parametrize("n_samples", [1, 100, 300])
-def test_number_of_samples_is_the_one_asked_for(n_samples, random_seed):
-    field = random_field(2, random_seed)
-    z = sample_field(field, n_samples, generator(random_seed))
-    assert z.shape == (n_samples, 2)
-    assert not z.requires_grad
-
-
-def test_samples_come_in_random_order(random_seed):
-    """Resampling leaves the copies of a particle side by side; without moves they stay equal."""
-    field = peaked_field(1, random_seed)
-    z = sample_field(field, 4096, generator(random_seed), n_moves=0)
-    assert len(z.unique()) < 0.95 * len(z), "there are no copies to scatter"
-    assert (z[1:] == z[:-1]).double().mean() < 0.01
 
 
 def test_moves_leave_exact_draws_exact(random_seed):
