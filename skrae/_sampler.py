@@ -40,18 +40,18 @@ class RAESampler(BaseEstimator):
     proposal : {"auto", "random_walk", "langevin", "hamiltonian", "independence"}, default="auto"
         "random_walk": y = x + noise (Alain & Bengio 2014). "langevin": a step up the score, plus
         noise. "hamiltonian": leapfrog, of a random number of steps. "independence": draws of the
-        base density, which jump between modes. "auto": jumps, where there is a base density, and
-        local moves, in a proportion that the warm-up sets.
+        base density, which jump between modes. "auto": jumps and local moves, in a proportion that
+        the warm-up sets.
     n_chains : int >= 1, default=64
     n_warmup : int >= 0, default=512
         Transitions that tune step size and metric and are thrown away.
     step_size : "auto" or float > 0, default="auto"
         Of local moves, in units of the metric; "auto" tunes it to the acceptance that is best in
-        many dimensions: 0.234, 0.574 and 0.651 for random walk, Langevin and Hamiltonian.
+        many dimensions: 0.234 and 0.574 for random walk and Langevin, and to 0.8 for Hamiltonian.
     log_ratio : {"auto", "exact", "path", "first_order", "second_order"}, default="auto"
         How log p(y) - log p(x) is had. "auto", "exact": difference of `score_samples`. "path": line
         integral of the score. "first_order", "second_order": expansions about x (Alain & Bengio
-        2014), which are biased, and for local moves alone.
+        2014), which are biased, and for local moves alone: "auto" proposals are then "langevin".
     temperature : float > 0, default=1.0
         The chains draw from p^(1 / temperature).
     init : "auto" or array of shape (n_chains, n_features), default="auto"
@@ -59,7 +59,8 @@ class RAESampler(BaseEstimator):
     base_density : "auto", None, fitted mixture or array of shape (n, n_features), default="auto"
         What jumps are drawn from. A GaussianMixture, or rows to fit one to. "auto": the
         estimator's own base density; the estimator itself if it is a GaussianMixture; a mixture
-        fitted to rows of its `sample`; none where it has none of them.
+        fitted to rows of its `sample`; where it has none of them, proposal "auto" fits one to the
+        last draws of its warm-up, with a warning, and others do without.
     metric : {"auto", "local", "dense", "diagonal"}, default="auto"
         The covariance local moves are scaled by: that of the base density's component a chain is
         in, or one of all warm-up draws, full or diagonal. "auto": "local" where there is a base

@@ -26,7 +26,7 @@ def test_python_block_runs_and_gives_the_shapes_it_states(capsys):
     names = {}
     exec(compile(code, "README.md", "exec"), names)
     test = names["test"]
-    for name in ("log_density", "gradient", "denoised", "new_rows"):
+    for name in ("log_density", "gradient", "denoised", "new_rows", "filled", "draws"):
         stated = re.search(rf"^{name} = .*# \(([\d, ]+)\)", code, re.MULTILINE)[1]
         shape = tuple(int(size) for size in stated.split(",") if size.strip())
         assert names[name].shape == shape, name
