@@ -55,7 +55,8 @@ class Reporter:
             n = positions.shape[1]
             due = n == n_total or n - seen["n"] >= RHAT_EVERY * n_total
             if due and n >= MIN_DRAWS:
-                seen.update(n=n, rhat=float(np.nanmax(split_rhat(positions))))
+                # fmax passes over NaN, and gives it without a warning where there is nothing else.
+                seen.update(n=n, rhat=float(np.fmax.reduce(split_rhat(positions))))
             self.tell(Progress("draws", n, n_total, rate, seen["rhat"]))
 
         return report
