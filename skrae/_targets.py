@@ -139,19 +139,20 @@ class PublicTarget:
 
     def _ask(self, method, z, shape):
         """The method's answer for rows z, float64 (n, *shape), NaN where a row is not finite."""
-        # Leapfrog steps that diverge overflow here; their rows are rejected.
+        # Leapfrog steps that diverge overflow, here or in the estimator; their rows are rejected.
         with np.errstate(all="ignore"):
             X = self.scaling.backward(z.numpy(force=True))
-        finite = np.isfinite(X).all(axis=1)
-        answer = np.full((len(X), *shape), np.nan)
-        if finite.any():
+            finite = np.isfinite(X).all(axis=1)
+            answer = np.full((len(X), *shape), np.nan)
+            if not finite.any():
+                return answer
             got = np.asarray(getattr(self.estimator, method)(self._named(X[finite])), np.float64)
-            if got.shape != (finite.sum(), *shape):
-                raise ValueError(
-                    f"{type(self.estimator).__name__}.{method} gave shape {got.shape} for"
-                    f" {finite.sum()} rows; expected {(int(finite.sum()), *shape)}."
-                )
-            answer[finite] = got
+        if got.shape != (finite.sum(), *shape):
+            raise ValueError(
+                f"{type(self.estimator).__name__}.{method} gave shape {got.shape} for"
+                f" {finite.sum()} rows; expected {(int(finite.sum()), *shape)}."
+            )
+        answer[finite] = got
         return answer
 
     def _named(self, X):
