@@ -76,10 +76,13 @@ def _mix(tuner, plan):
     """Tune "auto"; the number of local moves in a cycle."""
     local = "hamiltonian" if tuner.target.has_gradient else "random_walk"
     if tuner.target.base is not None:
-        acceptance = tuner.jump(plan.n_warmup // 2)
-        if tuner.target.has_gradient and acceptance > USEFUL_ACCEPTANCE:
-            local = "langevin"
-        tuner.tune_local(plan.n_warmup - plan.n_warmup // 2, local)
+        acceptance, n_local = tuner.jump(plan.n_warmup // 2), plan.n_warmup - plan.n_warmup // 2
+        if acceptance > USEFUL_ACCEPTANCE:
+            # Few of the moves will be local, and short ones: they need less tuning.
+            n_local = plan.n_warmup // 4
+            acceptance = tuner.jump(plan.n_warmup - plan.n_warmup // 2 - n_local)
+            local = "langevin" if tuner.target.has_gradient else local
+        tuner.tune_local(n_local, local)
         return local_moves(acceptance, plan.cycle, tuner.target.min_local)
     tuner.tune_local(plan.n_warmup - plan.n_warmup // 8, local)
     n_draws, n_chains, _ = tuner.draws.shape
