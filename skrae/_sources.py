@@ -67,6 +67,12 @@ def public_target(estimator, base_density, temperature, rng, starts=None):
         return PublicTarget(estimator, _scaling_of(starts, estimator), None, temperature)
     if all(hasattr(density, name) for name in MIXTURE_ATTRIBUTES):
         scaling, base = _from_mixture(density)
+    elif hasattr(density, "fit"):
+        check_is_fitted(density)
+        raise TypeError(
+            f"base_density is a {type(density).__name__}; expected a fitted Gaussian mixture, or"
+            " rows to fit one to."
+        )
     else:
         scaling, base = _from_rows(density, rng)
     n_features = n_features_of(estimator)
@@ -82,25 +88,30 @@ def own_starts(estimator, n_chains, rng):
     """Starts (n_chains, d) from the estimator's own `sample`, or None where it has none."""
     if not hasattr(estimator, "sample"):
         return None
-    return own_rows(estimator, n_chains, int(rng.randint(2**31 - 1)))
+    try:
+        return own_rows(estimator, n_chains, int(rng.randint(2**31 - 1)))
+    except NotImplementedError:  # as KernelDensity does for some kernels
+        return None
 
 
 def _own_base(estimator, rng):
     """The mixture that the estimator is, or rows of its own `sample`, or None."""
     if all(hasattr(estimator, name) for name in MIXTURE_ATTRIBUTES):
         return estimator
-    try:
-        return own_starts(estimator, N_OWN_ROWS, rng)
-    except NotImplementedError:
-        return None
+    return own_starts(estimator, N_OWN_ROWS, rng)
 
 
 def own_rows(estimator, n, seed):
     """Rows of the estimator's own `sample`, whatever its signature."""
     if "random_state" in inspect.signature(estimator.sample).parameters:
         rows = estimator.sample(n, random_state=seed)
-    else:
+    elif hasattr(estimator, "get_params") and "random_state" in estimator.get_params():
         rows = copy.copy(estimator).set_params(random_state=seed).sample(n)
+    else:
+        raise TypeError(
+            f"{type(estimator).__name__}.sample takes no random_state; expected it to, or"
+            " base_density as rows or a fitted mixture, or base_density=None and an init."
+        )
     return np.asarray(rows[0] if isinstance(rows, tuple) else rows, np.float64)
 
 
