@@ -52,9 +52,12 @@ def chain_rows(run, n_samples, reporter=None):
         kept = pilot.positions[:, -1:]
     n_missing = -(-n_samples // len(kept)) - kept.shape[1]
     if n_missing > 0 and not pilot.interrupted:
-        more = run.draw(n_missing, thin, reporter and reporter.draws(n_missing))
-        kept = np.concatenate([kept, more.positions], axis=1)
-        counted = more.count_with(pilot)
+        try:
+            more = run.draw(n_missing, thin, reporter and reporter.draws(n_missing))
+            kept = np.concatenate([kept, more.positions], axis=1)
+            counted = more.count_with(pilot)
+        except KeyboardInterrupt:  # before the first draw
+            counted = pilot._replace(interrupted=True)
     rows = kept.reshape(-1, kept.shape[2])
     order = torch.randperm(len(rows), generator=run.generator, device=run.generator.device)
     quality = Quality(
@@ -78,7 +81,10 @@ def _pilot(run, reporter):
     while not pilot.interrupted and pilot.n_transitions < MAX_PILOT:
         if np.nanmax(_diagnostics.rhat(pilot.positions), initial=1.0) <= RHAT_LIMIT:
             break
-        pilot = concatenate(pilot, draw(pilot.n_transitions))
+        try:
+            pilot = concatenate(pilot, draw(pilot.n_transitions))
+        except KeyboardInterrupt:  # before the first draw
+            pilot = pilot._replace(interrupted=True)
     return pilot
 
 
