@@ -126,7 +126,10 @@ def _complete_chunk(columns, base, plan, X, n_samples, generator):
     counted = kept.count_with(pilot)
     n_proposed = counted.n_transitions * len(kept.positions)
     n_nonfinite = int(counted.n_nonfinite.sum())
-    return Completion(rows, _row_rhat(draws), n_draws, n_nonfinite, n_proposed)
+    # A start of density zero is left for the first proposal of a positive one; here none came.
+    found = np.isfinite(kept.log_density).all(1).reshape(CHAINS_PER_ROW, len(X)).all(0)
+    rhat = np.where(found, _row_rhat(draws), np.inf)
+    return Completion(rows, rhat, n_draws, n_nonfinite, n_proposed)
 
 
 def _thin(pilot):
