@@ -20,7 +20,7 @@ from skrae._completion import complete
 from skrae._independent import base_rows, chain_rows, needs_no_chains
 from skrae._progress import reporting
 from skrae._runs import Run, start_run
-from skrae._tasks import check_continuation, check_incomplete_rows, make_task
+from skrae._tasks import check_continuation, check_incomplete_rows, check_start, make_task
 
 
 class RAESampler(BaseEstimator):
@@ -207,6 +207,7 @@ class RAESampler(BaseEstimator):
             Where proposals had a log density of NaN or infinity.
         """
         check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        check_start(X_init, continue_from)
         task = make_task(self, X_init, continue_from and continue_from._origin)
         with torch.no_grad(), reporting(self.progress) as reporter:
             if continue_from is None:
@@ -253,7 +254,12 @@ class RAESampler(BaseEstimator):
         -----
         ConvergenceWarning
             Where the chains of some rows do not mix, and after an interrupt.
+        RuntimeWarning
+            Where proposals had a log density of NaN or infinity.
         """
+        return self._conditional(X, n_samples, stacklevel=3)
+
+    def _conditional(self, X, n_samples, stacklevel):
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         task = make_task(self)
         X = check_incomplete_rows(task, self.estimator, X)
@@ -266,9 +272,9 @@ class RAESampler(BaseEstimator):
         draws[rows[: len(done.draws)]] = done.draws
         if len(done.draws) < len(rows):
             draws = draws[: rows[len(done.draws)]]
-            warn_of_interruption(f"the first {len(draws)} rows", stacklevel=2)
-        warn_of_nonfinite(done.n_nonfinite, done.n_proposed, stacklevel=2)
-        warn_of_rows(done.rhat, done.n_draws, rows, stacklevel=2)
+            warn_of_interruption(f"the first {len(draws)} rows", stacklevel)
+        warn_of_nonfinite(done.n_nonfinite, done.n_proposed, stacklevel)
+        warn_of_rows(done.rhat, done.n_draws, rows, stacklevel)
         return draws
 
     def impute(self, X, n_samples=100):
@@ -285,7 +291,7 @@ class RAESampler(BaseEstimator):
         -------
         X : array of shape (n, n_features), without NaN
         """
-        draws = self.sample_conditional(X, n_samples)
+        draws = self._conditional(X, n_samples, stacklevel=3)
         # The mean of equal numbers is not always that number.
         constant = (draws == draws[:, :1]).all(axis=1)
         return np.where(constant, draws[:, 0], draws.mean(axis=1))

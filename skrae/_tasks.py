@@ -11,6 +11,7 @@ from sklearn.utils import check_array, check_random_state, check_scalar
 from sklearn.utils.validation import validate_data
 
 from skrae._base_density import MixtureDensity
+from skrae._chains import Chains
 from skrae._log_ratios import LOG_RATIOS
 from skrae._sources import check_source, field_target, has_field, own_starts, public_target
 from skrae._targets import PublicTarget
@@ -23,12 +24,13 @@ CHOICES = {
 }
 LEAST = {"n_chains": 1, "n_warmup": 0, "thin": 1}
 # What the estimator must have for an option, by the option's value.
+GRADIENT, HESSIAN = "log_density_gradient", "log_density_hessian"
 NEEDED = {
-    "langevin": "log_density_gradient",
-    "hamiltonian": "log_density_gradient",
-    "path": "log_density_gradient",
-    "first_order": "log_density_gradient",
-    "second_order": "log_density_hessian",
+    "langevin": (GRADIENT,),
+    "hamiltonian": (GRADIENT,),
+    "path": (GRADIENT,),
+    "first_order": (GRADIENT,),
+    "second_order": (GRADIENT, HESSIAN),
 }
 EXPANSIONS = ("first_order", "second_order")
 
@@ -72,8 +74,7 @@ def check_options(sampler):
     for name, least in LEAST.items():
         check_scalar(getattr(sampler, name), name, Integral, min_val=least)
     _check_positive(sampler.temperature, "temperature")
-    if sampler.step_size != "auto":
-        _check_positive(sampler.step_size, "step_size")
+    _check_step_size(sampler.step_size)
     if not (isinstance(sampler.progress, bool) or callable(sampler.progress)):
         raise ValueError(f"progress is {sampler.progress!r}; expected True, False or a callable.")
     _check_methods(sampler)
@@ -90,14 +91,21 @@ def _check_positive(number, name):
         raise ValueError(f"{name} is {number}; expected a finite number > 0.")
 
 
+def _check_step_size(step_size):
+    if isinstance(step_size, Real):
+        _check_positive(step_size, "step_size")
+    elif not (isinstance(step_size, str) and step_size == "auto"):
+        raise TypeError(f"step_size is {step_size!r}; expected 'auto' or a number > 0.")
+
+
 def _check_methods(sampler):
     for option in ("proposal", "log_ratio"):
-        method = NEEDED.get(getattr(sampler, option))
-        if method and not hasattr(sampler.estimator, method):
-            raise TypeError(
-                f"{type(sampler.estimator).__name__} has no method {method}, which {option}="
-                f"{getattr(sampler, option)!r} needs; expected one, or another {option}."
-            )
+        for method in NEEDED.get(getattr(sampler, option), ()):
+            if not hasattr(sampler.estimator, method):
+                raise TypeError(
+                    f"{type(sampler.estimator).__name__} has no method {method}, which {option}="
+                    f"{getattr(sampler, option)!r} needs; expected one, or another {option}."
+                )
 
 
 def make_task(sampler, X_init=None, origin=None):
@@ -149,7 +157,7 @@ def _given_starts(sampler, X_init):
     name, starts = ("init", sampler.init) if X_init is None else ("X_init", X_init)
     if isinstance(starts, str):
         if starts != "auto":
-            raise ValueError(f"init is {starts!r}; expected 'auto' or an array of starts.")
+            raise ValueError(f"{name} is {starts!r}; expected 'auto' or an array of starts.")
         return None
     starts = check_array(starts, dtype=np.float64, input_name=name)
     d = getattr(sampler.estimator, "n_features_in_", starts.shape[1])
@@ -196,6 +204,19 @@ def check_incomplete_rows(task, estimator, X):
     if X.shape[1] != d:
         raise ValueError(f"X has {X.shape[1]} features; expected {d}, those of the estimator.")
     return X
+
+
+def check_start(X_init, continue_from):
+    """Raise where what is continued is no `Chains`, or has starts beside it."""
+    if continue_from is None:
+        return
+    if not isinstance(continue_from, Chains):
+        raise TypeError(
+            f"continue_from is a {type(continue_from).__name__}; expected the Chains that"
+            " sample_chains returned."
+        )
+    if X_init is not None:
+        raise ValueError("Got X_init and continue_from; expected one of them.")
 
 
 def check_continuation(task, chains):
