@@ -52,7 +52,11 @@ def is_accepted(log_ratio, threshold):
 
 
 def accept(state, proposed, log_ratio, generator):
-    """The proposed state where the rule accepts it, the old one elsewhere; and the step's info."""
+    """The proposed state where the rule accepts it, the old one elsewhere; and the step's info.
+
+    A log density of NaN or -inf is never entered: a log ratio from the score does not see it.
+    """
+    log_ratio = torch.where(proposed.log_density.isfinite(), log_ratio, -torch.inf)
     accepted = is_accepted(log_ratio, log_uniform(log_ratio, generator))
     merged = (
         torch.where(accepted if new.ndim == 1 else accepted[:, None], new, old)
