@@ -207,7 +207,7 @@ class RAESampler(BaseEstimator):
             Where proposals had a log density of NaN or infinity.
         """
         check_scalar(n_draws, "n_draws", Integral, min_val=1)
-        check_start(X_init, continue_from)
+        check_start(self.estimator, X_init, continue_from)
         task = make_task(self, X_init, continue_from and continue_from._origin)
         with torch.no_grad(), reporting(self.progress) as reporter:
             if continue_from is None:

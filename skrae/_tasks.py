@@ -13,7 +13,14 @@ from sklearn.utils.validation import validate_data
 from skrae._base_density import MixtureDensity
 from skrae._chains import Chains
 from skrae._log_ratios import LOG_RATIOS
-from skrae._sources import check_source, field_target, has_field, own_starts, public_target
+from skrae._sources import (
+    check_source,
+    field_target,
+    has_field,
+    n_features_of,
+    own_starts,
+    public_target,
+)
 from skrae._targets import PublicTarget
 from skrae._warmup import Plan, base_state
 
@@ -206,8 +213,8 @@ def check_incomplete_rows(task, estimator, X):
     return X
 
 
-def check_start(X_init, continue_from):
-    """Raise where what is continued is no `Chains`, or has starts beside it."""
+def check_start(estimator, X_init, continue_from):
+    """Raise where what is continued is no `Chains` of these features, or has starts beside it."""
     if continue_from is None:
         return
     if not isinstance(continue_from, Chains):
@@ -217,17 +224,18 @@ def check_start(X_init, continue_from):
         )
     if X_init is not None:
         raise ValueError("Got X_init and continue_from; expected one of them.")
+    d = continue_from.draws.shape[2]
+    if n_features_of(estimator) not in (None, d):
+        raise ValueError(
+            f"continue_from has {d} features; expected {n_features_of(estimator)}, those of the"
+            " estimator."
+        )
 
 
 def check_continuation(task, chains):
     """The `Moment` at which chains ended; ValueError where it is not one of this task's target."""
     moment = chains._moment
-    state, d = moment.state, task.target.scaling.matrix.shape[0]
-    if state.position.shape[1] != d:
-        raise ValueError(
-            f"continue_from has {state.position.shape[1]} features; expected {d}, those of the"
-            " estimator."
-        )
+    state = moment.state
     with torch.no_grad():
         gap = (task.target(state.position).log_density - state.log_density).abs()
     if not (gap <= 1e-3 * (1.0 + state.log_density.abs())).all():
