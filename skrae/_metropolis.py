@@ -155,10 +155,11 @@ def _scan(state, weights, generator):
     current = (state.log_density - state.log_base).numpy(force=True)
     ratios, accepted = np.empty_like(proposed), np.empty(proposed.shape, bool)
     # Many steps of few numbers each: NumPy's calls cost a fraction of torch's.
-    for t, weight in enumerate(proposed):
-        ratios[t] = weight - current
-        accepted[t] = is_accepted(ratios[t], thresholds[t])
-        current = np.where(accepted[t], weight, current)
+    with np.errstate(invalid="ignore"):  # the ratio of two densities of zero is NaN
+        for t, weight in enumerate(proposed):
+            ratios[t] = weight - current
+            accepted[t] = is_accepted(ratios[t], thresholds[t])
+            current = np.where(accepted[t], weight, current)
     return torch.from_numpy(ratios).to(weights), torch.from_numpy(accepted).to(weights.device)
 
 
