@@ -206,7 +206,7 @@ def check_incomplete_rows(task, estimator, X):
     if isinstance(estimator, BaseEstimator):
         X = validate_data(estimator, X, reset=False, **options)
     else:
-        X = check_array(X, **options)
+        X = check_array(X, input_name="X", **options)
     d = task.target.base.n_features
     if X.shape[1] != d:
         raise ValueError(f"X has {X.shape[1]} features; expected {d}, those of the estimator.")
