@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrae import _metropolis
+from skrae import _cycles, _metropolis
 from skrae._base_density import MixtureDensity
 from skrae._cycles import Kernel, local_step
 from skrae._log_ratios import PathIntegral, exact, first_order
@@ -309,6 +309,33 @@ def test_chain_takes_the_factors_of_its_index(random_seed):
         for i in range(5):
             alone, _ = local(kind, factors[i], 0.5)(state, target, generator(random_seed))
             torch.testing.assert_close(mixed.position[i::5], alone.position[i::5])
+
+
+def test_hamiltonian_paths_have_random_numbers_of_random_steps(monkeypatch, random_seed):
+    """1 to max_leapfrog steps, one number for all chains, each of .4 to 1 times the step size."""
+    seen = []
+
+    def watched(state, target, factors, step_size, generator, n_leapfrog, density_ratio):
+        seen.append((n_leapfrog, step_size))
+        return hamiltonian_step(
+            state, target, factors, step_size, generator, n_leapfrog, density_ratio
+        )
+
+    monkeypatch.setattr(_cycles, "hamiltonian_step", watched)
+    density, rule = Gumbel(2), generator(random_seed)
+    target = Target(density, 1)
+    state = target(density.sample(50, rule))
+    for _ in range(100):
+        local("jittered", factors_of(2, 1), 0.5)(state, target, rule)
+    lengths, sizes = zip(*seen, strict=True)
+    counts = np.bincount(lengths, minlength=5)
+    assert len(counts) == 5
+    assert counts[0] == 0
+    assert (np.abs(counts[1:] - 25) < 5 * math.sqrt(100 * 0.25 * 0.75)).all()
+    shares = torch.stack(sizes).flatten() / 0.5
+    assert 0.4 <= shares.min() < 0.41
+    assert 0.99 < shares.max() <= 1.0
+    assert abs(shares.mean() - 0.7) < 5 * 0.6 / math.sqrt(12 * 5000)
 
 
 def test_langevin_step_is_one_leapfrog(random_seed):
