@@ -123,10 +123,11 @@ def _efficiency_runs(density, size):
         run = lambda p=proposal: skrae(Known(density), starts, n, 0, proposal=p)  # noqa: E731
         yield f"skrae {proposal}", run
     yield "blackjax MALA", lambda: peers.mala(target, starts, n, n_warmup, 0)
-    yield "blackjax MALA, whitened", lambda: peers.mala(whitened, starts, n, n_warmup, 0)
     yield "blackjax HMC", lambda: peers.hmc(target, starts, n, n_warmup, 0, limits=size.limits)
-    if not size.quick:
-        yield "blackjax NUTS", lambda: peers.nuts(target, starts, n, n_warmup, 0)
+    if size.quick:
+        return
+    yield "blackjax MALA, whitened", lambda: peers.mala(whitened, starts, n, n_warmup, 0)
+    yield "blackjax NUTS", lambda: peers.nuts(target, starts, n, n_warmup, 0)
 
 
 def checked(density):

@@ -76,8 +76,8 @@ def mala(target, X_init, n_draws, n_warmup, seed):
 
     keys = jax.random.split(jax.random.key(seed))
     positions = jax.numpy.asarray(target.coordinates(X_init))
-    state = jax.vmap(lambda z: blackjax.mala.init(z, target.log_density))(positions)
-    state, step_size = _adapt_step_size(moves, state, keys[0], n_warmup)
+    first = jax.jit(jax.vmap(lambda z: blackjax.mala.init(z, target.log_density)))(positions)
+    state, step_size = _adapt_step_size(moves, first, keys[0], n_warmup)
     (draws, _), seconds = _sample(moves, state, step_size, keys[1], n_draws)
     n, spread = len(X_init), float(np.sqrt(2 * step_size))
     return Run(target.rows(draws), seconds, n * n_draws, n * n_warmup, f"step {spread:.2g}")
@@ -120,8 +120,10 @@ def hmc(target, X_init, n_draws, n_warmup, seed, *, limits=(15,)):
         return moves
 
     adapted, keys = _adapted(blackjax.hmc, target, X_init, n_warmup, seed, options)
-    pilots = [_hamiltonian(limited(n), target, adapted, keys[0], 200) for n in limits]
-    best = max(zip(pilots, limits, strict=True), key=lambda pair: pair[0].ess_per_thousand)[1]
+    best = limits[0]
+    if len(limits) > 1:
+        pilots = {n: _hamiltonian(limited(n), target, adapted, keys[0], 200) for n in limits}
+        best = max(limits, key=lambda n: pilots[n].ess_per_thousand)
     return _hamiltonian(limited(best), target, adapted, keys[1], n_draws)
 
 

@@ -38,7 +38,7 @@ def curve_table(size):
 
     One distance varies by a fifth with the fresh draws, so that each is a mean over several.
     """
-    n_train, n, repeats = (400, 500, 2) if size.quick else (10000, 4000, N_REPEATS)
+    n_train, n, repeats = (400, 250, 2) if size.quick else (10000, 4000, N_REPEATS)
     density = GaussianCurve()
     floor = _floor(density, n)
     fresh = [density.sample(n, random_state=100 + i) for i in range(repeats)]

@@ -61,7 +61,8 @@ def check_port(target, log_density, X):
     """
     jax = bench_module("jax")
     z = jax.numpy.asarray(target.coordinates(X))
-    difference = np.asarray(jax.vmap(target.log_density)(z), dtype=np.float64) - log_density(X)
+    ported = np.asarray(jax.jit(jax.vmap(target.log_density))(z), dtype=np.float64)
+    difference = ported - log_density(X)
     error = float(np.abs(difference - np.median(difference)).max())
     if not error <= MAX_PORT_ERROR:
         raise ValueError(f"the jax port differs by {error:.2g}, expected at most {MAX_PORT_ERROR}")
