@@ -5,8 +5,9 @@ import inspect
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrae._base_density import MixtureDensity
 from skrae._base_selection import select_base
@@ -32,6 +33,13 @@ def check_source(estimator):
             f"{type(estimator).__name__} has no method score_samples; expected a fitted object that"
             " gives the log density of rows."
         )
+
+
+def check_names(estimator, X):
+    """Raise scikit-learn's error where X has columns of other names than those of the fit."""
+    named = hasattr(X, "columns") and hasattr(estimator, "feature_names_in_")
+    if named and isinstance(estimator, BaseEstimator):
+        validate_data(estimator, X, reset=False, skip_check_array=True)
 
 
 def n_features_of(estimator):
@@ -74,6 +82,7 @@ def public_target(estimator, base_density, temperature, rng, starts=None):
             " rows to fit one to."
         )
     else:
+        check_names(estimator, density)
         scaling, base = _from_rows(density, rng)
     n_features = n_features_of(estimator)
     if n_features not in (None, base.n_features):

@@ -14,6 +14,7 @@ from skrae._base_density import MixtureDensity
 from skrae._chains import Chains
 from skrae._log_ratios import LOG_RATIOS
 from skrae._sources import (
+    check_names,
     check_source,
     field_target,
     has_field,
@@ -166,6 +167,7 @@ def _given_starts(sampler, X_init):
         if starts != "auto":
             raise ValueError(f"{name} is {starts!r}; expected 'auto' or an array of starts.")
         return None
+    check_names(sampler.estimator, starts)
     starts = check_array(starts, dtype=np.float64, input_name=name)
     d = getattr(sampler.estimator, "n_features_in_", starts.shape[1])
     if starts.shape != (sampler.n_chains, d):
