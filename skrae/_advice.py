@@ -38,12 +38,17 @@ def warn_of_mixing(rhat, n_draws, names, stacklevel):
     )
 
 
-def warn_of_no_base(stacklevel):
-    """Tell what chains without a given base density cannot do."""
+def warn_of_no_base(learned, stacklevel):
+    """Tell what chains without a given base density cannot do, whether they learned one or not."""
+    consequence = (
+        "jumps are drawn from a mixture fitted to the warm-up's own draws"
+        if learned
+        else "there are no jumps: n_warmup or n_chains is too small to learn one"
+    )
     _warn(
-        "No base density is known, so jumps are drawn from a mixture fitted to the warm-up's own"
-        " draws: the chains do not mix with modes in which none of them started. Pass base_density="
-        " (rows like the data, or a fitted mixture), or base_density=None to go without jumps.",
+        f"No base density is known, so {consequence}: the chains do not mix with modes in which"
+        " none of them started. Pass base_density= (rows like the data, or a fitted mixture), or"
+        " base_density=None to go without jumps.",
         stacklevel,
     )
 

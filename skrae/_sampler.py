@@ -167,7 +167,7 @@ class RAESampler(BaseEstimator):
             run = start_run(*task.start(), reporter)
             rows, quality = chain_rows(run, n_samples, reporter)
         if task.plan.learns:
-            warn_of_no_base(stacklevel=2)
+            warn_of_no_base(run.target.base is not None, stacklevel=2)
         if quality.interrupted:
             warn_of_interruption(f"the {len(rows)} rows", stacklevel=2)
         warn_of_nonfinite(quality.n_nonfinite, quality.n_proposed, stacklevel=2)
@@ -218,7 +218,7 @@ class RAESampler(BaseEstimator):
             record = run.draw(n_draws, self.thin, reporter and reporter.draws(n_draws))
         chains = Chains(record, run, self.thin, task.names)
         if task.plan.learns and continue_from is None:
-            warn_of_no_base(stacklevel=2)
+            warn_of_no_base(run.target.base is not None, stacklevel=2)
         if record.interrupted:
             warn_of_interruption(f"the {chains.draws.shape[1]} draws a chain", stacklevel=2)
         n_proposed = record.n_transitions * len(chains.draws)
