@@ -334,6 +334,20 @@ def test_where_there_is_no_density_no_draw_is(kernel, outside, random_seed):
     assert kstest(chains.draws[:, ::gap, 1].ravel(), "norm").pvalue > 1e-6
 
 
+@pytest.mark.parametrize(
+    ("options", "consequence"),
+    [
+        ({}, "jumps are drawn from a mixture fitted"),
+        ({"n_warmup": 3}, "there are no jumps: n_warmup or n_chains is too small"),
+        ({"n_chains": 1, "init": STARTS[:1]}, "there are no jumps: n_warmup or n_chains"),
+    ],
+)
+def test_chains_say_what_they_jump_from(options, consequence):
+    sampler = small(Known(NORMAL), **{"n_warmup": 64, "init": STARTS, **options})
+    with pytest.warns(ConvergenceWarning, match=f"No base density is known, so {consequence}"):
+        sampler.sample_chains(2)
+
+
 @pytest.mark.parametrize("method", ["sample", "sample_chains", "sample_conditional", "impute"])
 def test_every_warning_points_at_the_line_of_the_caller(method, monkeypatch):
     monkeypatch.setattr(_independent, "MAX_PILOT", 256)
@@ -551,6 +565,9 @@ def test_names_of_features_are_kept_and_used(estimator, frame):
     assert_array_equal(sampler.sample_conditional(holes, 4)[:, 0, 0], frame["length"][:2])
     with pytest.raises(ValueError, match="feature names should match"):
         sampler.sample_conditional(holes[["weight", "length"]])
+    for name, rows in (("init", frame[:6]), ("base_density", frame)):
+        swapped = small(estimator, **{**options, name: rows[["weight", "length"]]})
+        refused(swapped, ValueError, "feature names should match")
     starts = np.repeat(frame.to_numpy()[[0, -1]], 3, axis=0)
     walk = small(estimator, init=starts, proposal="random_walk", metric="diagonal", **options)
     with pytest.warns(ConvergenceWarning, match="R-hat of '(length|weight)' is"):
