@@ -214,6 +214,15 @@ def test_first_order_is_the_slope_at_the_start(random_seed):
     torch.testing.assert_close(found, excess, atol=1e-8, rtol=1e-8)
 
 
+def test_second_order_takes_both_derivatives_at_the_start(random_seed):
+    """Of (a . z)^3 = u^3: 3 u^2 v + 3 u v^2 for the step v = a . (y - x)."""
+    target, a = ridge(3), torch.tensor([0.8, -0.5], dtype=torch.float64)
+    old, new = two_states(target, 100, random_seed)
+    u, v = old.position @ a, (new.position - old.position) @ a
+    expected = 3 * u**2 * v + 3 * u * v**2
+    torch.testing.assert_close(second_order(old, new, target), expected, atol=1e-7, rtol=1e-7)
+
+
 def test_every_log_ratio_has_its_name():
     assert {
         "exact": exact,
