@@ -32,8 +32,8 @@ def warn_of_mixing(rhat, n_draws, names, stacklevel):
     feature = int(np.nanargmax(rhat))
     name = f"feature {feature}" if names is None else repr(str(names[feature]))
     _warn(
-        f"The chains do not mix: R-hat of {name} is {worst:.2f}; expected at most"
-        f" {rhat_limit(n_draws):.2f}. The draws depend on where the chains started." + REMEDY,
+        f"The chains do not mix: R-hat of {name} is {worst:.3f}; expected at most"
+        f" {rhat_limit(n_draws):.3f}. The draws depend on where the chains started." + REMEDY,
         stacklevel,
     )
 
