@@ -649,7 +649,7 @@ OPTIONS = {
 }
 
 
-@settings(max_examples=50)
+@settings(max_examples=40)
 @given(
     kind=st.sampled_from(["field", "mixture", *NORMALS]),
     options=st.fixed_dictionaries({name: st.sampled_from(v) for name, v in OPTIONS.items()}),
