@@ -14,6 +14,7 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
 from skrae import RAESampler, _diagnostics
+from skrae._tasks import make_task
 from skrae.datasets import Banana
 from tests.estimators import quick_estimator
 from tests.known_targets import Known, correlated_gaussian, five_modes
@@ -197,6 +198,25 @@ def test_log_density_is_score_samples_of_the_draws(bent, plain, random_seed):
         chains = sampler.set_params(random_state=random_seed).sample_chains(30)
         expected = sampler.estimator.score_samples(chains.draws.reshape(-1, 2)).reshape(8, 30)
         assert np.allclose(chains.log_density, expected, rtol=error, atol=error)
+
+
+@pytest.mark.parametrize("proposal", ["auto", "langevin", "independence"])
+def test_the_state_of_a_run_is_that_of_its_positions(proposal, bent, random_seed):
+    """Jumps leave no old gradient and no old responsibilities to the local moves after them."""
+    sampler = RAESampler(
+        bent, proposal=proposal, n_chains=200, n_warmup=32, random_state=random_seed
+    )
+    state = sampler.sample_chains(64)._moment.state
+    with torch.no_grad():
+        expected = make_task(sampler).target(state.position)
+    for name in ("log_density", "log_base"):
+        torch.testing.assert_close(
+            getattr(state, name), getattr(expected, name), rtol=1e-4, atol=1e-4
+        )
+    if proposal != "independence":
+        for name in ("gradient", "responsibilities"):
+            old, new = getattr(state, name), getattr(expected, name)
+            torch.testing.assert_close(old, new, rtol=1e-3, atol=1e-3)
 
 
 def test_acceptance_rate_is_the_share_of_draws_that_differ_from_the_last(random_seed):

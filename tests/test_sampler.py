@@ -37,6 +37,13 @@ KERNELS = {
     "random_walk": Kernel({"proposal": "random_walk"}, 8, (*SEPARATE, "gaussian-50"), ("banana",)),
     # Langevin moves with one metric need too long to pass along the banana.
     "langevin": Kernel({"proposal": "langevin"}, 4, (*SEPARATE, "banana"), TAILED),
+    # Without jumps, which would make up for an error of these moves.
+    "langevin in local metrics": Kernel(
+        {"proposal": "langevin", "base_density": "rows"},
+        4,
+        tuple(name for name in KNOWN_TARGETS if name not in ("funnel-5", "log-gamma-8")),
+        TAILED,
+    ),
     "hamiltonian": Kernel({"proposal": "hamiltonian"}, 1, SEPARATE, ("banana",)),
     "independence": Kernel(
         {"proposal": "independence", "base_density": "rows"}, 2, ("gaussian-50",), TAILED
