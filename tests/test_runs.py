@@ -251,6 +251,7 @@ def test_interrupt_leaves_finished_draws_and_a_run_that_goes_on(proposal, thin, 
         finally:
             estimator.n_left = math.inf
         n = first.positions.shape[1]
+        assert n > 0, "an interrupt before the first draw is raised"
         n_finished.add(n)
         assert first.interrupted
         assert first.n_transitions == n * thin
