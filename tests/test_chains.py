@@ -76,6 +76,29 @@ def test_rows_have_the_law_of_exact_draws(random_seed):
         assert len(np.unique(X, axis=0)) > 0.9 * len(X)
 
 
+def test_rows_are_thinned_until_refused_moves_repeat_hardly_any(random_seed):
+    """Three random-walk moves in four are refused."""
+    law = correlated_gaussian(2)
+    X = known_sampler(law, 64, 128, random_seed, proposal="random_walk").sample(2000)
+    assert len(np.unique(X, axis=0)) > 0.9 * len(X)
+
+
+@pytest.mark.filterwarnings("ignore:The . rows are worth only")
+def test_a_few_rows_come_from_all_chains(random_seed):
+    """Chains that hardly move, each at its own place."""
+    places = np.column_stack([np.arange(8.0), np.zeros(8)])
+    sampler = known_sampler(
+        correlated_gaussian(2),
+        seed=random_seed,
+        proposal="random_walk",
+        step_size=1e-9,
+        n_warmup=0,
+        init=places,
+        base_density=None,
+    )
+    assert len(np.unique(sampler.sample(8)[:, 0].round())) > 2
+
+
 def test_rows_of_a_network_have_its_law_and_that_of_its_own_sample(bent, random_seed):
     """Against exact draws of the same density, by rejection from a wide box."""
     X = RAESampler(bent, random_state=random_seed).sample(2000)
