@@ -9,7 +9,7 @@ import torch
 # .6 to .9 of Betancourt, Byrne & Girolami (2014): steps that are stable in curved places too.
 TARGET_ACCEPTANCE = {"random_walk": 0.234, "langevin": 0.574, "hamiltonian": 0.8}
 # Optimal step size at the metric of the target, and the power of d by which it falls.
-SCALING_LAW = {"random_walk": (2.38, 1 / 2), "langevin": (1.65, 1 / 6), "hamiltonian": (1.4, 1 / 4)}
+SCALING_LAW = {"random_walk": (2.38, 1 / 2), "langevin": (1.65, 1 / 6), "hamiltonian": (2.1, 1 / 4)}
 MAX_LEAPFROG = 32
 # A Hamiltonian step is shortened by up to this share, for each chain anew: where the density is
 # steep, paths of the common step size are never accepted.
@@ -100,4 +100,4 @@ def pooled_factor(positions, kind):
 def leapfrog_limit(step_size):
     """Largest number of leapfrog steps: a path of length pi, half a period of a unit Gaussian."""
     mean_step = (1.0 - 0.5 * STEP_JITTER) * step_size
-    return max(1, min(MAX_LEAPFROG, math.ceil(math.pi / mean_step)))
+    return max(1, math.ceil(min(MAX_LEAPFROG, math.pi / max(mean_step, 1e-300))))

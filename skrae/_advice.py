@@ -9,13 +9,20 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 RHAT_LIMIT = 1.01
-# Split chains of n independent draws have R-hat^2 - 1 near 2 / n, rarely above three times that.
-SHORT_CHAINS = 6.0
+# Split chains of n independent draws have R-hat^2 - 1 near 2 / n. Five times that is what a short
+# run of chains that do agree may well show.
+SHORT_CHAINS = 10.0
 
 REMEDY = (
-    " Where the density has separate modes, pass base_density= (rows like the data, or a fitted"
+    "Where the density has separate modes, pass base_density= (rows like the data, or a fitted"
     " mixture) so that proposals jump between them, and an init spread over all modes; otherwise"
     " raise n_warmup, or draw more."
+)
+# Below this the chains stand still, and modes are not what is wrong.
+LEAST_ACCEPTANCE = 0.02
+STANDSTILL = (
+    "Only {:.1%} of the proposals were accepted: leave step_size at 'auto', raise n_warmup, or pass"
+    " a base_density= that is closer to the density."
 )
 
 
@@ -24,16 +31,18 @@ def rhat_limit(n_draws):
     return max(RHAT_LIMIT, float(np.sqrt(1.0 + SHORT_CHAINS / n_draws)))
 
 
-def warn_of_mixing(rhat, n_draws, names, stacklevel):
+def warn_of_mixing(rhat, n_draws, acceptance_rate, names, stacklevel):
     """Warn where the chains do not agree on some feature."""
     worst = float(np.nanmax(rhat, initial=1.0))
     if worst <= rhat_limit(n_draws):
         return
+    stands = acceptance_rate < LEAST_ACCEPTANCE
+    remedy = STANDSTILL.format(acceptance_rate) if stands else REMEDY
     feature = int(np.nanargmax(rhat))
     name = f"feature {feature}" if names is None else repr(str(names[feature]))
     _warn(
         f"The chains do not mix: R-hat of {name} is {worst:.3f}; expected at most"
-        f" {rhat_limit(n_draws):.3f}. The draws depend on where the chains started." + REMEDY,
+        f" {rhat_limit(n_draws):.3f}. The draws depend on where the chains started. {remedy}",
         stacklevel,
     )
 
@@ -61,8 +70,8 @@ def warn_of_rows(rhat, n_draws, rows, stacklevel):
         _warn(
             f"The chains of {len(stuck)} of {len(rhat)} rows do not mix, first of row"
             f" {rows[stuck[0]]}"
-            f" with R-hat {rhat[stuck[0]]:.2f}. Its observed entries are far from the data, or the"
-            " base density does not fit there: take its draws with caution, or raise n_samples.",
+            f" with R-hat {rhat[stuck[0]]:.2f}. What is missing may have separate modes, or what is"
+            " observed lies far from the data: take these draws with caution, or raise n_samples.",
             stacklevel,
         )
 
@@ -72,7 +81,8 @@ def warn_of_length(ess, n_samples, stacklevel):
     if ess < 0.5 * n_samples:
         _warn(
             f"The {n_samples} rows are worth only {ess:.0f} independent ones: successive draws of a"
-            " chain are too alike. Raise thin or n_warmup, or try proposal='hamiltonian'.",
+            " chain are too alike. Pass a base_density= to jump from, raise n_warmup, or try"
+            " another proposal.",
             stacklevel,
         )
 

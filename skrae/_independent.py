@@ -21,6 +21,7 @@ class Quality(NamedTuple):
 
     rhat: np.ndarray  # (d,), of all transitions of the pilot run
     n_draws: int  # a chain, of that run
+    acceptance_rate: float
     ess: float  # of the rows, for the slowest feature
     n_nonfinite: int
     n_proposed: int
@@ -63,6 +64,7 @@ def chain_rows(run, n_samples, reporter=None):
     quality = Quality(
         rhat,
         pilot.n_transitions,
+        float(pilot.n_accepted.mean()) / pilot.n_transitions,
         len(rows) * min(1.0, thin / time),
         int(counted.n_nonfinite.sum()),
         counted.n_transitions * len(kept),
@@ -72,20 +74,28 @@ def chain_rows(run, n_samples, reporter=None):
 
 
 def _pilot(run, reporter):
-    """All transitions up to where the chains agree, or MAX_PILOT of them."""
+    """All transitions up to where the chains agree, or cannot be expected to, or MAX_PILOT."""
 
     def draw(n):
         return run.draw(n, report=reporter and reporter.draws(n))
 
     pilot = draw(MIN_PILOT)
+    excess, limit = math.inf, RHAT_LIMIT**2 - 1.0
     while not pilot.interrupted and pilot.n_transitions < MAX_PILOT:
-        if np.nanmax(_diagnostics.rhat(pilot.positions), initial=1.0) <= RHAT_LIMIT:
+        before, excess = excess, _excess(pilot.positions)
+        # Of chains that mix, twice as many draws halve the excess.
+        if excess <= limit or excess > 0.9 * before:
             break
         try:
             pilot = concatenate(pilot, draw(pilot.n_transitions))
         except KeyboardInterrupt:  # before the first draw
             pilot = pilot._replace(interrupted=True)
     return pilot
+
+
+def _excess(positions):
+    """The largest R-hat^2 - 1 of the features."""
+    return float(np.nanmax(_diagnostics.rhat(positions), initial=1.0)) ** 2 - 1.0
 
 
 def _autocorrelation_time(positions):

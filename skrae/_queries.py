@@ -188,6 +188,6 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             run = start_run(target, state, Plan(), generator, dtype)
             rows, quality = chain_rows(run, n_samples)
         names = getattr(self, "feature_names_in_", None)
-        warn_of_mixing(quality.rhat, quality.n_draws, names, stacklevel=2)
+        warn_of_mixing(quality.rhat, quality.n_draws, quality.acceptance_rate, names, stacklevel=2)
         warn_of_length(quality.ess, n_samples, stacklevel=2)
         return rows

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae._cycles import Kernel, Trace, run_cycle
+from skrae._cycles import Kernel, Trace, join, run_cycle
 from skrae._metropolis import State
 from skrae._warmup import warm_up
 
@@ -81,6 +81,9 @@ class Run:
         except KeyboardInterrupt:
             if not record.n_kept:
                 raise
+            # What came after the last draw is not lost to a run that goes on.
+            later = [*record.pending, *([self.surplus] if self.surplus else [])]
+            self.surplus = join(later) if later else None
             return record.draws(interrupted=True)
         return record.draws(interrupted=False)
 
@@ -109,6 +112,7 @@ class _Record:
         self.log_density = np.empty((n, n_draws))
         self.n_kept, self.n_transitions = 0, 0
         self.n_accepted, self.n_nonfinite = np.zeros(n, int), np.zeros(n, int)
+        self.pending = []  # traces of the transitions after the last kept one
 
     @property
     def n_missing(self):
@@ -131,6 +135,10 @@ class _Record:
         self.n_nonfinite += trace.nonfinite.sum(0).numpy(force=True)
         self.n_transitions += len(trace.accepted)
         self.n_kept = end
+        n_left = min(len(trace.accepted), self.n_transitions % self.thin)
+        self.pending = [] if len(kept) else self.pending
+        if n_left:
+            self.pending.append(Trace(*(part[-n_left:] for part in trace)))
 
     def draws(self, interrupted):
         n = self.n_kept

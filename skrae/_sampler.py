@@ -53,7 +53,8 @@ class RAESampler(BaseEstimator):
         integral of the score. "first_order", "second_order": expansions about x (Alain & Bengio
         2014), which are biased, and for local moves alone: "auto" proposals are then "langevin".
     temperature : float > 0, default=1.0
-        The chains draw from p^(1 / temperature).
+        The chains draw from p^(1 / temperature). A `RegularizedAutoEncoderScore` in d dimensions
+        has Student-t tails of 3 degrees of freedom: that is a density below 1 + 3 / d alone.
     init : "auto" or array of shape (n_chains, n_features), default="auto"
         Starts; "auto" draws them from the base density or by the estimator's own `sample`.
     base_density : "auto", None, fitted mixture or array of shape (n, n_features), default="auto"
@@ -133,8 +134,8 @@ class RAESampler(BaseEstimator):
     def sample(self, n_samples=1):
         """Draw rows that are independent enough to use.
 
-        Chains run until R-hat is at most 1.01, or for 4096 transitions, and are thinned by twice
-        their measured autocorrelation time.
+        Chains run until R-hat is at most 1.01, or no longer falls, or for 4096 transitions, and are
+        thinned by twice their measured autocorrelation time.
 
         Parameters
         ----------
@@ -171,7 +172,8 @@ class RAESampler(BaseEstimator):
         if quality.interrupted:
             warn_of_interruption(f"the {len(rows)} rows", stacklevel=2)
         warn_of_nonfinite(quality.n_nonfinite, quality.n_proposed, stacklevel=2)
-        warn_of_mixing(quality.rhat, quality.n_draws, task.names, stacklevel=2)
+        rate = quality.acceptance_rate
+        warn_of_mixing(quality.rhat, quality.n_draws, rate, task.names, stacklevel=2)
         warn_of_length(quality.ess, len(rows), stacklevel=2)
         return rows
 
@@ -186,7 +188,8 @@ class RAESampler(BaseEstimator):
             Starts, instead of those of the option `init`.
         continue_from : Chains, default=None
             Go on exactly where this run ended, without a warm-up: two runs in a row give the draws
-            of one long run. The draws of `continue_from` are not repeated.
+            of one long run. Its own draws are not repeated; its chains, kernel and step size go on,
+            whatever the options say now.
 
         Returns
         -------
@@ -223,7 +226,8 @@ class RAESampler(BaseEstimator):
             warn_of_interruption(f"the {chains.draws.shape[1]} draws a chain", stacklevel=2)
         n_proposed = record.n_transitions * len(chains.draws)
         warn_of_nonfinite(int(chains.n_nonfinite.sum()), n_proposed, stacklevel=2)
-        warn_of_mixing(chains.rhat(), chains.draws.shape[1], task.names, stacklevel=2)
+        rate = float(chains.acceptance_rate.mean())
+        warn_of_mixing(chains.rhat(), chains.draws.shape[1], rate, task.names, stacklevel=2)
         return chains
 
     def sample_conditional(self, X, n_samples=100):
@@ -247,8 +251,7 @@ class RAESampler(BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            For options, an estimator or rows other than what is expected, or where there is no
-            base density.
+            For options, an estimator or rows not as expected, or without a base density.
 
         Warns
         -----
@@ -289,7 +292,7 @@ class RAESampler(BaseEstimator):
 
         Returns
         -------
-        X : array of shape (n, n_features), without NaN
+        X : array of shape (n, n_features)
         """
         draws = self._conditional(X, n_samples, stacklevel=3)
         # The mean of equal numbers is not always that number.

@@ -20,6 +20,8 @@ from skrae._networks import value_and_gradient
 CHUNK = 8192
 # Rows at a time of which the network's layers stay in the cache.
 NETWORK_CHUNK = 1024
+# Spreads from the data beyond which no estimator is asked.
+FAR = 1e50
 
 
 class FieldTarget:
@@ -80,8 +82,8 @@ class FieldTarget:
 class PublicTarget:
     """Any fitted object by its public methods `score_samples` and `log_density_gradient`.
 
-    Rows that are not finite have density NaN, without a call; +inf counts as NaN too. A log density
-    of NaN or -inf is never entered.
+    Rows that are not finite, or 1e50 spreads away, have density NaN, without a call; +inf counts as
+    NaN too. A log density of NaN or -inf is never entered.
 
     Parameters
     ----------
@@ -116,7 +118,8 @@ class PublicTarget:
     def _base_terms(self, z):
         if self.base is None:
             return torch.zeros_like(z[:, 0]), torch.ones_like(z[:, :1])
-        return self.base.log_density(z), self.base.responsibilities(z)
+        log_q, _, responsibilities = self.base.evaluate(z)
+        return log_q, responsibilities
 
     def densities(self, z):
         """log p / T and log q, each of shape (n,)."""
@@ -142,7 +145,7 @@ class PublicTarget:
         # Leapfrog steps that diverge overflow, here or in the estimator; their rows are rejected.
         with np.errstate(all="ignore"):
             X = self.scaling.backward(z.numpy(force=True))
-            finite = np.isfinite(X).all(axis=1)
+            finite = np.isfinite(X).all(axis=1) & (z.abs() < FAR).all(dim=1).numpy(force=True)
             answer = np.full((len(X), *shape), np.nan)
             if not finite.any():
                 return answer

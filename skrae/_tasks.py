@@ -22,7 +22,7 @@ from skrae._sources import (
     own_starts,
     public_target,
 )
-from skrae._targets import PublicTarget
+from skrae._targets import FieldTarget, PublicTarget
 from skrae._warmup import Plan, base_state
 
 CHOICES = {
@@ -142,6 +142,7 @@ def make_task(sampler, X_init=None, origin=None):
             starts = own_starts(estimator, sampler.n_chains, rng)
         target = public_target(estimator, sampler.base_density, sampler.temperature, rng, starts)
     _check_base(sampler, target)
+    _check_temperature(sampler.temperature, target)
     log_ratio = "exact" if sampler.log_ratio == "auto" else sampler.log_ratio
     expands = log_ratio in EXPANSIONS and sampler.proposal == "auto"
     plan = Plan(
@@ -167,6 +168,8 @@ def _given_starts(sampler, X_init):
         if starts != "auto":
             raise ValueError(f"{name} is {starts!r}; expected 'auto' or an array of starts.")
         return None
+    if starts is None:
+        raise ValueError("init is None; expected 'auto' or an array of starts.")
     check_names(sampler.estimator, starts)
     starts = check_array(starts, dtype=np.float64, input_name=name)
     d = getattr(sampler.estimator, "n_features_in_", starts.shape[1])
@@ -188,6 +191,18 @@ def _check_base(sampler, target):
         raise ValueError(
             "metric is 'local', but there is no base density whose components could shape it;"
             " expected base_density as rows or a fitted mixture, or metric='dense'."
+        )
+
+
+def _check_temperature(temperature, target):
+    """Raise where p^(1 / T) of a density with Student-t tails has no finite integral."""
+    if not isinstance(target, FieldTarget):
+        return
+    limit = 1.0 + float(target.base.dofs.min()) / target.base.n_features
+    if temperature >= limit:
+        raise ValueError(
+            f"temperature is {temperature}; expected less than {limit:.3g}: the tails of the base"
+            " density are those of a Student-t, whose power 1 / temperature has no finite integral."
         )
 
 

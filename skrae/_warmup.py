@@ -218,7 +218,7 @@ class _Tuner:
             positions.append(trace.positions)
             if not fixed:
                 average.update(float(acceptance_probability(trace.log_ratio).mean()))
-        self.step_size = average.averaged
+        self.step_size = self.plan.step_size if fixed else average.averaged
         return torch.cat(positions)
 
 

@@ -569,7 +569,8 @@ def test_names_of_features_are_kept_and_used(estimator, frame):
         swapped = small(estimator, **{**options, name: rows[["weight", "length"]]})
         refused(swapped, ValueError, "feature names should match")
     starts = np.repeat(frame.to_numpy()[[0, -1]], 3, axis=0)
-    walk = small(estimator, init=starts, proposal="random_walk", metric="diagonal", **options)
+    still = {"proposal": "random_walk", "step_size": 1e-3, **options}
+    walk = small(estimator, init=starts, **still)
     with pytest.warns(ConvergenceWarning, match="R-hat of '(length|weight)' is"):
         chains = walk.sample_chains(30)
     assert chains.feature_names == ["length", "weight"]
@@ -690,3 +691,17 @@ def test_any_options_give_draws_or_a_clean_refusal(kind, options, n, fitted, ran
         assert completed.shape == (3, n, 2)
         observed = ~np.isnan(holes)
         assert_array_equal(completed.swapaxes(1, 2)[observed].T, np.tile(holes[observed], (n, 1)))
+
+
+def test_a_temperature_at_which_the_tails_have_no_finite_integral_is_refused(fitted):
+    model = fitted["field"]
+    limit = 1.0 + 3.0 / model.n_features_in_
+    with pytest.raises(ValueError, match=f"temperature is {limit}; expected less than {limit:.3g}"):
+        RAESampler(model, temperature=limit).sample(10)
+    assert np.isfinite(RAESampler(model, temperature=0.5, random_state=0).sample(10)).all()
+
+
+def test_chains_that_stand_still_are_told_apart_from_separate_modes():
+    sampler = small(Known(NORMAL), init=STARTS, proposal="random_walk", step_size=1e6)
+    with pytest.warns(ConvergenceWarning, match="Only 0.0% of the proposals were accepted"):
+        sampler.sample_chains(64)
