@@ -40,9 +40,8 @@ KERNELS = {
     # Without jumps, which would make up for an error of these moves.
     "langevin in local metrics": Kernel(
         {"proposal": "langevin", "base_density": "rows"},
-        4,
+        8,
         tuple(name for name in KNOWN_TARGETS if name not in ("funnel-5", "log-gamma-8")),
-        TAILED,
     ),
     "hamiltonian": Kernel({"proposal": "hamiltonian"}, 1, SEPARATE, ("banana",)),
     "independence": Kernel(
