@@ -82,7 +82,7 @@ class Run:
             if not record.n_kept:
                 raise
             # What came after the last draw is not lost to a run that goes on.
-            later = [*record.pending, *([self.surplus] if self.surplus else [])]
+            later = [*record.release(), *([self.surplus] if self.surplus else [])]
             self.surplus = join(later) if later else None
             return record.draws(interrupted=True)
         return record.draws(interrupted=False)
@@ -131,14 +131,23 @@ class _Record:
         self.positions[:, self.n_kept : end] = rows.swapaxes(0, 1)
         values = trace.log_density[first :: self.thin].numpy(force=True).T
         self.log_density[:, self.n_kept : end] = values / self.target.beta + self.target.offset
-        self.n_accepted += trace.accepted.sum(0).numpy(force=True)
-        self.n_nonfinite += trace.nonfinite.sum(0).numpy(force=True)
-        self.n_transitions += len(trace.accepted)
+        self._count(trace, 1)
         self.n_kept = end
         n_left = min(len(trace.accepted), self.n_transitions % self.thin)
         self.pending = [] if len(kept) else self.pending
         if n_left:
             self.pending.append(Trace(*(part[-n_left:] for part in trace)))
+
+    def _count(self, trace, sign):
+        self.n_accepted += sign * trace.accepted.sum(0).numpy(force=True)
+        self.n_nonfinite += sign * trace.nonfinite.sum(0).numpy(force=True)
+        self.n_transitions += sign * len(trace.accepted)
+
+    def release(self):
+        """The traces of the transitions after the last kept one, which count no more."""
+        for trace in self.pending:
+            self._count(trace, -1)
+        return self.pending
 
     def draws(self, interrupted):
         n = self.n_kept

@@ -229,7 +229,7 @@ class Interrupted(Known):
         return super().log_density_gradient(X)
 
 
-@pytest.mark.parametrize("thin", [1, 4])
+@pytest.mark.parametrize("thin", [1, 4, 5])
 @pytest.mark.parametrize("proposal", PROPOSALS)
 def test_interrupt_leaves_finished_draws_and_a_run_that_goes_on(proposal, thin, random_seed):
     """Whatever call it falls on: what was drawn and what follows are the long run."""
