@@ -12,6 +12,9 @@ RHAT_LIMIT = 1.01
 # Split chains of n independent draws have R-hat^2 - 1 near 2 / n. Five times that is what a short
 # run of chains that do agree may well show.
 SHORT_CHAINS = 10.0
+# Up to this R-hat more draws are likely to help.
+SHORT_RUN = 1.05
+MIN_ROW_DRAWS = 6
 
 REMEDY = (
     "Where the density has separate modes, pass base_density= (rows like the data, or a fitted"
@@ -40,9 +43,12 @@ def warn_of_mixing(rhat, n_draws, acceptance_rate, names, stacklevel):
     remedy = STANDSTILL.format(acceptance_rate) if stands else REMEDY
     feature = int(np.nanargmax(rhat))
     name = f"feature {feature}" if names is None else repr(str(names[feature]))
+    found = f"R-hat of {name} is {worst:.3f}; expected at most {rhat_limit(n_draws):.3f}."
+    if worst < SHORT_RUN:
+        _warn(f"The chains are too short to tell whether they mix: {found} Draw more.", stacklevel)
+        return
     _warn(
-        f"The chains do not mix: R-hat of {name} is {worst:.3f}; expected at most"
-        f" {rhat_limit(n_draws):.3f}. The draws depend on where the chains started. {remedy}",
+        f"The chains do not mix: {found} The draws depend on where the chains started. {remedy}",
         stacklevel,
     )
 
@@ -65,7 +71,8 @@ def warn_of_no_base(learned, stacklevel):
 def warn_of_rows(rhat, n_draws, rows, stacklevel):
     """Warn where the chains of some partly observed rows do not agree."""
     # A few chains a row and many rows: the limit is one that none of them reaches by chance.
-    stuck = np.flatnonzero(rhat > np.sqrt(1.0 + 15.0 / n_draws))
+    limit = np.sqrt(1.0 + 15.0 / n_draws) if n_draws >= MIN_ROW_DRAWS else np.finfo(float).max
+    stuck = np.flatnonzero(rhat > limit)
     if len(stuck):
         _warn(
             f"The chains of {len(stuck)} of {len(rhat)} rows do not mix, first of row"

@@ -14,9 +14,11 @@ import torch
 from skrae import _diagnostics
 from skrae._base_density import MixtureDensity
 from skrae._conditional import ConditionalMixture
+from skrae._log_ratios import PathIntegral, exact
 from skrae._runs import start_run
 from skrae._scaling import Scaling
 from skrae._targets import AffineTarget
+from skrae._warmup import Plan
 
 CHAINS_PER_ROW = 4
 N_WARMUP, CYCLE = 64, 8
@@ -63,7 +65,9 @@ def complete(target, plan, X, n_samples, generator, reporter=None):
     Completion
     """
     columns, base = column_space(target)
-    plan = plan._replace(metric="local", n_warmup=N_WARMUP, cycle=CYCLE)
+    # An expansion about a point says nothing of a jump.
+    ratio = plan.density_ratio if isinstance(plan.density_ratio, PathIntegral) else exact
+    plan = Plan("auto", "local", None, ratio, N_WARMUP, cycle=CYCLE)
     parts = []
     size = max(1, MAX_NUMBERS // base.factors.numel())
     try:

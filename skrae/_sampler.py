@@ -40,8 +40,7 @@ class RAESampler(BaseEstimator):
     proposal : {"auto", "random_walk", "langevin", "hamiltonian", "independence"}, default="auto"
         "random_walk": y = x + noise (Alain & Bengio 2014). "langevin": a step up the score, plus
         noise. "hamiltonian": leapfrog, of a random number of steps. "independence": draws of the
-        base density, which jump between modes. "auto": jumps and local moves, in a proportion that
-        the warm-up sets.
+        base density, which jump between modes. "auto": jumps and local moves, as warm-up finds best.
     n_chains : int >= 1, default=64
     n_warmup : int >= 0, default=512
         Transitions that tune step size and metric and are thrown away.
@@ -234,7 +233,7 @@ class RAESampler(BaseEstimator):
         """Draw the missing entries of rows given the observed ones.
 
         Four chains a row jump by draws of the base density given the observed entries, and move
-        locally within the missing ones.
+        locally within the missing ones, whatever `proposal`, `n_chains` and `init` say.
 
         Parameters
         ----------
@@ -246,7 +245,7 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         draws : array of shape (n, n_samples, n_features)
-            Completed rows. Fewer of them (the first) after a KeyboardInterrupt.
+            Completed rows, of the dtype of X. Fewer of them after a KeyboardInterrupt: the first.
 
         Raises
         ------
@@ -266,12 +265,13 @@ class RAESampler(BaseEstimator):
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
         task = make_task(self)
         X = check_incomplete_rows(task, self.estimator, X)
-        draws = np.repeat(X[:, None].astype(task.dtype), n_samples, axis=1)
+        draws = np.repeat(X[:, None], n_samples, axis=1)
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
+        holes = X[rows].astype(np.float64)
         if not len(rows):
             return draws
         with torch.no_grad(), reporting(self.progress) as reporter:
-            done = complete(task.target, task.plan, X[rows], n_samples, task.generator, reporter)
+            done = complete(task.target, task.plan, holes, n_samples, task.generator, reporter)
         draws[rows[: len(done.draws)]] = done.draws
         if len(done.draws) < len(rows):
             draws = draws[: rows[len(done.draws)]]

@@ -20,8 +20,9 @@ from skrae._networks import value_and_gradient
 CHUNK = 8192
 # Rows at a time of which the network's layers stay in the cache.
 NETWORK_CHUNK = 1024
-# Spreads from the data beyond which no estimator is asked.
-FAR = 1e50
+# Spreads from the data beyond which no estimator is asked, and the log density of such rows: paths
+# that diverge end there, and a density vanishes there.
+FAR, VANISHED = 1e12, -1e300
 
 
 class FieldTarget:
@@ -56,10 +57,11 @@ class FieldTarget:
     def _evaluate(self, z):
         log_q, base_gradient, responsibilities = self.base.evaluate(z)
         if self.is_base:
-            return self.beta * log_q, self.beta * base_gradient, log_q, responsibilities
+            log_density = self.beta * log_q.nan_to_num(VANISHED)
+            return log_density, self.beta * base_gradient, log_q, responsibilities
         narrow = z.to(self.field.parameters[0].dtype)
         f, gradient = value_and_gradient(narrow, self.field.parameters, self.field.activation)
-        log_density = self.beta * (log_q + f.double())
+        log_density = self.beta * (log_q + f.double()).nan_to_num(VANISHED)
         return log_density, self.beta * (base_gradient + gradient), log_q, responsibilities
 
     def densities(self, z):
@@ -82,8 +84,8 @@ class FieldTarget:
 class PublicTarget:
     """Any fitted object by its public methods `score_samples` and `log_density_gradient`.
 
-    Rows that are not finite, or 1e50 spreads away, have density NaN, without a call; +inf counts as
-    NaN too. A log density of NaN or -inf is never entered.
+    Rows that are not finite, or 1e12 spreads away, have density 0, without a call; +inf counts as
+    NaN. A log density of NaN or -inf is never entered.
 
     Parameters
     ----------
@@ -126,9 +128,8 @@ class PublicTarget:
         return self._log_density(z), self.base.log_density(z)
 
     def _log_density(self, z):
-        values = self._ask("score_samples", z, ())
-        values[np.isposinf(values)] = np.nan
-        return self.beta * torch.as_tensor(values)
+        values = torch.as_tensor(self._ask("score_samples", z, (), VANISHED))
+        return self.beta * torch.where(torch.isposinf(values), torch.nan, values)
 
     def gradient(self, z):
         """grad log p / T, shape (n, d)."""
@@ -140,13 +141,13 @@ class PublicTarget:
         values = torch.as_tensor(self._ask("log_density_hessian", z, (z.shape[1], z.shape[1])))
         return self.beta * self._inverse @ values @ self._inverse.T
 
-    def _ask(self, method, z, shape):
-        """The method's answer for rows z, float64 (n, *shape), NaN where a row is not finite."""
+    def _ask(self, method, z, shape, elsewhere=np.nan):
+        """The method's answer for rows z, float64 (n, *shape); `elsewhere` for rows too far."""
         # Leapfrog steps that diverge overflow, here or in the estimator; their rows are rejected.
         with np.errstate(all="ignore"):
             X = self.scaling.backward(z.numpy(force=True))
             finite = np.isfinite(X).all(axis=1) & (z.abs() < FAR).all(dim=1).numpy(force=True)
-            answer = np.full((len(X), *shape), np.nan)
+            answer = np.full((len(X), *shape), elsewhere)
             if not finite.any():
                 return answer
             got = np.asarray(getattr(self.estimator, method)(self._named(X[finite])), np.float64)

@@ -207,7 +207,7 @@ def _check_temperature(temperature, target):
 
 
 def check_incomplete_rows(task, estimator, X):
-    """Rows as float64, in which NaN marks what is unknown.
+    """Rows as float64, or float32 where X is, in which NaN marks what is unknown.
 
     Raises
     ------
@@ -219,7 +219,7 @@ def check_incomplete_rows(task, estimator, X):
             f"{type(estimator).__name__} has no base density that could complete rows; expected"
             " base_density as rows or a fitted mixture."
         )
-    options = {"dtype": np.float64, "ensure_all_finite": "allow-nan"}
+    options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
     if isinstance(estimator, BaseEstimator):
         X = validate_data(estimator, X, reset=False, **options)
     else:

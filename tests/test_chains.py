@@ -23,7 +23,7 @@ from tests.known_targets import Known, correlated_gaussian, five_modes
 FALSE_ALARM = 1e-5
 
 # Short runs: how well chains mix is the business of test_sampler.py.
-pytestmark = pytest.mark.filterwarnings("ignore:The chains do not mix")
+pytestmark = pytest.mark.filterwarnings("ignore:The chains (do not mix|are too short)")
 
 
 @cache
