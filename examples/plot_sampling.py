@@ -32,8 +32,8 @@ train, test = train_test_split(table, test_size=0.25, random_state=0)
 model = RegularizedAutoEncoderScore(random_state=0).fit(train)
 sampler = RAESampler(model, random_state=0)
 new_rows = sampler.sample(2000)
-print("mean radius, mean texture and mean perimeter of the new rows and of the table:")
-print(np.round(new_rows.mean(axis=0)[:3], 1), np.round(train.to_numpy().mean(axis=0)[:3], 1))
+print("medians of radius, texture and perimeter in the new rows and in the table:")
+print(np.round(np.median(new_rows, axis=0)[:3], 1), np.round(train.median().to_numpy()[:3], 1))
 
 # %%
 # The chains

@@ -4,6 +4,7 @@ A stacklevel of 1 is the function that calls one of these.
 """
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -13,14 +14,19 @@ RHAT_LIMIT = 1.01
 # run of chains that do agree may well show.
 SHORT_CHAINS = 10.0
 # Up to this R-hat more draws are likely to help.
-SHORT_RUN = 1.05
+SHORT_RUN = 1.1
 MIN_ROW_DRAWS = 6
 
-REMEDY = (
-    "Where the density has separate modes, pass base_density= (rows like the data, or a fitted"
-    " mixture) so that proposals jump between them, and an init spread over all modes; otherwise"
-    " raise n_warmup, or draw more."
-)
+# By whether the chains jump, and from a base density that the user chose.
+REMEDIES = {
+    "local": "Where the density has separate modes, take proposal='auto' and pass base_density="
+    " (rows like the data, or a fitted mixture), so that chains jump; otherwise raise n_warmup, or"
+    " draw more.",
+    "given": "base_density fits badly: only {:.0%} of all proposals were accepted. Pass rows or a"
+    " mixture at least as wide as the density, or raise n_warmup, or draw more.",
+    "own": "Raise n_warmup, draw more, or pass base_density= (rows like the data, or a fitted"
+    " mixture) to jump from.",
+}
 # Below this the chains stand still, and modes are not what is wrong.
 LEAST_ACCEPTANCE = 0.02
 STANDSTILL = (
@@ -34,21 +40,39 @@ def rhat_limit(n_draws):
     return max(RHAT_LIMIT, float(np.sqrt(1.0 + SHORT_CHAINS / n_draws)))
 
 
-def warn_of_mixing(rhat, n_draws, acceptance_rate, names, stacklevel):
-    """Warn where the chains do not agree on some feature."""
-    worst = float(np.nanmax(rhat, initial=1.0))
-    if worst <= rhat_limit(n_draws):
+def remedy_for(proposal, base_density):
+    """The key of the remedy for chains with these options."""
+    if proposal not in ("auto", "independence"):
+        return "local"
+    return "own" if base_density is None or isinstance(base_density, str) else "given"
+
+
+class Health(NamedTuple):
+    """What tells whether chains can be trusted."""
+
+    rhat: np.ndarray  # (d,)
+    n_draws: int  # a chain
+    acceptance_rate: float
+    n_nonfinite: int
+    n_proposed: int
+
+
+def warn_of_chains(health, names, remedy, stacklevel):
+    """Warn where the log density was NaN or infinite, or the chains disagree on some feature."""
+    warn_of_nonfinite(health.n_nonfinite, health.n_proposed, stacklevel + 1)
+    limit, worst = rhat_limit(health.n_draws), float(np.nanmax(health.rhat, initial=1.0))
+    if worst <= limit:
         return
-    stands = acceptance_rate < LEAST_ACCEPTANCE
-    remedy = STANDSTILL.format(acceptance_rate) if stands else REMEDY
-    feature = int(np.nanargmax(rhat))
+    feature = int(np.nanargmax(health.rhat))
     name = f"feature {feature}" if names is None else repr(str(names[feature]))
-    found = f"R-hat of {name} is {worst:.3f}; expected at most {rhat_limit(n_draws):.3f}."
+    found = f"R-hat of {name} is {worst:.3f}; expected at most {limit:.3f}."
     if worst < SHORT_RUN:
         _warn(f"The chains are too short to tell whether they mix: {found} Draw more.", stacklevel)
         return
+    stand = health.acceptance_rate < LEAST_ACCEPTANCE
+    advice = (STANDSTILL if stand else REMEDIES[remedy]).format(health.acceptance_rate)
     _warn(
-        f"The chains do not mix: {found} The draws depend on where the chains started. {remedy}",
+        f"The chains do not mix: {found} The draws depend on where the chains started. {advice}",
         stacklevel,
     )
 
@@ -56,14 +80,14 @@ def warn_of_mixing(rhat, n_draws, acceptance_rate, names, stacklevel):
 def warn_of_no_base(learned, stacklevel):
     """Tell what chains without a given base density cannot do, whether they learned one or not."""
     consequence = (
-        "jumps are drawn from a mixture fitted to the warm-up's own draws"
+        "jumps come from a mixture fitted to the warm-up's own draws"
         if learned
-        else "there are no jumps: n_warmup or n_chains is too small to learn one"
+        else "there are no jumps (n_warmup or n_chains is too small to learn one)"
     )
     _warn(
         f"No base density is known, so {consequence}: the chains do not mix with modes in which"
-        " none of them started. Pass base_density= (rows like the data, or a fitted mixture), or"
-        " base_density=None to go without jumps.",
+        " none of them started, and R-hat cannot show it. Pass base_density= (rows like the data,"
+        " or a fitted mixture), or base_density=None to go without jumps.",
         stacklevel,
     )
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from skrae import _diagnostics
+from skrae._advice import Health
 
 
 class Chains:
@@ -28,6 +29,7 @@ class Chains:
         self.draws, self.log_density = record.positions, record.log_density
         self.acceptance_rate = record.n_accepted / max(record.n_transitions, 1)
         self.n_nonfinite = record.n_nonfinite
+        self._n_proposed = record.n_transitions * len(record.positions)
         self.step_size, self.thin = run.kernel.step_size, thin
         self.feature_names = None if feature_names is None else [str(n) for n in feature_names]
         self._moment = run.moment
@@ -54,8 +56,9 @@ class Chains:
         """Potential scale reduction of each feature, shape (n_features,); mixed chains are near 1.
 
         The larger of the rank-normalised split R-hat and its folded version (Vehtari et al. 2021).
-        Above 1.01 the chains have not explored the same distribution. With m chains it stays above
-        that until the effective sample size is some 100 m.
+        Above 1.01 the chains have not explored the same distribution, or are too short to tell:
+        with m chains it stays above that until the effective sample size is some 100 m. It cannot
+        see a mode in which no chain has been. NaN for one chain.
         """
         return _diagnostics.rhat(self.draws)
 
@@ -65,6 +68,12 @@ class Chains:
         sd / sqrt(ESS), of split chains without ranks.
         """
         return _diagnostics.mcse(self.draws)
+
+    def _health(self):
+        """What `skrae._advice` judges the chains by."""
+        rate = float(self.acceptance_rate.mean())
+        n_nonfinite = int(self.n_nonfinite.sum())
+        return Health(self.rhat(), self.draws.shape[1], rate, n_nonfinite, self._n_proposed)
 
     def to_arviz(self):
         """The draws as ArviZ's data structure, for its plots and summaries.

@@ -27,6 +27,8 @@ MAX_THIN = 16
 START_DRAWS = 8
 # Numbers that the conditional factors (rows, K, d, d) may hold at once.
 MAX_NUMBERS = 4_000_000
+# Rows at a time: those that an interrupt can lose.
+MAX_ROWS = 512
 
 
 class Completion(NamedTuple):
@@ -69,7 +71,7 @@ def complete(target, plan, X, n_samples, generator, reporter=None):
     ratio = plan.density_ratio if isinstance(plan.density_ratio, PathIntegral) else exact
     plan = Plan("auto", "local", None, ratio, N_WARMUP, cycle=CYCLE)
     parts = []
-    size = max(1, MAX_NUMBERS // base.factors.numel())
+    size = max(1, min(MAX_ROWS, MAX_NUMBERS // base.factors.numel()))
     try:
         for start in range(0, len(X), size):
             rows = X[start : start + size]

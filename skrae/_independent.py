@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from skrae import _diagnostics
-from skrae._advice import RHAT_LIMIT
+from skrae._advice import RHAT_LIMIT, Health
 from skrae._runs import concatenate
 
 # Transitions by which the chains are judged: doubled until they agree.
@@ -19,12 +19,8 @@ CHUNK = 8192
 class Quality(NamedTuple):
     """What the chains behind the rows were like."""
 
-    rhat: np.ndarray  # (d,), of all transitions of the pilot run
-    n_draws: int  # a chain, of that run
-    acceptance_rate: float
+    health: Health  # of the pilot run, and non-finite proposals of all
     ess: float  # of the rows, for the slowest feature
-    n_nonfinite: int
-    n_proposed: int
     interrupted: bool
 
 
@@ -46,7 +42,7 @@ def chain_rows(run, n_samples, reporter=None):
     An interrupted run gives fewer rows.
     """
     pilot = _pilot(run, reporter)
-    rhat, time = _diagnostics.rhat(pilot.positions), _autocorrelation_time(pilot.positions)
+    time = _autocorrelation_time(pilot.positions)
     thin = min(MAX_THIN, math.ceil(2.0 * time))
     kept, counted = pilot.positions[:, thin - 1 :: thin], pilot
     if kept.size == 0:
@@ -61,15 +57,14 @@ def chain_rows(run, n_samples, reporter=None):
             counted = pilot._replace(interrupted=True)
     rows = kept.reshape(-1, kept.shape[2])
     order = torch.randperm(len(rows), generator=run.generator, device=run.generator.device)
-    quality = Quality(
-        rhat,
+    health = Health(
+        _diagnostics.rhat(pilot.positions),
         pilot.n_transitions,
         float(pilot.n_accepted.mean()) / pilot.n_transitions,
-        len(rows) * min(1.0, thin / time),
         int(counted.n_nonfinite.sum()),
         counted.n_transitions * len(kept),
-        counted.interrupted,
     )
+    quality = Quality(health, len(rows) * min(1.0, thin / time), counted.interrupted)
     return rows[order.cpu().numpy()[:n_samples]], quality
 
 

@@ -88,15 +88,15 @@ def _bar():
             "progress=True needs the package rich; expected it installed, as by the extra"
             " skrae[progress], or a callable as progress."
         ) from error
-    text = TextColumn("acceptance {task.fields[acceptance]:.2f}, R-hat {task.fields[rhat]:.3f}")
+    text = TextColumn("{task.fields[state]}")
     tasks = {}
     with Bar("{task.description}", BarColumn(), text, TimeRemainingColumn()) as bar:
 
         def tell(p):
             if p.stage not in tasks:
-                tasks[p.stage] = bar.add_task(p.stage, acceptance=0.0, rhat=np.nan)
-            task = tasks[p.stage]
-            fields = {"acceptance": p.acceptance_rate, "rhat": p.rhat}
-            bar.update(task, completed=p.n_done, total=p.n_total, **fields)
+                tasks[p.stage] = bar.add_task(p.stage, state="")
+            known = [("acceptance {:.2f}", p.acceptance_rate), ("R-hat {:.3f}", p.rhat)]
+            state = ", ".join(form.format(v) for form, v in known if np.isfinite(v))
+            bar.update(tasks[p.stage], completed=p.n_done, total=p.n_total, state=state)
 
         yield tell

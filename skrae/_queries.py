@@ -8,7 +8,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from skrae._advice import warn_of_length, warn_of_mixing
+from skrae._advice import warn_of_chains, warn_of_length
 from skrae._device import available_device
 from skrae._evaluation import Evaluator, Fitted, sampling_target
 from skrae._independent import base_rows, chain_rows, needs_no_chains
@@ -188,6 +188,6 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             run = start_run(target, state, Plan(), generator, dtype)
             rows, quality = chain_rows(run, n_samples)
         names = getattr(self, "feature_names_in_", None)
-        warn_of_mixing(quality.rhat, quality.n_draws, quality.acceptance_rate, names, stacklevel=2)
+        warn_of_chains(quality.health, names, "own", stacklevel=2)
         warn_of_length(quality.ess, n_samples, stacklevel=2)
         return rows

@@ -8,9 +8,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_scalar
 
 from skrae._advice import (
+    remedy_for,
+    warn_of_chains,
     warn_of_interruption,
     warn_of_length,
-    warn_of_mixing,
     warn_of_no_base,
     warn_of_nonfinite,
     warn_of_rows,
@@ -40,7 +41,7 @@ class RAESampler(BaseEstimator):
     proposal : {"auto", "random_walk", "langevin", "hamiltonian", "independence"}, default="auto"
         "random_walk": y = x + noise (Alain & Bengio 2014). "langevin": a step up the score, plus
         noise. "hamiltonian": leapfrog, of a random number of steps. "independence": draws of the
-        base density, which jump between modes. "auto": jumps and local moves, as warm-up finds best.
+        base density, which jump between modes. "auto": jumps and local moves, as warm-up sets.
     n_chains : int >= 1, default=64
     n_warmup : int >= 0, default=512
         Transitions that tune step size and metric and are thrown away.
@@ -50,7 +51,8 @@ class RAESampler(BaseEstimator):
     log_ratio : {"auto", "exact", "path", "first_order", "second_order"}, default="auto"
         How log p(y) - log p(x) is had. "auto", "exact": difference of `score_samples`. "path": line
         integral of the score. "first_order", "second_order": expansions about x (Alain & Bengio
-        2014), which are biased, and for local moves alone: "auto" proposals are then "langevin".
+        2014), which are biased, and for local moves alone: "auto" proposals are then "langevin",
+        and `second_order` needs `log_density_hessian`.
     temperature : float > 0, default=1.0
         The chains draw from p^(1 / temperature). A `RegularizedAutoEncoderScore` in d dimensions
         has Student-t tails of 3 degrees of freedom: that is a density below 1 + 3 / d alone.
@@ -63,8 +65,8 @@ class RAESampler(BaseEstimator):
         last draws of its warm-up, with a warning, and others do without.
     metric : {"auto", "local", "dense", "diagonal"}, default="auto"
         The covariance local moves are scaled by: that of the base density's component a chain is
-        in, or one of all warm-up draws, full or diagonal. "auto": "local" where there is a base
-        density, except for "hamiltonian"; else "dense".
+        in, or one of all warm-up draws, full or diagonal. "auto": "local" for the short moves of
+        "auto" between jumps; else "dense".
     thin : int >= 1, default=1
         Transitions a draw of `sample_chains`; memory is that of the draws kept.
     progress : bool or callable, default=False
@@ -170,9 +172,8 @@ class RAESampler(BaseEstimator):
             warn_of_no_base(run.target.base is not None, stacklevel=2)
         if quality.interrupted:
             warn_of_interruption(f"the {len(rows)} rows", stacklevel=2)
-        warn_of_nonfinite(quality.n_nonfinite, quality.n_proposed, stacklevel=2)
-        rate = quality.acceptance_rate
-        warn_of_mixing(quality.rhat, quality.n_draws, rate, task.names, stacklevel=2)
+        remedy = remedy_for(self.proposal, self.base_density)
+        warn_of_chains(quality.health, task.names, remedy, stacklevel=2)
         warn_of_length(quality.ess, len(rows), stacklevel=2)
         return rows
 
@@ -223,17 +224,16 @@ class RAESampler(BaseEstimator):
             warn_of_no_base(run.target.base is not None, stacklevel=2)
         if record.interrupted:
             warn_of_interruption(f"the {chains.draws.shape[1]} draws a chain", stacklevel=2)
-        n_proposed = record.n_transitions * len(chains.draws)
-        warn_of_nonfinite(int(chains.n_nonfinite.sum()), n_proposed, stacklevel=2)
-        rate = float(chains.acceptance_rate.mean())
-        warn_of_mixing(chains.rhat(), chains.draws.shape[1], rate, task.names, stacklevel=2)
+        remedy = remedy_for(self.proposal, self.base_density)
+        warn_of_chains(chains._health(), task.names, remedy, stacklevel=2)
         return chains
 
     def sample_conditional(self, X, n_samples=100):
         """Draw the missing entries of rows given the observed ones.
 
         Four chains a row jump by draws of the base density given the observed entries, and move
-        locally within the missing ones, whatever `proposal`, `n_chains` and `init` say.
+        locally within the missing ones, whatever `proposal`, `n_chains` and `init` say; the draws
+        are those of p^(1 / temperature).
 
         Parameters
         ----------

@@ -22,7 +22,7 @@ from skrae._adaptation import (
 )
 from skrae._base_selection import quick_base
 from skrae._cycles import Kernel, join, run_cycle
-from skrae._log_ratios import exact
+from skrae._log_ratios import exact, first_order, second_order
 
 SEPARATE_SHARE, FINAL_SHARE = 0.25, 0.25
 N_WINDOWS = 2
@@ -59,7 +59,10 @@ def warm_up(target, state, plan, generator, report=None):
     generator : torch.Generator
     report : callable(n_done, Trace) or None
     """
-    tuner = _Tuner(target, state, plan, generator, report)
+    # The acceptance of a biased ratio says nothing of the step, so the exact one tunes it.
+    biased = plan.density_ratio in (first_order, second_order)
+    tuned = plan._replace(density_ratio=exact) if biased else plan
+    tuner = _Tuner(target, state, tuned, generator, report)
     if plan.proposal == "independence":
         tuner.jump(plan.n_warmup)
         n_jumps, n_local = plan.cycle, 0
@@ -69,7 +72,8 @@ def warm_up(target, state, plan, generator, report=None):
     else:
         n_local = _mix(tuner, plan)
         n_jumps = plan.cycle - n_local
-    return tuner.target, tuner.kernel(n_jumps, n_local), tuner.state
+    kernel = tuner.kernel(n_jumps, n_local)._replace(density_ratio=plan.density_ratio)
+    return tuner.target, kernel, tuner.state
 
 
 def _mix(tuner, plan):
@@ -186,8 +190,8 @@ class _Tuner:
     def _metric(self, kind):
         if self.plan.metric != "auto":
             return self.plan.metric
-        local = self.target.base is not None and kind != "hamiltonian"
-        return "local" if local else "dense"
+        mixes = self.plan.proposal == "auto" and self.target.base is not None
+        return "local" if mixes and kind != "hamiltonian" else "dense"
 
     def _first_step_size(self):
         return first_step_size(self.kind, self.state.position.shape[1])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skrae import _cycles
-from skrae._log_ratios import PathIntegral, exact
+from skrae._log_ratios import PathIntegral, exact, first_order, second_order
 from skrae._runs import Moment, Run, concatenate, start_run
 from skrae._scaling import Scaling
 from skrae._targets import PublicTarget
@@ -170,12 +170,8 @@ def test_proposals_without_density_are_counted_and_never_drawn(
     draws = run.draw(96)
     assert (draws.positions[..., 0] <= 0).all()
     assert np.isfinite(draws.log_density).all()
-    if proposal == "hamiltonian":
-        # Paths that left the numbers are counted too, though nobody was asked for them.
-        assert draws.n_nonfinite.sum() >= sum(refused)
-    else:
-        assert draws.n_nonfinite.sum() == sum(refused)
-    assert draws.n_nonfinite.sum() > 20
+    assert draws.n_nonfinite.sum() == sum(refused)
+    assert draws.n_nonfinite.sum() > 5
     assert (draws.n_accepted + draws.n_nonfinite <= 96).all()
 
 
@@ -366,12 +362,12 @@ def test_warmup_learns_the_metric_of_a_gaussian(proposal, metric, random_seed):
 
 
 def test_local_metric_is_that_of_the_base(random_seed):
-    for proposal in ("auto", "random_walk", "langevin"):
-        run = run_of(proposal, random_seed)
-        assert torch.equal(run.kernel.factors, run.target.base.factors)
-    assert run_of("hamiltonian", random_seed).kernel.factors.shape == (1, 2, 2)
-    local = run_of("hamiltonian", random_seed, metric="local")
-    assert torch.equal(local.kernel.factors, local.target.base.factors)
+    run = run_of("auto", random_seed)
+    assert torch.equal(run.kernel.factors, run.target.base.factors)
+    for proposal in ("random_walk", "langevin", "hamiltonian"):
+        assert run_of(proposal, random_seed).kernel.factors.shape == (1, 2, 2)
+        local = run_of(proposal, random_seed, metric="local")
+        assert torch.equal(local.kernel.factors, local.target.base.factors)
 
 
 def test_auto_takes_a_random_walk_where_there_is_no_gradient(random_seed):
@@ -416,3 +412,12 @@ def test_base_state_without_density_is_refused(random_seed):
 
     with pytest.raises(ValueError, match=r"0 of 400 draws of the base density"):
         base_state(target_of(Nowhere(LogGamma(2))), 50, generator(random_seed))
+
+
+@pytest.mark.parametrize("density_ratio", [first_order, second_order])
+def test_biased_ratios_take_the_step_that_the_exact_one_tunes(density_ratio, random_seed):
+    """Acceptance by an expansion does not fall with the step, so its own tuning would run away."""
+    kernel = run_of("langevin", random_seed, density_ratio=density_ratio).kernel
+    reference = run_of("langevin", random_seed, density_ratio=exact).kernel
+    assert kernel.step_size == reference.step_size
+    assert kernel.density_ratio is density_ratio
