@@ -5,6 +5,9 @@ import numpy as np
 from skrae import _diagnostics
 from skrae._advice import Health
 
+# Draws of a chain that R-hat is judged by, where a warning is all that is asked.
+HEALTH_DRAWS = 512
+
 
 class Chains:
     """Draws of several Markov chains, in the units of the data, and their diagnostics.
@@ -71,9 +74,11 @@ class Chains:
 
     def _health(self):
         """What `skrae._advice` judges the chains by."""
+        # Ranks of all draws would take a good part of the time in which they were drawn.
+        draws = self.draws[:, :: -(-self.draws.shape[1] // HEALTH_DRAWS)]
         rate = float(self.acceptance_rate.mean())
         n_nonfinite = int(self.n_nonfinite.sum())
-        return Health(self.rhat(), self.draws.shape[1], rate, n_nonfinite, self._n_proposed)
+        return Health(_diagnostics.rhat(draws), draws.shape[1], rate, n_nonfinite, self._n_proposed)
 
     def to_arviz(self):
         """The draws as ArviZ's data structure, for its plots and summaries.

@@ -41,7 +41,7 @@ def chain_rows(run, n_samples, reporter=None):
 
     An interrupted run gives fewer rows.
     """
-    pilot = _pilot(run, reporter)
+    pilot, rhat = _pilot(run, reporter)
     time = _autocorrelation_time(pilot.positions)
     thin = min(MAX_THIN, math.ceil(2.0 * time))
     kept, counted = pilot.positions[:, thin - 1 :: thin], pilot
@@ -58,7 +58,7 @@ def chain_rows(run, n_samples, reporter=None):
     rows = kept.reshape(-1, kept.shape[2])
     order = torch.randperm(len(rows), generator=run.generator, device=run.generator.device)
     health = Health(
-        _diagnostics.rhat(pilot.positions),
+        rhat,
         pilot.n_transitions,
         float(pilot.n_accepted.mean()) / pilot.n_transitions,
         int(counted.n_nonfinite.sum()),
@@ -69,28 +69,24 @@ def chain_rows(run, n_samples, reporter=None):
 
 
 def _pilot(run, reporter):
-    """All transitions up to where the chains agree, or cannot be expected to, or MAX_PILOT."""
+    """All transitions up to where the chains agree, or cannot be expected to; and their R-hat."""
 
     def draw(n):
         return run.draw(n, report=reporter and reporter.draws(n))
 
-    pilot = draw(MIN_PILOT)
-    excess, limit = math.inf, RHAT_LIMIT**2 - 1.0
-    while not pilot.interrupted and pilot.n_transitions < MAX_PILOT:
-        before, excess = excess, _excess(pilot.positions)
-        # Of chains that mix, twice as many draws halve the excess.
-        if excess <= limit or excess > 0.9 * before:
-            break
+    pilot, before = draw(MIN_PILOT), math.inf
+    while True:
+        rhat = _diagnostics.rhat(pilot.positions)
+        worst = float(np.nanmax(rhat, initial=1.0))
+        # Of chains that mix, twice as many draws halve the excess of R-hat^2 over 1.
+        stalls = worst**2 - 1.0 >= 0.9 * (before**2 - 1.0)
+        if pilot.interrupted or worst <= RHAT_LIMIT or stalls or pilot.n_transitions >= MAX_PILOT:
+            return pilot, rhat
+        before = worst
         try:
             pilot = concatenate(pilot, draw(pilot.n_transitions))
         except KeyboardInterrupt:  # before the first draw
             pilot = pilot._replace(interrupted=True)
-    return pilot
-
-
-def _excess(positions):
-    """The largest R-hat^2 - 1 of the features."""
-    return float(np.nanmax(_diagnostics.rhat(positions), initial=1.0)) ** 2 - 1.0
 
 
 def _autocorrelation_time(positions):
