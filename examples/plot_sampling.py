@@ -26,14 +26,15 @@ from skrae.plotting import PairDisplay, TraceDisplay
 
 quick = os.environ.get("SKRAE_QUICK") == "1"
 output = Path(os.environ.get("SKRAE_OUTPUT", "."))
-table = load_breast_cancer(as_frame=True).data.iloc[:, :10]
-train, test = train_test_split(table, test_size=0.25, random_state=0)
+data = load_breast_cancer()
+names = list(data.feature_names[:10])
+train, test = train_test_split(data.data[:, :10], test_size=0.25, random_state=0)
 
 model = RegularizedAutoEncoderScore(random_state=0).fit(train)
 sampler = RAESampler(model, random_state=0)
 new_rows = sampler.sample(2000)
 print("medians of radius, texture and perimeter in the new rows and in the table:")
-print(np.round(np.median(new_rows, axis=0)[:3], 1), np.round(train.median().to_numpy()[:3], 1))
+print(np.round(np.median(new_rows, axis=0)[:3], 1), np.round(np.median(train, axis=0)[:3], 1))
 
 # %%
 # The chains
@@ -43,9 +44,9 @@ print(np.round(np.median(new_rows, axis=0)[:3], 1), np.round(train.median().to_n
 chains = sampler.sample_chains(100 if quick else 500)
 print(chains)
 shown = ["mean radius", "mean texture", "mean smoothness", "mean concavity"]
-PairDisplay.from_chains(chains, X=train.to_numpy(), features=shown)
+PairDisplay.from_chains(chains, X=train, features=shown, feature_names=names)
 plt.savefig(output / "sampling_pairs.png", dpi=110)
-TraceDisplay.from_chains(chains, features=shown)
+TraceDisplay.from_chains(chains, features=shown, feature_names=names)
 plt.savefig(output / "sampling_traces.png", dpi=110)
 
 # %%
@@ -53,37 +54,36 @@ plt.savefig(output / "sampling_traces.png", dpi=110)
 # --------------
 # A fifth of the entries of the held-out rows is taken away. `sample_conditional` draws each gap
 # given the rest of its row: the mean of the draws is the best guess, their spread its error.
-values = test.to_numpy()
-missing = np.random.default_rng(0).random(values.shape) < 0.2
-holes = test.mask(missing)
+missing = np.random.default_rng(0).random(test.shape) < 0.2
+holes = np.where(missing, np.nan, test)
 
 draws = sampler.sample_conditional(holes, 50 if quick else 400)
 low, middle, high = np.percentile(draws, [5, 50, 95], axis=1)
 scaler = StandardScaler().fit(train)
 neighbours = KNNImputer().fit(scaler.transform(train)).transform(scaler.transform(holes))
 neighbours = scaler.inverse_transform(neighbours)
-scale = np.broadcast_to(scaler.scale_, values.shape)[missing]
+scale = np.broadcast_to(scaler.scale_, test.shape)[missing]
 
 
 def relative_error(filled):
     """Root mean squared error of the gaps, in standard deviations of their columns."""
-    return np.sqrt(np.mean(((filled - values)[missing] / scale) ** 2))
+    return np.sqrt(np.mean(((filled - test)[missing] / scale) ** 2))
 
 
-covered = np.mean((low <= values)[missing] & (values <= high)[missing])
+covered = np.mean((low <= test)[missing] & (test <= high)[missing])
 print(f"error of the gaps: {relative_error(draws.mean(axis=1)):.3f} standard deviations")
 print(f"KNNImputer:        {relative_error(neighbours):.3f}")
 print(f"90 % intervals hold {covered:.0%} of the true values")
 
 figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
 for ax, name in zip(axes, shown, strict=True):
-    j = table.columns.get_loc(name)
+    j = names.index(name)
     rows = np.flatnonzero(missing[:, j])
-    rows = rows[np.argsort(values[rows, j])]
+    rows = rows[np.argsort(test[rows, j])]
     spread = [middle[rows, j] - low[rows, j], high[rows, j] - middle[rows, j]]
     place = np.arange(len(rows))
     ax.errorbar(place, middle[rows, j], spread, fmt="o", ms=4, capsize=2, label="median, 5 to 95 %")
-    ax.scatter(place, values[rows, j], color="black", marker="x", zorder=3, label="true value")
+    ax.scatter(place, test[rows, j], color="black", marker="x", zorder=3, label="true value")
     ax.set(title=name, xlabel="gap, by true value")
 axes[0].legend(fontsize=8)
 figure.savefig(output / "sampling_gaps.png", dpi=110)

@@ -163,8 +163,10 @@ class PublicTarget:
         """X with the column names that the estimator was fitted with, so that it need not warn."""
         if self._names is None:
             return X
-        import pandas as pd
-
+        try:
+            import pandas as pd
+        except ImportError:
+            return X
         return pd.DataFrame(X, columns=self._names)
 
 
