@@ -24,8 +24,8 @@ from skrae._base_selection import quick_base
 from skrae._cycles import Kernel, join, run_cycle
 from skrae._log_ratios import exact, first_order, second_order
 
-SEPARATE_SHARE, FINAL_SHARE = 0.25, 0.25
-N_WINDOWS = 2
+# Shares of the local transitions; the longer second window gives the metric that is kept.
+SEPARATE_SHARE, WINDOW_SHARES = 0.15, (0.2, 0.45)
 START_DRAWS = 8
 # A base density is learned from no fewer chains and draws of each than these.
 MIN_CHAINS, MIN_DRAWS = 5, 16
@@ -162,15 +162,15 @@ class _Tuner:
         metric = self._metric(kind)
         if metric == "local":
             self.factors = self.target.factors
-        n_separate, n_final = int(SEPARATE_SHARE * n_steps), int(FINAL_SHARE * n_steps)
-        n_windows = 0 if metric == "local" else N_WINDOWS
+        n_separate = int(SEPARATE_SHARE * n_steps)
+        windows = [] if metric == "local" else [int(share * n_steps) for share in WINDOW_SHARES]
         self._separate(n_separate)
-        for _ in range(n_windows):
-            draws = self._average((n_steps - n_separate - n_final) // n_windows)
+        draws = self.state.position[None][:0]
+        for n_window in windows:
+            draws = self._average(n_window)
             if len(draws):
                 self.factors = pooled_factor(draws, metric)
-        last = self._average(n_final if n_windows else n_steps - n_separate)
-        self.draws = torch.cat([draws, last]) if n_windows else last
+        self.draws = torch.cat([draws, self._average(n_steps - n_separate - sum(windows))])
 
     def learn_base(self):
         """A base density from the draws of the last window, for the target from now on.
