@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from skrae import RAESampler, _diagnostics
-from skrae.datasets import Banana, Funnel, LogGamma
+from skrae.datasets import Banana, Funnel, Gaussian, LogGamma
 from tests.estimators import quick_estimator
 from tests.known_targets import KNOWN_TARGETS, Known, correlated_gaussian, five_modes
 
@@ -295,3 +295,17 @@ def test_tempered_density_of_an_estimator_is_that_of_weighted_points(
     # The comparison can tell temperatures apart.
     untempered = mode_weights(law, points, np.exp(log_density))
     assert (np.abs(untempered - expected) > 10 * errors).any()
+
+
+@mixing_is_tested
+def test_a_base_density_too_narrow_leaves_more_to_local_moves(random_seed):
+    """Jumps from it hold chains in the tails, which a mean over chains would hide."""
+    law = Gaussian(np.zeros(5), np.eye(5))
+    rows = law.sample(1000, random_seed)
+    narrow, fit = (
+        RAESampler(Known(law), base_density=width * rows, random_state=random_seed)
+        .sample_chains(32)
+        ._moment.kernel
+        for width in (0.5, 1.0)
+    )
+    assert fit.n_local < 16 < narrow.n_local
