@@ -353,7 +353,7 @@ def test_every_warning_points_at_the_line_of_the_caller(method, monkeypatch):
     monkeypatch.setattr(_independent, "MAX_PILOT", 256)
     chains = method in ("sample", "sample_chains")
     options = {"init": np.abs(STARTS)} if chains else {"base_density": ROWS}
-    argument = 4 if chains else [[-1.0, np.nan], [np.nan, 0.0]]
+    argument = 64 if chains else [[-1.0, np.nan], [np.nan, 0.0]]
     sampler = small(Half(-np.inf), **options)
     _, caught = seen_in(lambda: getattr(sampler, method)(argument))
     assert {w.category for w in caught} == {RuntimeWarning, ConvergenceWarning}
