@@ -3,10 +3,10 @@
 import numpy as np
 
 from skrae import _diagnostics
-from skrae._advice import Health
+from skrae._advice import RHAT_LIMIT, Health
 
-# Draws of a chain that R-hat is judged by, where a warning is all that is asked.
-HEALTH_DRAWS = 512
+# Draws of a chain that R-hat is judged by at first, where a warning is all that is asked.
+HEALTH_DRAWS = 256
 
 
 class Chains:
@@ -74,11 +74,14 @@ class Chains:
 
     def _health(self):
         """What `skrae._advice` judges the chains by."""
-        # Ranks of all draws would take a good part of the time in which they were drawn.
-        draws = self.draws[:, :: -(-self.draws.shape[1] // HEALTH_DRAWS)]
+        # Ranks of all draws would take a good part of the time in which they were drawn, and a few
+        # of the draws hardly look better than all.
+        rhat = _diagnostics.rhat(self.draws[:, :: -(-self.draws.shape[1] // HEALTH_DRAWS)])
+        if np.nanmax(rhat, initial=1.0) > RHAT_LIMIT:
+            rhat = self.rhat()
         rate = float(self.acceptance_rate.mean())
         n_nonfinite = int(self.n_nonfinite.sum())
-        return Health(_diagnostics.rhat(draws), draws.shape[1], rate, n_nonfinite, self._n_proposed)
+        return Health(rhat, self.draws.shape[1], rate, n_nonfinite, self._n_proposed)
 
     def to_arviz(self):
         """The draws as ArviZ's data structure, for its plots and summaries.

@@ -27,6 +27,8 @@ from skrae._log_ratios import exact, first_order, second_order
 # Shares of the local transitions; the longer second window gives the metric that is kept.
 SEPARATE_SHARE, WINDOW_SHARES = 0.15, (0.2, 0.45)
 START_DRAWS = 8
+# Transitions of a cycle where there are no jumps, which alone gain from a long one.
+LOCAL_CYCLE = 16
 # A base density is learned from no fewer chains and draws of each than these.
 MIN_CHAINS, MIN_DRAWS = 5, 16
 MAX_LEARNING_ROWS, MAX_COMPONENTS = 4000, 32
@@ -68,16 +70,15 @@ def warm_up(target, state, plan, generator, report=None):
         n_jumps, n_local = plan.cycle, 0
     elif plan.proposal != "auto":
         tuner.tune_local(plan.n_warmup, plan.proposal)
-        n_jumps, n_local = 0, plan.cycle
+        n_jumps, n_local = 0, LOCAL_CYCLE
     else:
-        n_local = _mix(tuner, plan)
-        n_jumps = plan.cycle - n_local
+        n_jumps, n_local = _mix(tuner, plan)
     kernel = tuner.kernel(n_jumps, n_local)._replace(density_ratio=plan.density_ratio)
     return tuner.target, kernel, tuner.state
 
 
 def _mix(tuner, plan):
-    """Tune "auto"; the number of local moves in a cycle."""
+    """Tune "auto"; the numbers of jumps and of local moves in a cycle."""
     local = "hamiltonian" if tuner.target.has_gradient else "random_walk"
     if tuner.target.base is not None:
         acceptance, n_local = tuner.jump(plan.n_warmup // 2), plan.n_warmup - plan.n_warmup // 2
@@ -87,14 +88,14 @@ def _mix(tuner, plan):
             acceptance = tuner.jump(plan.n_warmup - plan.n_warmup // 2 - n_local)
             local = "langevin" if tuner.target.has_gradient else local
         tuner.tune_local(n_local, local)
-        return local_moves(acceptance, plan.cycle, tuner.target.min_local)
+        return split_cycle(acceptance, plan.cycle, tuner.target.min_local)
     tuner.tune_local(plan.n_warmup - plan.n_warmup // 8, local)
     n_draws, n_chains, _ = tuner.draws.shape
     if not plan.learns or n_draws < MIN_DRAWS or n_chains < MIN_CHAINS:
-        return plan.cycle
+        return 0, LOCAL_CYCLE
     tuner.learn_base()
     acceptance = tuner.jump(plan.n_warmup // 8)
-    return local_moves(acceptance, plan.cycle, tuner.target.min_local)
+    return split_cycle(acceptance, plan.cycle, tuner.target.min_local)
 
 
 def base_state(target, n_chains, generator):
@@ -109,10 +110,11 @@ def base_state(target, n_chains, generator):
     return target(usable[:n_chains])
 
 
-def local_moves(jump_acceptance, cycle, least):
-    """How many transitions of a cycle are local: `least` in 64 where most jumps are accepted."""
+def split_cycle(jump_acceptance, cycle, least):
+    """Jumps and local moves in a cycle: `least` local of 64 where most jumps are accepted."""
     share = max(least / 64, 1.0 / (1.0 + 100.0 * jump_acceptance))
-    return min(cycle - 1, max(1, round(share * cycle)))
+    n_local = min(cycle - 1, max(1, round(share * cycle)))
+    return cycle - n_local, n_local
 
 
 class _Tuner:

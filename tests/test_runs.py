@@ -11,7 +11,7 @@ from skrae._log_ratios import PathIntegral, exact, first_order, second_order
 from skrae._runs import Moment, Run, concatenate, start_run
 from skrae._scaling import Scaling
 from skrae._targets import PublicTarget
-from skrae._warmup import Plan, base_state, local_moves, warm_up
+from skrae._warmup import LOCAL_CYCLE, Plan, base_state, split_cycle, warm_up
 from skrae.datasets import Banana, LogGamma
 from tests.known_targets import Known, Ungraded, correlated_gaussian
 from tests.models import generator, random_mixture
@@ -331,7 +331,7 @@ def test_any_length_of_warmup_works(proposal, n_warmup, random_seed):
         # Jumps are at least two, and windows of equal length leave out a few transitions.
         assert n_warmup - 4 <= max(done, default=0) <= max(n_warmup + 2, 4)
         assert state.log_density.isfinite().all()
-        assert kernel.n_jumps + kernel.n_local == plan.cycle
+        assert kernel.n_jumps + kernel.n_local == (plan.cycle if kernel.n_jumps else LOCAL_CYCLE)
 
 
 @pytest.mark.parametrize("proposal", ["random_walk", "langevin", "hamiltonian", "auto"])
@@ -376,11 +376,11 @@ def test_auto_takes_a_random_walk_where_there_is_no_gradient(random_seed):
 
 
 def test_fewer_jumps_are_accepted_more_moves_are_local():
-    moves = [local_moves(rate, 64, 1) for rate in (0.0, 0.001, 0.05, 0.3, 1.0)]
+    moves = [split_cycle(rate, 64, 1)[1] for rate in (0.0, 0.001, 0.05, 0.3, 1.0)]
     assert moves == sorted(moves, reverse=True)
     assert moves[0] == 63, "one jump at least"
     assert moves[-1] == 1
-    assert local_moves(1.0, 64, 8) == 8
+    assert split_cycle(1.0, 64, 8) == (56, 8)
 
 
 def test_warmup_learns_a_base_where_it_may(random_seed):

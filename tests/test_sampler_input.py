@@ -469,12 +469,12 @@ def interrupted_target(n_done):
 def test_interrupted_chains_are_returned_and_can_be_continued():
     options = {"init": STARTS, "proposal": "hamiltonian"}
     target, diary = interrupted_target(100)
-    with pytest.warns(ConvergenceWarning, match="interrupted; the 128 draws a chain drawn before"):
+    with pytest.warns(ConvergenceWarning, match="interrupted; the 112 draws a chain drawn before"):
         chains = small(target, progress=diary, **options).sample_chains(300)
     whole = small(Known(NORMAL), **options).sample_chains(300)
-    assert_array_equal(chains.draws, whole.draws[:, :128])
-    rest = small(Known(NORMAL), **options).sample_chains(172, continue_from=chains)
-    assert_array_equal(rest.draws, whole.draws[:, 128:])
+    assert_array_equal(chains.draws, whole.draws[:, :112])
+    rest = small(Known(NORMAL), **options).sample_chains(188, continue_from=chains)
+    assert_array_equal(rest.draws, whole.draws[:, 112:])
 
 
 def test_an_interrupt_by_the_progress_callable_keeps_its_draws():
@@ -483,8 +483,8 @@ def test_an_interrupt_by_the_progress_callable_keeps_its_draws():
             raise KeyboardInterrupt
 
     sampler = small(Known(NORMAL), init=STARTS, base_density=None, progress=interrupt)
-    with pytest.warns(ConvergenceWarning, match="interrupted; the 64 draws a chain"):
-        assert sampler.sample_chains(300).draws.shape == (6, 64, 2)
+    with pytest.warns(ConvergenceWarning, match="interrupted; the 16 draws a chain"):
+        assert sampler.sample_chains(300).draws.shape == (6, 16, 2)
 
 
 # After 64 transitions of 256 by which chains are judged, after all, and among those that follow.
