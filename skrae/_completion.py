@@ -51,7 +51,7 @@ class _Jumps:
         return self.conditional.sample(n_samples // self.n_rows, generator).flatten(0, 1)
 
 
-def complete(target, plan, X, n_samples, generator, reporter=None):
+def complete(target, density_ratio, X, n_samples, generator, reporter=None):
     """`n_samples` draws of the missing entries (NaN) of each row of X, given the observed ones.
 
     An interrupt ends the run with the rows that are done, unless there are none.
@@ -59,7 +59,7 @@ def complete(target, plan, X, n_samples, generator, reporter=None):
     Parameters
     ----------
     target : target with a base density
-    plan : Plan
+    density_ratio : function of `skrae._log_ratios`; an expansion gives way to `exact`
     X : array of shape (n, d), in the units of the data
 
     Returns
@@ -68,7 +68,7 @@ def complete(target, plan, X, n_samples, generator, reporter=None):
     """
     columns, base = column_space(target)
     # An expansion about a point says nothing of a jump.
-    ratio = plan.density_ratio if isinstance(plan.density_ratio, PathIntegral) else exact
+    ratio = density_ratio if isinstance(density_ratio, PathIntegral) else exact
     plan = Plan("auto", "local", None, ratio, N_WARMUP, cycle=CYCLE)
     parts = []
     size = max(1, min(MAX_ROWS, MAX_NUMBERS // base.factors.numel()))
@@ -95,7 +95,7 @@ def column_space(target):
     """
     weights, means, factors = target.base.weights, target.base.means, target.base.factors
     inverse, matrix = (torch.as_tensor(a).to(means) for a in target.scaling[2:0:-1])
-    moments = torch.einsum("k,kij->ij", weights, factors @ factors.mT + outer(means))
+    moments = torch.einsum("k,kij->ij", weights, factors @ factors.mT + _outer(means))
     spread = torch.einsum("ij,ik,kj->j", inverse, moments, inverse).sqrt()
     back = inverse / spread
     # The triangle of a QR decomposition: a covariance would lose half the digits.
@@ -108,7 +108,7 @@ def column_space(target):
     return AffineTarget(target, spread[:, None] * matrix, scaling), base
 
 
-def outer(vectors):
+def _outer(vectors):
     """v v^T of each row v, shape (n, d, d)."""
     return vectors[:, :, None] * vectors[:, None, :]
 

@@ -44,19 +44,20 @@ def join(traces):
 
 
 def local_step(state, target, kernel, generator):
-    """One local move; that of a Hamiltonian path is uniform on 1, ..., max_leapfrog steps."""
-    common = (state, target, kernel.factors, kernel.step_size, generator)
-    if kernel.local == "random_walk":
-        return random_walk_step(*common, kernel.density_ratio)
-    if kernel.local == "langevin":
-        return langevin_step(*common, kernel.density_ratio)
+    """One local move; a Hamiltonian path takes 1 to max_leapfrog steps of jittered length."""
+    if kernel.local != "hamiltonian":
+        step = random_walk_step if kernel.local == "random_walk" else langevin_step
+        return step(
+            state, target, kernel.factors, kernel.step_size, generator, kernel.density_ratio
+        )
     high = kernel.max_leapfrog + 1
     n_leapfrog = int(torch.randint(1, high, (), generator=generator, device=generator.device))
     z = state.position
     uniform = torch.rand(len(z), 1, generator=generator, dtype=z.dtype, device=z.device)
     step_size = kernel.step_size * (1.0 - STEP_JITTER * uniform)
-    common = (state, target, kernel.factors, step_size, generator)
-    return hamiltonian_step(*common, n_leapfrog, kernel.density_ratio)
+    return hamiltonian_step(
+        state, target, kernel.factors, step_size, generator, n_leapfrog, kernel.density_ratio
+    )
 
 
 def run_cycle(state, target, kernel, generator):

@@ -267,11 +267,11 @@ class RAESampler(BaseEstimator):
         X = check_incomplete_rows(task, self.estimator, X)
         draws = np.repeat(X[:, None], n_samples, axis=1)
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
-        holes = X[rows].astype(np.float64)
         if not len(rows):
             return draws
         with torch.no_grad(), reporting(self.progress) as reporter:
-            done = complete(task.target, task.plan, holes, n_samples, task.generator, reporter)
+            by = task.plan.density_ratio, X[rows].astype(np.float64), n_samples, task.generator
+            done = complete(task.target, *by, reporter)
         draws[rows[: len(done.draws)]] = done.draws
         if len(done.draws) < len(rows):
             draws = draws[: rows[len(done.draws)]]

@@ -93,12 +93,12 @@ def public_target(estimator, base_density, temperature, rng, starts=None):
     return PublicTarget(estimator, scaling, base, temperature)
 
 
-def own_starts(estimator, n_chains, rng):
-    """Starts (n_chains, d) from the estimator's own `sample`, or None where it has none."""
+def own_rows(estimator, n, rng):
+    """Rows (n, d) of the estimator's own `sample`, or None where it has none."""
     if not hasattr(estimator, "sample"):
         return None
     try:
-        return own_rows(estimator, n_chains, int(rng.randint(2**31 - 1)))
+        return _drawn(estimator, n, int(rng.randint(2**31 - 1)))
     except NotImplementedError:  # as KernelDensity does for some kernels
         return None
 
@@ -107,10 +107,10 @@ def _own_base(estimator, rng):
     """The mixture that the estimator is, or rows of its own `sample`, or None."""
     if all(hasattr(estimator, name) for name in MIXTURE_ATTRIBUTES):
         return estimator
-    return own_starts(estimator, N_OWN_ROWS, rng)
+    return own_rows(estimator, N_OWN_ROWS, rng)
 
 
-def own_rows(estimator, n, seed):
+def _drawn(estimator, n, seed):
     """Rows of the estimator's own `sample`, whatever its signature."""
     if "random_state" in inspect.signature(estimator.sample).parameters:
         rows = estimator.sample(n, random_state=seed)

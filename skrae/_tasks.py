@@ -19,7 +19,7 @@ from skrae._sources import (
     field_target,
     has_field,
     n_features_of,
-    own_starts,
+    own_rows,
     public_target,
 )
 from skrae._targets import FieldTarget, PublicTarget
@@ -139,7 +139,7 @@ def make_task(sampler, X_init=None, origin=None):
         target = PublicTarget(estimator, origin[0], base, sampler.temperature)
     else:
         if starts is None and sampler.base_density is None:
-            starts = own_starts(estimator, sampler.n_chains, rng)
+            starts = own_rows(estimator, sampler.n_chains, rng)
         target = public_target(estimator, sampler.base_density, sampler.temperature, rng, starts)
     _check_base(sampler, target)
     _check_temperature(sampler.temperature, target)
