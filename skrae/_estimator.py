@@ -61,8 +61,9 @@ class RegularizedAutoEncoderScore(
         Largest number of components of one mixture.
     max_mixtures : int, default=2
         Largest number of mixtures that are averaged.
-    calibration_weight : float > 0, default=4.0
-        Weight of the noise-contrastive term that compares the model with q.
+    calibration_weight : float >= 0, default=4.0
+        Weight of the noise-contrastive term that compares the model with q. 0: the paper's
+        criterion alone.
     learning_rate : float > 0, default=0.01
     batch_size : int, default=256
         Rows a step; each is corrupted twice, with noise of either sign.

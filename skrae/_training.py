@@ -199,6 +199,8 @@ class Trainer:
         loss = denoising_loss(psi, whitened, self.factors[drawn], weights.float(), sigma, tau)
         if settings.contraction_weight > 0.0:
             loss = loss + settings.contraction_weight / tau * self._contraction(z, k)
+        if settings.calibration_weight == 0.0:
+            return loss
         draws = self.base.sample(len(z), self.generator).float()
         f_base = value(draws, self.parameters, settings.activation)
         return loss + settings.calibration_weight * calibration_loss(f, f_base)

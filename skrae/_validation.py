@@ -19,7 +19,7 @@ CHOICES = {
 }
 INTERVALS = {
     "contraction_weight": (Real, 0.0, None, "left"),
-    "calibration_weight": (Real, 0.0, None, "neither"),
+    "calibration_weight": (Real, 0.0, None, "left"),
     "learning_rate": (Real, 0.0, None, "neither"),
     "validation_fraction": (Real, 0.0, 1.0, "neither"),
     "max_components": (Integral, 1, None, "left"),

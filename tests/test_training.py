@@ -319,6 +319,28 @@ def test_no_noise_trains_on_the_rows_themselves(random_seed):
     assert loss == pytest.approx(expected.item(), rel=1e-5)
 
 
+class BaseWithoutDraws:
+    """A base density that refuses to be sampled."""
+
+    def __init__(self, base):
+        self.evaluate = base.evaluate
+
+    def sample(self, n, generator):
+        raise AssertionError("the base was sampled")
+
+
+def test_calibration_of_weight_zero_leaves_the_criterion_of_the_paper(random_seed):
+    """The same rows and noise: the losses differ by the weight times E softplus at f = 0."""
+    losses = []
+    for weight in (0.0, 2.5):
+        trainer = make_trainer(2, random_seed, "isotropic", calibration_weight=weight)
+        if weight == 0.0:
+            trainer.base = BaseWithoutDraws(trainer.base)
+        trainer.start_level(0.5)
+        losses.append(trainer._loss(*trainer._batch()).item())
+    assert losses[1] - losses[0] == pytest.approx(2.5 * 2 * math.log(2), rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["local", "isotropic"])
 def test_loss_of_the_base_equals_quadrature(kind, random_seed):
     """E C(z~) (sigma t + tau psi)^2 / tau over rows, their components and the noise (1-D).
