@@ -158,15 +158,18 @@ class RotatedMixture(MixtureOfGaussians):
 
 
 class GaussianCurve(MixtureOfGaussians):
-    """25 equal Gaussians N(c(t_k), thickness^2 I) along a closed curve in 10 dimensions.
+    """25 equal Gaussians N(c(t_k), C_k) along a closed curve in 10 dimensions.
 
     For m = 1, ..., 5 coordinates 2m - 1 and 2m of c(t) are cos(m t) / m and sin(m t) / m, and
-    t_k = 2 pi k / 25. The speed is sqrt(5), so that neighbours lie about 0.55 apart.
+    t_k = 2 pi k / 25. The speed is sqrt(5), so that neighbours lie about 0.55 apart. With u_k the
+    unit tangent, C_k = thickness^2 [I + (elongation^2 - 1) u_k u_k^T].
 
     Parameters
     ----------
     thickness : float
-        Standard deviation of each Gaussian.
+        Standard deviation of each Gaussian across the curve.
+    elongation : float
+        The standard deviation along the curve, in thicknesses; 1 is a round Gaussian.
 
     References
     ----------
@@ -180,12 +183,15 @@ class GaussianCurve(MixtureOfGaussians):
            0.        , 0.25      , 0.        , 0.2       , 0.        ])
     """
 
-    def __init__(self, thickness=0.1):
-        check_positive(thickness=thickness)
+    def __init__(self, thickness=0.1, elongation=1.0):
+        check_positive(thickness=thickness, elongation=elongation)
         order = np.arange(1, 6)
         angle = 2 * np.pi * np.arange(25)[:, None] / 25 * order
-        means = np.stack([np.cos(angle) / order, np.sin(angle) / order], axis=2).reshape(25, 10)
-        super().__init__(np.full(25, 1 / 25), means, thickness**2 * np.eye(10))
+        cosines, sines = np.cos(angle), np.sin(angle)
+        means = np.stack([cosines / order, sines / order], axis=2).reshape(25, 10)
+        tangents = np.stack([-sines, cosines], axis=2).reshape(25, 10) / np.sqrt(5)
+        along = (elongation**2 - 1) * tangents[:, :, None] * tangents[:, None, :]
+        super().__init__(np.full(25, 1 / 25), means, thickness**2 * (np.eye(10) + along))
 
 
 def _curve_nodes(start, stop, speed, thickness):

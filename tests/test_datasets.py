@@ -30,6 +30,7 @@ DENSITIES = {
     "rotated": RotatedMixture(),
     "rotated-small": RotatedMixture(n_features=3, n_components=2, random_state=7),
     "curve": GaussianCurve(),
+    "curve-long": GaussianCurve(thickness=0.06, elongation=4.0),
     "spiral": Spiral(),
     "moons": Moons(),
     "ring": Ring(radius=1.5, thickness=0.2),
@@ -293,6 +294,7 @@ def test_wrong_shape_is_refused(density, method):
         (lambda: Spiral(thickness=-1.0), "got thickness=-1.0, expected a positive"),
         (lambda: Moons(thickness=np.inf), "got thickness=inf, expected a positive"),
         (lambda: GaussianCurve(thickness=[1]), r"got thickness=\[1\], expected a positive"),
+        (lambda: GaussianCurve(elongation=0), "got elongation=0, expected a positive"),
         (lambda: LogGamma(shape=np.nan), "got shape=nan, expected a positive"),
         (lambda: StudentT(df=0), "got df=0, expected a positive"),
         (lambda: StudentT(n_features=0), "got n_features=0, expected an integer of at least 1"),
@@ -350,6 +352,18 @@ def test_gaussian_curve_has_equally_spaced_centres():
     gaps = np.linalg.norm(means - np.roll(means, 1, axis=0), axis=1)
     np.testing.assert_allclose(gaps, gaps[0], rtol=1e-12)
     assert gaps[0] == pytest.approx(0.55, abs=0.01)
+
+
+def test_gaussian_curve_is_longer_along_the_curve():
+    density = GaussianCurve(thickness=0.05, elongation=3.0)
+    # In harmonic m, the chord c(t + h) - c(t - h) is the velocity at t times 2 sin(m h) / m.
+    chords = np.roll(density.means, -1, axis=0) - np.roll(density.means, 1, axis=0)
+    order = np.repeat(np.arange(1, 6), 2)
+    velocities = chords * order / (2 * np.sin(2 * np.pi / 25 * order))
+    for covariance, tangent in zip(density.covariances, velocities, strict=True):
+        np.testing.assert_allclose(covariance @ tangent, 0.15**2 * tangent, atol=1e-14)
+        variances = np.linalg.eigvalsh(covariance)
+        np.testing.assert_allclose(variances, [0.05**2] * 9 + [0.15**2], rtol=1e-12)
 
 
 def test_ring_is_smooth_at_its_centre():
