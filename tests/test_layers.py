@@ -20,6 +20,7 @@ LAYERS = {
     "_estimator": 9,
     "metrics": 9,
     "plotting": 9,
+    "population": 9,
     "_pair_display": 6,
     "_trace_display": 6,
     "_fitting": 6,
