@@ -50,6 +50,7 @@ LAYERS = {
     "_mixture_fit": 1,
     "_networks": 1,
     "_objectives": 1,
+    "_one_layer": 1,
     "_validation": 1,
     "_adaptation": 0,
     "_advice": 0,
