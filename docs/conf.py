@@ -1,0 +1,107 @@
+"""How Sphinx builds the site: the guide, the gallery of examples and the API reference.
+
+In a checkout with the extra `docs` installed:
+
+    python -m sphinx -W --keep-going -n -j auto docs docs/_build/html
+
+With SKRAE_QUICK=1 the gallery runs the examples in their quick form.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from sphinx_gallery.sorting import ExplicitOrder
+
+import skrae
+
+project = "skrae"
+author = "skrae developers"
+copyright = author
+version = release = skrae.__version__
+
+extensions = [
+    "myst_parser",
+    "numpydoc",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+]
+root_doc = "index"
+exclude_patterns = ["_build", "_templates"]
+templates_path = ["_templates"]
+smartquotes = False
+toc_object_entries_show_parents = "hide"
+# A name in backquotes links to the object where there is one.
+default_role = "autolink"
+# Links into other projects would need the network at build time: their names stay names.
+nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|matplotlib|xarray)\..*")]
+
+# Text: Markdown with formulas, which a code host renders too.
+myst_enable_extensions = ["dollarmath", "deflist"]
+myst_heading_anchors = 3
+
+# API reference: a page for each public object, without what scikit-learn's base classes add.
+autosummary_generate = True
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False
+
+# Examples leave their own pictures beside the built pages, not in the folder they are run in.
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/plot_",
+    "within_subsection_order": ExplicitOrder(["plot_quickstart.py", "plot_sampling.py", "*"]),
+    "backreferences_dir": "generated/backreferences",
+    "doc_module": ("skrae",),
+    "parallel": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "plot_gallery": "True",
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skrae"
+html_show_sourcelink = False
+html_theme_options = {
+    "navbar_end": ["theme-switcher"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "show_prev_next": True,
+}
+
+
+def name_output_folder(app, config):
+    """Give the examples a folder for their pictures, relative to the one they run in."""
+    folder = Path(app.outdir).parent / "figures"
+    folder.mkdir(parents=True, exist_ok=True)
+    examples = Path(app.srcdir).parent / "examples"
+    os.environ.setdefault("SKRAE_OUTPUT", os.path.relpath(folder, examples))
+
+
+def skip_foreign_members(app, what, name, obj, skip, options):
+    """Leave out members that another package defines: they have documentation of their own."""
+    owner = getattr(getattr(obj, "fget", obj), "__module__", None)
+    return True if not str(owner).startswith("skrae") else skip
+
+
+def escape_formulas(app, what, name, obj, options, lines):
+    """Take |x| and base_score_ in docstrings, where formulas are plain text, for what they are."""
+    in_doctest = False
+    for i, line in enumerate(lines):
+        in_doctest = line.strip().startswith(">>>") or (in_doctest and bool(line.strip()))
+        if not in_doctest:
+            # Odd pieces are in backquotes.
+            pieces = re.split(r"(`[^`]+`)", line)
+            pieces[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", p) for p in pieces[::2]]
+            lines[i] = "".join(pieces)
+
+
+def setup(app):
+    app.connect("config-inited", name_output_folder)
+    # After numpydoc, which reads the docstring as it was written.
+    app.connect("autodoc-process-docstring", escape_formulas, priority=900)
+    app.connect("autodoc-skip-member", skip_foreign_members)
