@@ -10,79 +10,15 @@ Everywhere z has shape (n, d), `weight` W (d, k), `bias` b (k,), `decoder` V (k,
 V = W^T, `offset` c (d,), and `activation` is a name in HIDDEN_UNITS.
 """
 
+import functools
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 
+from skrae._hidden_units import HIDDEN_UNITS
 
-class HiddenUnit(NamedTuple):
-    """A hidden unit as functions of its pre-activation u, each of the shape of u.
-
-    value: u -> h(u). value_and_slope: u -> h, h'. curvature: u, h, h' -> h''.
-    integral: u -> H(u) with H' = h, None where H is not elementary.
-    """
-
-    value: Callable
-    value_and_slope: Callable
-    curvature: Callable
-    integral: Callable | None = None
-
-
-def _softplus(u):
-    # torch's threshold of 20 would leave out exp(-20), which float64 sees.
-    return F.softplus(u, threshold=40.0)
-
-
-def _sigmoid(u):
-    h = torch.sigmoid(u)
-    return h, torch.addcmul(h, h, h, value=-1.0)
-
-
-def _tanh(u):
-    h = torch.tanh(u)
-    return h, 1.0 - h * h
-
-
-def _relu(u):
-    return torch.relu(u), (u > 0).to(u.dtype)
-
-
-def _silu(u):
-    s = torch.sigmoid(u)
-    h = u * s
-    return h, torch.addcmul(s, h, 1.0 - s)
-
-
-def _silu_curvature(u, h, slope):
-    s = torch.sigmoid(u)
-    return (s + slope).addcmul_(h, s, value=-1.0).mul_(1.0 - s)
-
-
-def _log_cosh(u):
-    return _softplus(2.0 * u) - u - math.log(2.0)
-
-
-HIDDEN_UNITS = {
-    "sigmoid": HiddenUnit(
-        torch.sigmoid, _sigmoid, lambda u, h, slope: slope.addcmul(h, slope, value=-2.0), _softplus
-    ),
-    "tanh": HiddenUnit(torch.tanh, _tanh, lambda u, h, slope: (h * slope).mul_(-2.0), _log_cosh),
-    "relu": HiddenUnit(
-        torch.relu,
-        _relu,
-        lambda u, h, slope: torch.zeros_like(u),
-        lambda u: 0.5 * torch.relu(u).square(),
-    ),
-    "silu": HiddenUnit(F.silu, _silu, _silu_curvature),
-    "softplus": HiddenUnit(
-        _softplus,
-        lambda u: (_softplus(u), torch.sigmoid(u)),
-        lambda u, h, slope: slope.addcmul(slope, slope, value=-1.0),
-    ),
-}
+# Up to this many features a product runs faster with the features in its rows.
+NARROW = 32
 
 
 def tied_log_density(z, weight, bias, offset, activation):
@@ -164,7 +100,14 @@ def reconstruct(z, weight, bias, decoder, offset, activation):
     tensor([[12.],
             [ 0.]])
     """
-    return torch.addmm(offset, encode(z, weight, bias, activation), _decoder(weight, decoder))
+    return _decode(encode(z, weight, bias, activation), _decoder(weight, decoder), offset)
+
+
+def _decode(code, decoder, offset):
+    """h V + c; where it is narrow the other way round, in half the time."""
+    if len(offset) > NARROW:
+        return torch.addmm(offset, code, decoder)
+    return torch.addmm(offset[:, None], decoder.T, code.T).T
 
 
 def jacobian(z, weight, bias, decoder, activation):
@@ -203,8 +146,8 @@ def _pair_weights(weight, decoder):
 def reconstruction_and_contraction(z, weight, bias, decoder, offset, activation):
     """r(z) and the mean over rows of |dr/dz|_F^2, shapes (n, d) and (), differentiable once.
 
-    The value is that of `reconstruct` and the mean of `squared_jacobian_norm`; value and derivative
-    share what they can.
+    The value is that of `reconstruct` and the mean of `squared_jacobian_norm`; the two share what
+    they can, forwards and backwards.
 
     Examples
     --------
@@ -216,43 +159,102 @@ def reconstruction_and_contraction(z, weight, bias, decoder, offset, activation)
     return _ReconstructionAndContraction.apply(z, weight, bias, decoder, offset, activation)
 
 
+def contraction(z, weight, bias, decoder, activation):
+    """Mean over rows of |dr/dz|_F^2 alone, differentiable once."""
+    return _ReconstructionAndContraction.apply(z, weight, bias, decoder, None, activation)[1]
+
+
 class _ReconstructionAndContraction(torch.autograd.Function):
+    """The derivatives of the penalty are taken forwards, while what they share is in the cache."""
+
     @staticmethod
     def forward(ctx, z, weight, bias, decoder, offset, activation):
+        unit = HIDDEN_UNITS[activation]
         u = torch.addmm(bias, z, weight)
-        h, slope = HIDDEN_UNITS[activation].value_and_slope(u)
-        r = torch.addmm(offset, h, _decoder(weight, decoder))
-        pairs, within, between = _pair_weights(weight, decoder)
-        pull = slope @ pairs
-        penalty = torch.dot(pull.view(-1), slope.view(-1)) / len(z)
-        ctx.activation, ctx.tied = activation, decoder is None
+        h, slope = unit.value_and_slope(u)
+        r = None if offset is None else _decode(h, _decoder(weight, decoder), offset)
+        entries_are_few = 2 * _n_entries(weight, decoder) <= weight.shape[1]
+        terms = _terms_of_entries if entries_are_few else _terms_of_pairs
+        total, pull, *changes = terms(slope, weight, decoder)
+        bend = unit.curvature(u, h, slope).mul_(pull)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(z, weight, decoder, u, h, slope, pull, within, between)
-        return r, penalty
+        ctx.save_for_backward(z, weight, decoder, h, slope, bend, *changes)
+        return r, total / len(z)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, r_weight, penalty_weight):
-        z, weight, decoder, u, h, slope, pull, within, between = ctx.saved_tensors
-        bar = torch.zeros_like(u)
-        weight_gradient, decoder_gradient = torch.zeros_like(weight), None
-        offset_gradient = None
-        if not ctx.tied:
-            decoder_gradient = torch.zeros_like(decoder)
-        if penalty_weight is not None:
-            scale = 2.0 / len(z) * float(penalty_weight)
-            bar.add_(HIDDEN_UNITS[ctx.activation].curvature(u, h, slope) * pull, alpha=scale)
-            moment = slope.T @ slope
-            weight_gradient.addmm_(weight, moment * between, alpha=scale * (2 if ctx.tied else 1))
-            if not ctx.tied:
-                decoder_gradient.addmm_(moment * within, decoder, alpha=scale)
-        if r_weight is not None:
-            bar.addcmul_(slope, r_weight @ _decoder(weight, decoder).T)
-            if ctx.tied:
-                weight_gradient.addmm_(r_weight.T, h)
-            else:
-                decoder_gradient.addmm_(h.T, r_weight)
+        if r_weight is None and penalty_weight is None:
+            return (None,) * 6
+        z, weight, decoder, h, slope, bend, encoder_change, decoder_change = ctx.saved_tensors
+        scale = 0.0 if penalty_weight is None else 2.0 / len(z) * penalty_weight.item()
+        if r_weight is None:
+            bar, offset_gradient = bend * scale, None
+            decoder_gradient = decoder_change * scale
+        else:
+            bar = (r_weight @ _decoder(weight, decoder).T).mul_(slope).add_(bend, alpha=scale)
+            # That of V^T, whose products are the faster ones.
+            decoder_gradient = (r_weight.T @ h).add_(decoder_change, alpha=scale)
             offset_gradient = r_weight.sum(0)
-        weight_gradient.addmm_(z.T, bar)
+        if decoder is None:
+            weight_gradient, decoder_gradient = decoder_gradient.addmm_(z.T, bar), None
+        else:
+            weight_gradient = (z.T @ bar).add_(encoder_change, alpha=scale)
+            decoder_gradient = decoder_gradient.T.contiguous()
         z_gradient = bar @ weight.T if ctx.needs_input_grad[0] else None
         return z_gradient, weight_gradient, bar.sum(0), decoder_gradient, offset_gradient, None
+
+
+# The sum over rows of |J|_F^2, and half its derivatives in h', W and V^T (in W alone, but last,
+# for tied weights): as <G, S>, S the sum of h' h'^T, or from the entries of J where they are few.
+
+
+def _terms_of_pairs(slope, weight, decoder):
+    pairs, within, between = _pair_weights(weight, decoder)
+    pull = slope @ pairs
+    total = torch.dot(pull.view(-1), slope.view(-1))
+    moment = torch.mm(slope.T, slope, out=pairs)
+    if decoder is None:
+        return total, pull, None, (weight @ moment.mul_(between)).mul_(2.0)
+    return total, pull, weight @ between.mul_(moment), decoder.T @ within.mul_(moment)
+
+
+def _terms_of_entries(slope, weight, decoder):
+    products = _products(weight, decoder)
+    entries = products @ slope.T
+    total = torch.dot(entries.view(-1), entries.view(-1))
+    pull, moment = entries.T @ products, entries @ slope
+    d, k = weight.shape
+    if decoder is None:
+        factors, place = _triangle(d, weight.dtype, weight.device)[3:]
+        moment = moment.mul_(factors).index_select(0, place).view(d, d, k)
+        return total, pull, None, moment.mul_(weight).sum(1)
+    moment = moment.view(d, d, k)
+    encoder_change = (moment * decoder.T[:, None]).sum(0)
+    return total, pull, encoder_change, moment.mul_(weight).sum(1)
+
+
+def _n_entries(weight, decoder):
+    """How many entries of J differ."""
+    d = len(weight)
+    return d * (d + 1) // 2 if decoder is None else d * d
+
+
+def _products(weight, decoder):
+    """M with J = M h': V_ki W_jk; of tied weights the entries i <= j, times sqrt 2 where i < j."""
+    if decoder is not None:
+        return (decoder.T.contiguous()[:, None] * weight).view(-1, weight.shape[1])
+    rows, columns, scales, _, _ = _triangle(len(weight), weight.dtype, weight.device)
+    products = weight.index_select(0, rows).mul_(weight.index_select(0, columns))
+    return products.mul_(scales)
+
+
+@functools.lru_cache(maxsize=16)
+def _triangle(d, dtype, device):
+    """Entries i <= j of a symmetric matrix: i, j, their weights, those of dM/dW, their places."""
+    i, j = torch.triu_indices(d, d, device=device)
+    place = torch.empty(d, d, dtype=torch.long, device=device)
+    place[i, j] = place[j, i] = torch.arange(len(i), device=device)
+    root = torch.full((len(i), 1), math.sqrt(2.0), dtype=dtype, device=device)
+    diagonal = (i == j)[:, None]
+    return i, j, root.masked_fill(diagonal, 1.0), root.masked_fill(diagonal, 2.0), place.view(-1)

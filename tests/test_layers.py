@@ -57,6 +57,7 @@ LAYERS = {
     "_callbacks": 0,
     "_device": 0,
     "_known_density": 0,
+    "_hidden_units": 0,
     "_linear_algebra": 0,
     "_log_ratios": 0,
     "_scaling": 0,

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skrae._hidden_units import HIDDEN_UNITS
 from skrae._one_layer import (
-    HIDDEN_UNITS,
     confine,
+    contraction,
     encode,
     jacobian,
     jacobian_trace,
@@ -290,6 +291,36 @@ def test_penalty_and_derivatives_equal_double_autograd(
         found.append([r, penalty, *gradients])
     for own, expected in zip(*found, strict=True):
         assert_equal(own, expected, 1e-10)
+
+
+@tied_and_untied
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES[:2])
+def test_contraction_alone(tied, n, d, k, random_seed):
+    layer, found = random_layer(d, k, random_seed, tied), []
+    for function in (contraction, lambda *inputs: naive(*inputs[:4], 0 * inputs[0][0], "tanh")[1]):
+        inputs = tracked([rows(n, d, random_seed + 2), *layer[:3]])
+        penalty = function(*inputs, "tanh")
+        gradients = torch.autograd.grad(penalty, [t for t in inputs if t is not None])
+        found.append([penalty, *gradients])
+    for own, expected in zip(*found, strict=True):
+        assert_equal(own, expected, 1e-10)
+
+
+@tied_and_untied
+@pytest.mark.parametrize(("d", "k"), [(2, 24), (9, 40), (40, 8)])
+def test_single_precision_agrees_with_double(tied, d, k, random_seed):
+    layer, found = random_layer(d, k, random_seed, tied), []
+    for dtype in (torch.float32, torch.float64):
+        inputs = [t if t is None else t.to(dtype) for t in (rows(16, d, random_seed), *layer)]
+        inputs = tracked([inputs[0], *[t if t is None else t / d**0.5 for t in inputs[1:]]])
+        r, penalty = reconstruction_and_contraction(*inputs, "sigmoid")
+        used = [t for t in inputs if t is not None]
+        gradients = torch.autograd.grad(r.square().mean() + penalty, used)
+        assert {t.dtype for t in (r, penalty, *gradients)} == {dtype}
+        found.append([t.detach().double() for t in (r, penalty, *gradients)])
+    for single, double in zip(*found, strict=True):
+        # Sums of up to n k = 640 terms, rounded to 6e-8 each.
+        assert float((single - double).abs().max()) <= 1e-5 * float(double.abs().max())
 
 
 @each_unit
