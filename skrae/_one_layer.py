@@ -52,7 +52,7 @@ def confine(weight, limit):
 
     It makes the density of tied relu units integrable, because H(u) <= u^2 / 2 gives
     E(z) >= |z - c|^2 / 2 - |z W + b|^2 / 2 >= (1 - |W|_2^2) |z|^2 / 2 - O(|z|).
-    Where no singular value is above, W itself is returned.
+    Where no singular value is above, or W is not finite, W itself is returned.
 
     Examples
     --------
@@ -66,8 +66,9 @@ def confine(weight, limit):
     if wide.shape[0] > wide.shape[1]:
         wide = wide.T
     gram = wide @ wide.T
-    # The largest eigenvalue is at most the largest absolute row sum: mostly no need to look.
-    if not bool(gram.abs().sum(1).max() > limit):
+    room = limit * torch.eye(len(gram), dtype=gram.dtype, device=gram.device) - gram
+    # A Cholesky factor exists where all fit in: a tenth of the time of the eigenvalues.
+    if torch.linalg.cholesky_ex(room).info == 0 or not bool(gram.isfinite().all()):
         return weight
     squares, axes = torch.linalg.eigh(gram)
     if not bool(squares[-1] > limit):
