@@ -244,7 +244,7 @@ def _n_entries(weight, decoder):
 def _products(weight, decoder):
     """M with J = M h': V_ki W_jk; of tied weights the entries i <= j, times sqrt 2 where i < j."""
     if decoder is not None:
-        return (decoder.T.contiguous()[:, None] * weight).view(-1, weight.shape[1])
+        return (decoder.T[:, None] * weight).reshape(-1, weight.shape[1])
     rows, columns, scales, _, _ = _triangle(len(weight), weight.dtype, weight.device)
     products = weight.index_select(0, rows).mul_(weight.index_select(0, columns))
     return products.mul_(scales)

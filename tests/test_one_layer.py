@@ -309,6 +309,20 @@ def test_contraction_alone(tied, n, d, k, random_seed):
 
 
 @tied_and_untied
+@pytest.mark.parametrize(("n", "d", "k"), SHAPES[:2])
+def test_layout_in_memory_does_not_matter(tied, n, d, k, random_seed):
+    """Weights that are transposes of others, and a gradient that is one number, expanded."""
+    inputs, found = [rows(n, d, random_seed), *random_layer(d, k, random_seed, tied)], []
+    for turn in (lambda t: t, lambda t: t if t.ndim < 2 else t.T.contiguous().T):
+        turned = tracked([t if t is None else turn(t) for t in inputs])
+        r, penalty = reconstruction_and_contraction(*turned, "tanh")
+        used = [t for t in turned if t is not None]
+        found.append([r, penalty, *torch.autograd.grad(r.sum() + penalty, used)])
+    for own, expected in zip(*found, strict=True):
+        assert_equal(own, expected)
+
+
+@tied_and_untied
 @pytest.mark.parametrize(("d", "k"), [(2, 24), (9, 40), (40, 8)])
 def test_single_precision_agrees_with_double(tied, d, k, random_seed):
     layer, found = random_layer(d, k, random_seed, tied), []
