@@ -2,7 +2,6 @@
 
 import os
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -14,7 +13,13 @@ from skrae._callbacks import DECORATOR_FRAMES, CallbackSupport, FitReport, with_
 from skrae._device import available_device
 from skrae._fitting import fit_density, n_checks
 from skrae._queries import DensityQueries
-from skrae._validation import check_continuation, check_options, check_rows, check_weights
+from skrae._validation import (
+    check_continuation,
+    check_options,
+    check_rows,
+    check_weights,
+    resolved_options,
+)
 
 SPREAD_LIMIT = 0.1
 INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
@@ -132,10 +137,11 @@ class RegularizedAutoEncoderScore(
         noise_level="auto",
         contraction_weight=0.0,
         *,
-        noise_covariance="local",
-        hidden_layer_sizes=(128, 128, 128),
-        activation="silu",
+        noise_covariance="auto",
+        hidden_layer_sizes="auto",
+        activation="auto",
         decoder="gradient",
+        bias_correction=False,
         base_density="mixture",
         scaling="whiten",
         max_components=64,
@@ -157,6 +163,7 @@ class RegularizedAutoEncoderScore(
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.decoder = decoder
+        self.bias_correction = bias_correction
         self.base_density = base_density
         self.scaling = scaling
         self.max_components = max_components
@@ -204,15 +211,15 @@ class RegularizedAutoEncoderScore(
             Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
         """
         check_options(self)
+        options = resolved_options(self)
         previous = None
         if self.warm_start and hasattr(self, "coefs_"):
             previous = self._fitted()
-            check_continuation(self, previous)
+            check_continuation(options, previous)
         before = {name: vars(self)[name] for name in INPUT_ATTRIBUTES if name in vars(self)}
         try:
             X = check_rows(self, X, reset=previous is None, ensure_min_samples=2)
             rows, weights = self._weighted_rows(X, sample_weight)
-            options = SimpleNamespace(**self.get_params(deep=False))
             report = FitReport(self, rows, n_checks(options))
             result = fit_density(
                 rows,
@@ -264,8 +271,9 @@ class RegularizedAutoEncoderScore(
         self.validation_curve_ = self.validation_curve_ + result.validation_curve
         self.n_iter_ += result.n_iter
         self._fitted_as = {
-            "activation": self.activation,
-            "noise_covariance": self.noise_covariance,
+            "decoder": fitted.decoder,
+            "activation": fitted.activation,
+            "noise_covariance": fitted.noise_covariance,
             "contraction_weight": fitted.contraction_weight,
             "dtype": dtype.name,
         }

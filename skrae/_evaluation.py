@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skrae._base_density import MixtureDensity
+from skrae._decoders import make_decoder
 from skrae._normalizer import log_normalizer
 from skrae._scaling import Scaling
 from skrae._score_field import NoiseMetric, ScoreField
@@ -23,6 +24,7 @@ class Fitted(NamedTuple):
     base: tuple  # weights (K,), means (K, d), factors (K, d, d), dofs (K,)
     coefs: list
     intercepts: list
+    decoder: str
     activation: str
     noise_covariance: str
     noise_level: float
@@ -32,14 +34,14 @@ class Fitted(NamedTuple):
     def field(self, device, dtype=torch.float32):
         """The score field in working space, its network in `dtype`."""
         base = MixtureDensity(*self.base, device=device)
-        parameters = [
-            torch.tensor(a, dtype=dtype, device=device)
-            for pair in zip(self.coefs, self.intercepts, strict=True)
-            for a in pair
-        ]
-        metric = NoiseMetric(base, self.noise_covariance)
+        coefs, intercepts = (
+            [torch.tensor(a, dtype=dtype, device=device) for a in arrays]
+            for arrays in (self.coefs, self.intercepts)
+        )
         tau = self.noise_level**2 + self.contraction_weight
-        return ScoreField(base, parameters, self.activation, metric, tau)
+        decoder = make_decoder(self.decoder, self.activation, tau, base)
+        metric = NoiseMetric(base, self.noise_covariance)
+        return ScoreField(base, decoder, decoder.parameters(coefs, intercepts), metric)
 
 
 class Evaluator:
@@ -114,6 +116,13 @@ class Evaluator:
         """(n, k)"""
         return self._answer(self._map(self.field.code, X))
 
+    def decode(self, codes):
+        """(n, d) from codes (n, k)."""
+        rows = torch.tensor(codes, dtype=torch.float64, device=self.device)
+        with torch.no_grad():
+            z = torch.cat([self.field.decode(part) for part in rows.split(CHUNK)])
+        return self._answer(self.scaling.backward(z.double().numpy(force=True)))
+
     def local_covariance(self, X):
         """(n, d, d), positive semi-definite."""
         covariance = self._map(self.field.local_covariance, X)
@@ -130,7 +139,7 @@ def sampling_target(fitted, device, temperature=1.0):
 
 def normalise(field, generator, n_repeats=4):
     """log Z of each repeat, (n_repeats,) NumPy; exactly 0 where f = 0."""
-    if not any(p.any() for p in field.parameters[-2:]):
+    if field.is_base:
         return np.zeros(n_repeats)
     with torch.no_grad():
         return log_normalizer(field, generator, n_repeats).log_z.cpu().numpy()

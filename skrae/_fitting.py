@@ -8,17 +8,18 @@ import torch
 from skrae._annealing import Outcome, anneal, levels_for
 from skrae._base_density import MixtureDensity
 from skrae._base_selection import select_base
+from skrae._decoders import make_decoder
 from skrae._evaluation import Fitted, normalise
 from skrae._linear_algebra import draw_index
-from skrae._networks import initial_parameters, localise_first_layer
+from skrae._networks import scale_head
 from skrae._scaling import fit_scaling
 from skrae._score_field import NoiseMetric
 from skrae._splitting import MIN_ROWS_TO_SPLIT, split_rows
 from skrae._training import Judge, Settings, Trainer
-from skrae._validation import hidden_layers
 
 N_INITIAL_ROWS = 1024
-MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS = 1024, 8192
+# A draw costs a free decoder a line integral.
+MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS, MAX_JUDGE_LINES = 1024, 8192, 2048
 AVERAGING = 0.98
 CHECKS_PER_LEVEL = 6
 
@@ -59,7 +60,7 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
     Parameters
     ----------
     X : array of shape (n, d); weights : array of shape (n,), positive, mean 1
-    options : object with the estimator's parameters as attributes
+    options : object with the estimator's parameters as attributes, none of them "auto"
     rng : numpy.random.RandomState
     device : {"cpu", "cuda"}
     names : feature names for warnings, or None
@@ -89,8 +90,8 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
     fitted = Fitted(
         scaling,
         base.arrays(),
-        [p.numpy(force=True) for p in outcome.parameters[0::2]],
-        [p.numpy(force=True) for p in outcome.parameters[1::2]],
+        *trainer.decoder.arrays([p.numpy(force=True) for p in outcome.parameters]),
+        options.decoder,
         options.activation,
         options.noise_covariance,
         float(outcome.noise_level),
@@ -115,11 +116,11 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     if previous:
         parameters = previous.field(device).parameters
     else:
-        sizes = hidden_layers(options.hidden_layer_sizes)
-        parameters = _initial_parameters(rows.z, sizes, metric, options, generator)
+        parameters = _initial_parameters(rows.z, base, metric, options, generator)
     settings = Settings(
         contraction_weight=float(options.contraction_weight),
         calibration_weight=float(options.calibration_weight),
+        decoder=options.decoder,
         activation=options.activation,
         batch_size=min(options.batch_size, len(rows.z)),
         learning_rate=float(options.learning_rate),
@@ -127,29 +128,40 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
         check_every=-(-steps_per_level(len(rows.z), options.max_iter) // CHECKS_PER_LEVEL),
         patience=options.n_iter_no_change,
     )
-    n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), MAX_JUDGE_DRAWS)
+    most = MAX_JUDGE_DRAWS if options.decoder != "free" else MAX_JUDGE_LINES
+    n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), most)
     judge = Judge(*held_out, base, n_draws, generator)
     return Trainer(rows, base, metric, judge, parameters, settings, generator)
 
 
-def _initial_parameters(z, sizes, metric, options, generator):
-    parameters = initial_parameters(z.shape[1], sizes, generator, z.device)
+def _initial_parameters(z, base, metric, options, generator):
     index = torch.randint(len(z), (N_INITIAL_ROWS,), generator=generator, device=z.device)
     rows = z[index]
     components = draw_index(metric.responsibilities(rows), generator)
     whiteners = metric.inverse_transposes[components].float()
-    return localise_first_layer(parameters, rows.float(), whiteners, options.activation, generator)
+    decoder = make_decoder(options.decoder, options.activation, 1.0, base)
+    sizes = options.hidden_layer_sizes
+    return decoder.initial_parameters(rows.float(), sizes, whiteners, generator)
 
 
 def _train(trainer, n_rows, options, previous, on_check):
     levels, n_judged = levels_for(options.noise_level, options.noise_covariance)
     if n_rows < MIN_ROWS_TO_SPLIT:
-        # Nothing is held out to judge a network by: the base alone is the model.
-        return Outcome(trainer.average, levels[-1], [], [], 0.0, False)
+        # Nothing is held out to judge a network by: the base alone is the density.
+        return _reconstruct_alone(trainer, levels, n_judged, options)
     if previous is None:
         max_steps = steps_per_level(len(trainer.z), options.max_iter)
         return anneal(trainer, levels, n_judged, max_steps, on_check)
     return _continue(trainer, levels[-1], options, previous, on_check)
+
+
+def _reconstruct_alone(trainer, levels, n_judged, options):
+    """A reconstruction, where the decoder has one of its own, for the first level that may be."""
+    level = levels[-n_judged] if trainer.decoder.reconstructs else levels[-1]
+    if trainer.decoder.reconstructs:
+        trainer.start_level(level)
+        trainer.run(steps_per_level(len(trainer.z), options.max_iter))
+    return Outcome(scale_head(trainer.average, 0.0), level, [], [], 0.0, False)
 
 
 def _continue(trainer, level, options, previous, on_check):
@@ -158,7 +170,7 @@ def _continue(trainer, level, options, previous, on_check):
     start = [p.clone() for p in trainer.average]
     max_steps = steps_per_level(len(trainer.z), options.max_iter)
     outcome = anneal(trainer, [level], 1, max_steps, on_check)
-    gain, _ = trainer.judge.gain(start, options.activation)
+    gain, _ = trainer.judge.gain(start, trainer.decoder)
     if gain >= outcome.gain:
         return outcome._replace(parameters=start, noise_level=previous.noise_level, gain=gain)
     return outcome

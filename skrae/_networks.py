@@ -47,7 +47,13 @@ ACTIVATIONS = {
 }
 
 
-VALUES = {"silu": F.silu, "tanh": torch.tanh, "softplus": F.softplus}
+VALUES = {
+    "silu": F.silu,
+    "tanh": torch.tanh,
+    "softplus": F.softplus,
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+}
 
 
 def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):

@@ -72,3 +72,21 @@ def contraction_penalty(displacement, z, factors, inverses, tau, generator=None)
 def calibration_loss(log_ratio_data, log_ratio_base):
     """E softplus(-f) over data plus E_q softplus(f), zero gradient only at f = log p/q."""
     return F.softplus(-log_ratio_data).mean() + F.softplus(log_ratio_base).mean()
+
+
+@torch.no_grad()
+def balancing_shift(data_inputs, base_inputs, bound):
+    """The constant o for which f = bound(u + o) has the smallest calibration loss, by bisection.
+
+    There E sigmoid(-f) B' over data equals E_q sigmoid(f) B'. With o at its optimum the loss is one
+    of the shape of u alone: an energy divided by a small tau has constants of thousands of nats,
+    which no learning rate would follow.
+    """
+    low = -torch.maximum(data_inputs.max(), base_inputs.max()) - 10.0
+    high = -torch.minimum(data_inputs.min(), base_inputs.min()) + 10.0
+    for _ in range(30):
+        middle = 0.5 * (low + high)
+        data, base = bound(data_inputs + middle), bound(base_inputs + middle)
+        too_high = torch.sigmoid(base).mean() > torch.sigmoid(-data).mean()
+        low, high = torch.where(too_high, low, middle), torch.where(too_high, middle, high)
+    return 0.5 * (low + high)

@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_array, check_random_state, check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from skrae._advice import warn_of_chains, warn_of_length
@@ -30,6 +30,7 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             base,
             self.coefs_,
             self.intercepts_,
+            self._fitted_as["decoder"],
             self._fitted_as["activation"],
             self._fitted_as["noise_covariance"],
             self.noise_level_,
@@ -47,7 +48,10 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
 
     @property
     def _n_features_out(self):
-        return self.coefs_[-1].shape[0]
+        n_layers = len(self.coefs_) - 1
+        if self._fitted_as["decoder"] != "gradient":
+            n_layers //= 2  # the others decode
+        return self.coefs_[n_layers - 1].shape[1]
 
     def score_samples(self, X):
         """Normalised log density log p(x) of each row, in nats and the units of X.
@@ -147,6 +151,37 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
         reconstruction : array of shape (n_samples, n_features)
         """
         return self._ask("reconstruct", X)
+
+    def inverse_transform(self, X):
+        """Points r that codes stand for: inverse_transform(transform(X)) is reconstruct(X).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_codes)
+            Codes, as `transform` returns.
+
+        Returns
+        -------
+        points : array of shape (n_samples, n_features)
+
+        Raises
+        ------
+        ValueError
+            For decoder="gradient", whose reconstruction is no function of the code alone.
+        """
+        check_is_fitted(self)
+        if self._fitted_as["decoder"] == "gradient":
+            raise ValueError(
+                "The model was fitted with decoder='gradient', which cannot decode: its"
+                " reconstruction is no function of the code alone; expected 'free' or 'tied'."
+            )
+        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"X has {codes.shape[1]} columns; expected {self._n_features_out}, the size of a"
+                " code."
+            )
+        return self._evaluator(codes.dtype).decode(codes)
 
     def local_moments(self, X):
         """Mean and covariance of the clean point given a noisy one (Alain & Bengio 2014, sec. 3.2).

@@ -4,6 +4,7 @@
     psi(z)    = grad log q(z) + grad f(z)             score
     r(z)      = z + tau C(z) psi(z)                   reconstruction, tau = sigma^2 + lambda
 
+Free and tied decoders have an r of their own, from which f and psi follow: see `skrae._decoders`.
 C(z) is the noise covariance: the identity (isotropic), or a mean of the covariances C_k of the
 base components, sum_k s_k(z) C_k (local). The share s_k = r_k / sum_j r_j tr(C_j^-1 C_k)/d of a
 component is its responsibility, lowered where C_k is wide beside the components that share the
@@ -14,12 +15,6 @@ the widths are.
 import torch
 
 from skrae._linear_algebra import draw_index
-from skrae._networks import (
-    differentiable_value_and_gradient,
-    encode,
-    value,
-    value_and_gradient,
-)
 
 
 class NoiseMetric:
@@ -69,30 +64,41 @@ class ScoreField:
     Parameters
     ----------
     base : MixtureDensity
-    parameters : list of tensors, as in `skrae._networks`
-    activation : str
+    decoder : one of `skrae._decoders`, which knows tau
+    parameters : list of tensors, the decoder's
     metric : NoiseMetric
-    tau : float, sigma^2 + lambda
     """
 
-    def __init__(self, base, parameters, activation, metric, tau):
-        self.base, self.parameters, self.activation = base, parameters, activation
-        self.metric, self.tau = metric, tau
+    def __init__(self, base, decoder, parameters, metric):
+        self.base, self.decoder, self.parameters = base, decoder, parameters
+        self.metric, self.tau = metric, decoder.tau
+
+    @property
+    def is_base(self):
+        """Whether the head is zero, f = 0: the base density itself is the model."""
+        return not any(p.any() for p in self.parameters[-2:])
 
     def _narrow(self, z):
         return z.to(self.parameters[0].dtype)
 
-    def log_ratio(self, z):
-        """f(z) = log p~(z) - log q(z), shape (n,), float64."""
-        return value(self._narrow(z), self.parameters, self.activation).double()
+    def log_ratio(self, z, log_q=None):
+        """f(z) = log p~(z) - log q(z), shape (n,), float64; log_q where it is known already."""
+        if log_q is None and self.decoder.reconstructs:
+            log_q = self.base.log_density(z)
+        return self.decoder.log_ratio(self._narrow(z), self.parameters, log_q).double()
 
     def code(self, z):
         """The encoder's output, shape (n, k)."""
-        return encode(self._narrow(z), self.parameters, self.activation)
+        return self.decoder.code(self._narrow(z), self.parameters)
+
+    def decode(self, code):
+        """r(z) from the code of z, shape (n, d); for free and tied decoders."""
+        return self.decoder.decode(self._narrow(code), self.parameters)
 
     def log_density(self, z):
         """log p~(z), shape (n,)."""
-        return self.base.log_density(z) + self.log_ratio(z)
+        log_q = self.base.log_density(z)
+        return log_q + self.log_ratio(z, log_q)
 
     def evaluate(self, z, beta=1.0):
         """log p_beta (n,), its gradient (n, d), log q (n,) and noise responsibilities (n, K).
@@ -100,44 +106,59 @@ class ScoreField:
         p_beta = q exp(beta f) is the tempered density between q and p~.
         """
         log_q, base_gradient, responsibilities = self.base.evaluate(z)
-        f, gradient = value_and_gradient(self._narrow(z), self.parameters, self.activation)
         shares = self.metric.responsibilities(z, responsibilities)
+        if self.is_base:
+            return log_q, base_gradient, log_q, shares
+        f, gradient = self.terms(z, log_q, base_gradient)
         return log_q + beta * f.double(), base_gradient + beta * gradient.double(), log_q, shares
 
+    def terms(self, z, log_q, base_gradient):
+        """f (n,) and grad f (n, d) where log q and its gradient are known."""
+        return self.decoder.evaluate(self._narrow(z), self.parameters, log_q, base_gradient)
+
     def displacement(self, z):
-        """C(z) psi(z), shape (n, d), differentiable any number of times in z and parameters."""
+        """(r(z) - z) / tau, (n, d), differentiable any number of times in z and parameters."""
         z = z if z.requires_grad else z.detach().requires_grad_()
-        _, base_gradient, responsibilities = self.base.evaluate(z)
         narrow = self._narrow(z)
-        _, gradient = differentiable_value_and_gradient(narrow, self.parameters, self.activation)
+        if self.decoder.reconstructs:
+            return self.decoder.field(narrow, self.parameters)
+        _, base_gradient, responsibilities = self.base.evaluate(z)
+        gradient = self.decoder.differentiable_gradient(narrow, self.parameters)
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
         psi = base_gradient + gradient.double()
         return torch.einsum("nij,nj->ni", covariance, psi)
 
     def reconstruct(self, z):
-        """r(z) = z + tau C(z) psi(z), shape (n, d)."""
-        _, base_gradient, responsibilities = self.base.evaluate(z)
-        _, gradient = value_and_gradient(self._narrow(z), self.parameters, self.activation)
+        """r(z), shape (n, d); z + tau C(z) psi(z) for the gradient decoder."""
+        if self.decoder.reconstructs:
+            return self.decoder.reconstruct(self._narrow(z), self.parameters)
+        log_q, base_gradient, responsibilities = self.base.evaluate(z)
+        _, gradient = self.terms(z, log_q, base_gradient)
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
         psi = base_gradient + gradient.double()
         return z.double() + self.tau * torch.einsum("nij,nj->ni", covariance, psi)
 
     def hessian(self, z):
-        """Hessian of log p~, shape (n, d, d), symmetric."""
+        """Derivatives of the score, (n, d, d): symmetric but for the free decoder."""
         z = z.detach().double().requires_grad_()
         with torch.enable_grad():
             hessian = row_derivatives(self.evaluate(z)[1], z)
-        return 0.5 * (hessian + hessian.mT)
+        return 0.5 * (hessian + hessian.mT) if self.decoder.is_conservative else hessian
 
     def local_covariance(self, z):
         """tau C + tau^2 C (Hess log p~) C, negative eigenvalues set to zero, shape (n, d, d).
 
         Tweedie's second-order formula for noise of covariance tau C: with the identity for C it is
-        tau dr/dz, the posterior covariance of the clean point (Alain & Bengio 2014, section 3.2).
+        tau dr/dz, the posterior covariance of the clean point (Alain & Bengio 2014, section 3.2),
+        and so it is for free and tied decoders, symmetrised.
         """
-        covariance = self.metric.covariance(self.metric.responsibilities(z))
-        posterior = self.tau * covariance
-        posterior = posterior + self.tau**2 * covariance @ self.hessian(z) @ covariance
+        if self.decoder.reconstructs:
+            jacobian = self.reconstruction_jacobian(z)
+            posterior = 0.5 * self.tau * (jacobian + jacobian.mT)
+        else:
+            covariance = self.metric.covariance(self.metric.responsibilities(z))
+            posterior = self.tau * covariance
+            posterior = posterior + self.tau**2 * covariance @ self.hessian(z) @ covariance
         variances, axes = torch.linalg.eigh(posterior)
         return axes * variances.clamp_min(0.0)[:, None, :] @ axes.mT
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from skrae._metropolis import State
-from skrae._networks import value_and_gradient
 
 CHUNK = 8192
 # Rows at a time of which the network's layers stay in the cache.
@@ -42,8 +41,7 @@ class FieldTarget:
     def __init__(self, field, scaling, offset, temperature=1.0):
         self.field, self.base, self.scaling = field, field.base, scaling
         self.offset, self.beta = offset, 1.0 / temperature
-        # A head of zero is f = 0: the base density itself is the model.
-        self.is_base = not any(p.any() for p in field.parameters[-2:])
+        self.is_base = field.is_base
 
     @property
     def factors(self):
@@ -59,8 +57,7 @@ class FieldTarget:
         if self.is_base:
             log_density = self.beta * log_q.nan_to_num(VANISHED)
             return log_density, self.beta * base_gradient, log_q, responsibilities
-        narrow = z.to(self.field.parameters[0].dtype)
-        f, gradient = value_and_gradient(narrow, self.field.parameters, self.field.activation)
+        f, gradient = self.field.terms(z, log_q, base_gradient)
         log_density = self.beta * (log_q + f.double()).nan_to_num(VANISHED)
         return log_density, self.beta * (base_gradient + gradient), log_q, responsibilities
 
@@ -69,7 +66,8 @@ class FieldTarget:
         log_q = torch.cat([self.base.log_density(rows) for rows in z.split(CHUNK)])
         if self.is_base:
             return self.beta * log_q, log_q
-        f = torch.cat([self.field.log_ratio(rows) for rows in z.split(NETWORK_CHUNK)])
+        parts = zip(z.split(NETWORK_CHUNK), log_q.split(NETWORK_CHUNK), strict=True)
+        f = torch.cat([self.field.log_ratio(*rows) for rows in parts])
         return self.beta * (log_q + f), log_q
 
     def gradient(self, z):

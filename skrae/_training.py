@@ -5,10 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skrae._decoders import make_decoder
 from skrae._linear_algebra import draw_index
-from skrae._networks import bounded_head, head_input, scale_head, value, value_and_gradient
+from skrae._networks import scale_head
 from skrae._objectives import (
     EXACT_CONTRACTION_FEATURES,
+    balancing_shift,
     calibration_loss,
     contraction_penalty,
     corrupt,
@@ -17,6 +19,10 @@ from skrae._objectives import (
 from skrae._score_field import ScoreField
 
 COMPONENT_DRAWS = 4
+# Rows at which a decoder is prepared for a noise level.
+START_ROWS = 2048
+# Share of a batch's own best offset by which that of a free or tied decoder moves in a step.
+SHIFT_RATE = 0.1
 # Shrinkage of the head offered to the held-out rows at every check, against overfitting.
 HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
 # The learning rate falls by this factor from one noise level to the next.
@@ -29,6 +35,7 @@ class Settings(NamedTuple):
 
     contraction_weight: float
     calibration_weight: float
+    decoder: str
     activation: str
     batch_size: int
     learning_rate: float
@@ -68,28 +75,34 @@ class Judge:
     """
 
     def __init__(self, z, weights, base, n_draws, generator):
-        self.z, self.weights = z.float(), weights / weights.sum()
-        self.draws = base.sample(n_draws, generator).float()
+        self.weights = weights / weights.sum()
+        rows = z.double(), base.sample(n_draws, generator)
+        self._log_q = [base.log_density(part) for part in rows]
+        self.z, self.draws = (part.float() for part in rows)
 
-    def gain(self, parameters, activation):
+    def gain(self, parameters, decoder):
         """Weighted mean of f - log Z over the held-out rows, and its standard error.
 
         Minus infinity where too few draws of q carry the normaliser's weight.
         """
-        return self._gain(*self._head_inputs(parameters, activation))
+        held_out, drawn = self.head_inputs(parameters, decoder)
+        return self._gain(decoder.bound(held_out), decoder.bound(drawn))
 
-    def shrink(self, parameters, activation):
+    def shrink(self, parameters, decoder):
         """The best gain with the head's input scaled by one of HEAD_FACTORS, error and factor."""
-        held_out, drawn = self._head_inputs(parameters, activation)
-        return max((*self._gain(held_out * c, drawn * c), c) for c in HEAD_FACTORS)
+        held_out, drawn = self.head_inputs(parameters, decoder)
+        return max(
+            (*self._gain(decoder.bound(held_out * c), decoder.bound(drawn * c)), c)
+            for c in HEAD_FACTORS
+        )
 
-    def _head_inputs(self, parameters, activation):
+    def head_inputs(self, parameters, decoder):
+        """u of the held-out rows and of the draws of q."""
         with torch.no_grad():
-            rows = (self.z, self.draws)
-            return [head_input(z, parameters, activation).double() for z in rows]
+            rows = zip((self.z, self.draws), self._log_q, strict=True)
+            return [decoder.head_input(z, parameters, log_q).double() for z, log_q in rows]
 
     def _gain(self, held_out, drawn):
-        held_out, drawn = bounded_head(held_out), bounded_head(drawn)
         log_sum = torch.logsumexp(drawn, 0)
         effective = torch.exp(2.0 * log_sum - torch.logsumexp(2.0 * drawn, 0))
         rows = held_out - log_sum + np.log(len(drawn))
@@ -120,14 +133,28 @@ class Trainer:
         self.n_steps, self.n_levels = 0, 0
         self.loss_curve, self.validation_curve = [], []
         self.best, self.best_gain, self.best_error, self.stopped = None, -np.inf, 0.0, False
+        self.decoder = make_decoder(settings.decoder, settings.activation, 1.0, base)
 
     def start_level(self, noise_level):
         """Set sigma; draw for every row the components its noise may come from."""
         self.n_levels += 1
         self.noise_level = noise_level
         self.tau = noise_level**2 + self.settings.contraction_weight
+        settings = self.settings
+        self.decoder = make_decoder(settings.decoder, settings.activation, self.tau, self.base)
         self.components = torch.cat([self._draw_components(rows) for rows in self.z.split(4096)])
+        if self.decoder.reconstructs:
+            self._prepare_decoder()
         self.best, self.best_gain, self.best_error = None, -np.inf, 0.0
+
+    @torch.no_grad()
+    def _prepare_decoder(self):
+        to = {"generator": self.generator, "device": self.z.device}
+        rows = self.z[torch.randint(len(self.z), (START_ROWS,), **to)]
+        noisy = rows + self.tau**0.5 * torch.randn(rows.shape, **to)
+        log_q = self.base.log_density(rows)
+        self.decoder.start(self.parameters, rows, noisy, log_q)
+        torch._foreach_copy_(self.average, self.parameters)
 
     def _draw_components(self, rows):
         responsibilities = self.metric.responsibilities(rows)
@@ -146,7 +173,8 @@ class Trainer:
                 continue
             self.loss_curve.append(float(torch.stack(recorded).mean()))
             recorded = []
-            gain, error, factor = self.judge.shrink(self.average, settings.activation)
+            self._recentre()
+            gain, error, factor = self.judge.shrink(self.average, self.decoder)
             self.validation_curve.append(gain)
             stale = 0 if gain > self.best_gain else stale + 1
             if gain > self.best_gain or self.best is None:
@@ -157,6 +185,13 @@ class Trainer:
             if self.stopped or stale >= settings.patience:
                 break
 
+    @torch.no_grad()
+    def _recentre(self):
+        """Give the average the offset that suits its own energy, of which it has the mean only."""
+        if self.decoder.reconstructs:
+            inputs = self.judge.head_inputs(self.average, self.decoder)
+            self.average[-1] += balancing_shift(*inputs, self.decoder.bound)
+
     def restart_from(self, parameters):
         """Continue from these parameters (the best of the last level)."""
         with torch.no_grad():
@@ -166,10 +201,11 @@ class Trainer:
     def _step(self):
         self.n_steps += 1
         decay = LEVEL_DECAY ** (self.n_levels - 1)
-        rate = self.settings.learning_rate * decay * min(1.0, self.n_steps / 20)
+        rate = self.settings.learning_rate * decay * min(1.0, self.n_steps / 20) * self.decoder.rate
         loss = self._loss(*self._batch())
-        gradients = torch.autograd.grad(loss, self.parameters)
+        gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         self.optimizer.step(gradients, rate)
+        self.decoder.confine(self.parameters)
         weight = max(1.0 - self.settings.averaging, 1.0 / self.n_steps)
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], weight)
@@ -191,24 +227,36 @@ class Trainer:
             )
         else:
             corrupted, whitened = z, torch.zeros_like(z)
-        _, base_gradient, shares = self.base.evaluate(corrupted)
+        log_q, base_gradient, shares = self.base.evaluate(corrupted)
         shares = self.metric.responsibilities(corrupted, shares)
-        f, gradient = value_and_gradient(corrupted, self.parameters, settings.activation)
+        f, psi = self.decoder.training_score(corrupted, self.parameters, base_gradient.float())
         drawn, weights = self.metric.draw(shares, self.generator)
-        psi = gradient + base_gradient.float()
         loss = denoising_loss(psi, whitened, self.factors[drawn], weights.float(), sigma, tau)
         if settings.contraction_weight > 0.0:
             loss = loss + settings.contraction_weight / tau * self._contraction(z, k)
-        if settings.calibration_weight == 0.0:
-            return loss
-        draws = self.base.sample(len(z), self.generator).float()
-        f_base = value(draws, self.parameters, settings.activation)
-        return loss + settings.calibration_weight * calibration_loss(f, f_base)
+        if settings.calibration_weight > 0.0:
+            ratios = self._log_ratios(f, corrupted, log_q)
+            loss = loss + settings.calibration_weight * calibration_loss(*ratios)
+        return loss
+
+    def _log_ratios(self, f, rows, log_q):
+        """f at the corrupted rows and at draws of q."""
+        draws = self.base.sample(self.settings.batch_size, self.generator)
+        if f is not None:
+            return f, self.decoder.log_ratio(draws.float(), self.parameters, None)
+        inputs = [
+            self.decoder.training_input(z.float(), self.parameters, value, self.generator)
+            for z, value in ((rows, log_q), (draws, self.base.log_density(draws)))
+        ]
+        with torch.no_grad():
+            shift = balancing_shift(*inputs, self.decoder.bound)
+            self.parameters[-1] += SHIFT_RATE * shift
+        return [self.decoder.bound(u + shift) for u in inputs]
 
     def _contraction(self, z, k):
-        field = ScoreField(
-            self.base, self.parameters, self.settings.activation, self.metric, self.tau
-        )
+        if len(self.decoder.layers(self.parameters)) == 2:
+            return self.decoder.closed_contraction(z, self.parameters)
+        field = ScoreField(self.base, self.decoder, self.parameters, self.metric)
         exact = z.shape[1] <= EXACT_CONTRACTION_FEATURES
         factors = self.metric.factors[k]
         return contraction_penalty(

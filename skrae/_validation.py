@@ -2,6 +2,8 @@
 
 import math
 from numbers import Integral, Real
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array, check_scalar
@@ -10,9 +12,9 @@ from sklearn.utils.validation import validate_data
 from skrae._device import available_device
 
 CHOICES = {
-    "noise_covariance": ("local", "isotropic"),
-    "activation": ("silu", "tanh", "softplus"),
-    "decoder": ("gradient",),
+    "noise_covariance": ("auto", "local", "isotropic"),
+    "activation": ("auto", "silu", "tanh", "softplus", "sigmoid", "relu"),
+    "decoder": ("gradient", "free", "tied"),
     "base_density": ("mixture", "gaussian"),
     "scaling": ("whiten", "standardize", None),
     "device": ("auto", "cpu", "cuda"),
@@ -28,7 +30,22 @@ INTERVALS = {
     "max_iter": (Integral, 1, None, "left"),
     "n_iter_no_change": (Integral, 1, None, "left"),
 }
-FLAGS = ("warm_start", "verbose")
+FLAGS = ("warm_start", "bias_correction", "verbose")
+
+
+class Architecture(NamedTuple):
+    """What a decoder takes, and what "auto" stands for: the first of each."""
+
+    hidden_layer_sizes: tuple
+    activation: tuple
+    noise_covariance: tuple
+
+
+ARCHITECTURES = {
+    "gradient": Architecture((128, 128, 128), ("silu", "tanh", "softplus"), ("local", "isotropic")),
+    "free": Architecture((128,), ("silu", "tanh", "softplus", "sigmoid", "relu"), ("isotropic",)),
+    "tied": Architecture((128,), ("sigmoid", "tanh", "relu"), ("isotropic",)),
+}
 
 
 def check_options(estimator):
@@ -43,7 +60,42 @@ def check_options(estimator):
         check_scalar(getattr(estimator, name), name, (Integral, np.bool_), min_val=0)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
     _check_hidden_layers(estimator.hidden_layer_sizes)
+    _check_architecture(estimator)
     available_device(estimator.device)
+
+
+def _check_architecture(estimator):
+    decoder = estimator.decoder
+    for name in ("activation", "noise_covariance"):
+        option, known = getattr(estimator, name), getattr(ARCHITECTURES[decoder], name)
+        if option != "auto" and option not in known:
+            raise ValueError(
+                f"{name} is {option!r}; expected 'auto' or one of {list(known)} with"
+                f" decoder={decoder!r}."
+            )
+    if decoder == "tied" and len(hidden_layers(estimator)) != 1:
+        raise ValueError(
+            f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r}; expected one layer, as in"
+            " (128,), with decoder='tied'."
+        )
+    if estimator.bias_correction and estimator.noise_covariance == "local":
+        raise ValueError(
+            "noise_covariance is 'local'; expected 'auto' or 'isotropic' with"
+            " bias_correction=True, which holds for noise that is everywhere the same."
+        )
+
+
+def resolved_options(estimator):
+    """The estimator's options as attributes, with what "auto" stands for."""
+    options = SimpleNamespace(**estimator.get_params(deep=False))
+    architecture = ARCHITECTURES[options.decoder]
+    options.hidden_layer_sizes = hidden_layers(estimator)
+    if options.activation == "auto":
+        options.activation = architecture.activation[0]
+    if options.noise_covariance == "auto":
+        noise = "isotropic" if options.bias_correction else architecture.noise_covariance[0]
+        options.noise_covariance = noise
+    return options
 
 
 def _check_number(number, name, kind, low, high=None, boundaries="left"):
@@ -66,19 +118,25 @@ def _check_noise_level(noise_level, contraction_weight):
 
 
 def _check_hidden_layers(sizes):
+    if isinstance(sizes, str) and sizes == "auto":
+        return
     listed = [sizes] if isinstance(sizes, Integral) else list(sizes) if np.iterable(sizes) else []
     if not listed or not all(isinstance(s, Integral) and s >= 1 for s in listed):
         raise ValueError(
-            f"hidden_layer_sizes is {sizes!r}; expected a non-empty sequence of integers >= 1."
+            f"hidden_layer_sizes is {sizes!r}; expected 'auto' or a non-empty sequence of"
+            " integers >= 1."
         )
 
 
-def check_continuation(estimator, previous):
+def check_continuation(options, previous):
     """Raise ValueError where the network of a `Fitted` is not the one that the options ask for."""
     sizes = tuple(len(b) for b in previous.intercepts[:-1])
+    if options.decoder != "gradient":
+        sizes = sizes[: len(sizes) // 2]
     for name, asked, fitted in (
-        ("hidden_layer_sizes", hidden_layers(estimator.hidden_layer_sizes), sizes),
-        ("activation", estimator.activation, previous.activation),
+        ("decoder", options.decoder, previous.decoder),
+        ("hidden_layer_sizes", options.hidden_layer_sizes, sizes),
+        ("activation", options.activation, previous.activation),
     ):
         if asked != fitted:
             raise ValueError(
@@ -87,8 +145,11 @@ def check_continuation(estimator, previous):
             )
 
 
-def hidden_layers(sizes):
-    """The option as a tuple of ints; one integer is one layer."""
+def hidden_layers(estimator):
+    """The option as a tuple of ints; one integer is one layer, "auto" the decoder's own."""
+    sizes = estimator.hidden_layer_sizes
+    if isinstance(sizes, str):
+        return ARCHITECTURES[estimator.decoder].hidden_layer_sizes
     return (int(sizes),) if isinstance(sizes, Integral) else tuple(int(s) for s in sizes)
 
 

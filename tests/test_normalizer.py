@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from skrae import _normalizer
+from skrae._decoders import GradientDecoder
 from skrae._normalizer import _next_increment, _resample, log_normalizer, move
 from skrae._score_field import NoiseMetric, ScoreField
 from tests.models import generator, random_field, random_mixture
@@ -34,7 +35,7 @@ def peaked_field(d, seed):
         torch.tensor([[20.0], [-20.0]], dtype=torch.float64),
         torch.tensor([-30.0], dtype=torch.float64),
     ]
-    return ScoreField(base, parameters, "tanh", NoiseMetric(base, "local"), 0.1)
+    return ScoreField(base, GradientDecoder("tanh", 0.1), parameters, NoiseMetric(base, "local"))
 
 
 def grid(d, half_width=14.0):

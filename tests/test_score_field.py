@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from skrae._base_density import MixtureDensity
+from skrae._decoders import GradientDecoder
 from skrae._objectives import contraction_penalty
 from skrae._score_field import NoiseMetric, ScoreField, row_derivatives
 from tests.models import (
@@ -76,7 +77,7 @@ def test_tempered_density_and_gradient(beta, random_seed):
 def test_float32_network_keeps_the_base_in_float64(random_seed):
     field, z = random_field(2, random_seed), rows(20, 2, random_seed)
     narrow = [p.float() for p in field.parameters]
-    single = ScoreField(field.base, narrow, "silu", field.metric, field.tau)
+    single = ScoreField(field.base, field.decoder, narrow, field.metric)
     assert single.log_density(z).dtype == torch.float64
     base_error = single.log_density(z) - single.log_ratio(z) - field.base.log_density(z)
     assert base_error.abs().max() < 1e-12
@@ -163,7 +164,7 @@ def gaussian_field(d, seed, kind, tau):
     """A Gaussian base under the zero head."""
     base = random_mixture(d, 1, seed)
     parameters = random_parameters(d, (4,), seed, head=0.0)
-    return ScoreField(base, parameters, "silu", NoiseMetric(base, kind), tau)
+    return ScoreField(base, GradientDecoder("silu", tau), parameters, NoiseMetric(base, kind))
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0])

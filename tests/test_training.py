@@ -8,6 +8,7 @@ import torch
 
 from skrae._annealing import anneal
 from skrae._base_density import MixtureDensity
+from skrae._decoders import GradientDecoder
 from skrae._networks import initial_parameters, scale_head, value
 from skrae._objectives import EXACT_CONTRACTION_FEATURES, contraction_penalty
 from skrae._score_field import NoiseMetric, ScoreField
@@ -17,6 +18,7 @@ from tests.models import generator, random_mixture, random_parameters
 SETTINGS = Settings(
     contraction_weight=0.0,
     calibration_weight=1.0,
+    decoder="gradient",
     activation="silu",
     batch_size=128,
     learning_rate=3e-3,
@@ -24,6 +26,8 @@ SETTINGS = Settings(
     check_every=10,
     patience=1000,
 )
+
+SILU = GradientDecoder("silu", 1.0)
 
 
 def uniform_weights(z):
@@ -48,7 +52,7 @@ class ScriptedJudge:
     def __init__(self, gains):
         self.gains, self.seen = list(gains), []
 
-    def shrink(self, parameters, activation):
+    def shrink(self, parameters, decoder):
         self.seen.append([p.clone() for p in parameters])
         return self.gains[len(self.seen) - 1], 0.25, 0.5
 
@@ -72,7 +76,7 @@ def test_gain_is_mean_log_ratio_less_log_mean_exp_over_draws(random_seed):
     judge = Judge(z, weights, base, 2000, rule)
     parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
     expected = brute_force_gain(z, weights.numpy(), judge.draws, parameters)
-    assert judge.gain(parameters, "silu") == pytest.approx(expected, rel=1e-4)  # a float32 network
+    assert judge.gain(parameters, SILU) == pytest.approx(expected, rel=1e-4)  # a float32 network
     assert abs(expected[0]) > 1e-3
 
 
@@ -83,7 +87,7 @@ def test_weights_of_the_judge_are_repeated_rows(random_seed):
     weighted = Judge(z, counts.double(), base, 500, generator(1))
     repeated = z.repeat_interleave(counts, dim=0)
     repeated = Judge(repeated, uniform_weights(repeated), base, 500, generator(1))
-    gains = [judge.gain(parameters, "silu")[0] for judge in (weighted, repeated)]
+    gains = [judge.gain(parameters, SILU)[0] for judge in (weighted, repeated)]
     assert gains[0] == pytest.approx(gains[1], abs=1e-6)  # the network is in float32
 
 
@@ -91,8 +95,8 @@ def test_shrinking_takes_the_best_factor(random_seed):
     base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
     judge = Judge(base.sample(80, rule), torch.ones(80).double(), base, 2000, rule)
     parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
-    each = [(*judge.gain(scale_head(parameters, c), "silu"), c) for c in HEAD_FACTORS]
-    assert judge.shrink(parameters, "silu") == pytest.approx(max(each), rel=1e-5)
+    each = [(*judge.gain(scale_head(parameters, c), SILU), c) for c in HEAD_FACTORS]
+    assert judge.shrink(parameters, SILU) == pytest.approx(max(each), rel=1e-5)
     assert len({gain for gain, _, _ in each}) == len(HEAD_FACTORS)
 
 
@@ -100,7 +104,7 @@ def test_gain_of_the_zero_head_is_zero(random_seed):
     base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
     for n_draws in (1000, 1024, 3001):
         judge = Judge(base.sample(30, rule), torch.ones(30).double(), base, n_draws, rule)
-        gain, error = judge.gain(initial_parameters(2, (6,), rule), "silu")
+        gain, error = judge.gain(initial_parameters(2, (6,), rule), SILU)
         assert (gain, error) == pytest.approx((0.0, 0.0), abs=1e-14)
 
 
@@ -109,7 +113,7 @@ def test_gain_does_not_depend_on_the_constant_of_the_head(random_seed):
     judge = Judge(base.sample(30, rule), torch.ones(30).double(), base, 1000, rule)
     parameters = initial_parameters(1, (6,), rule)
     parameters[-1] = parameters[-1] + 2.0
-    assert judge.gain(parameters, "silu")[0] == pytest.approx(0.0, abs=1e-6)
+    assert judge.gain(parameters, SILU)[0] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_gain_on_few_effective_draws_is_minus_infinity(random_seed):
@@ -119,9 +123,9 @@ def test_gain_on_few_effective_draws_is_minus_infinity(random_seed):
     edge = float(judge.draws.quantile(0.999))
     parameters = [torch.full((1, 1), 200.0), torch.full((1,), -200.0 * edge)]
     parameters = [*parameters, torch.full((1, 1), 20.0), torch.zeros(1)]
-    assert judge.gain(parameters, "tanh") == (-np.inf, 0.0)
+    assert judge.gain(parameters, GradientDecoder("tanh", 1.0)) == (-np.inf, 0.0)
     parameters[1] = torch.full((1,), -200.0 * float(judge.draws.median()))
-    assert np.isfinite(judge.gain(parameters, "tanh")[0])
+    assert np.isfinite(judge.gain(parameters, GradientDecoder("tanh", 1.0))[0])
 
 
 # The loop
@@ -288,7 +292,7 @@ def test_contraction_is_exact_for_few_features_and_estimated_beyond(beyond, kind
     z, k = trainer._batch()
     z, k = z[:1].expand(200, -1), k[:1].expand(200)
     values = torch.stack([trainer._contraction(z, k).detach() for _ in range(30)])
-    field = ScoreField(trainer.base, trainer.parameters, "silu", trainer.metric, 0.3**2 + 0.1)
+    field = ScoreField(trainer.base, trainer.decoder, trainer.parameters, trainer.metric)
     exact = contraction_penalty(
         field.displacement,
         z[:1].double(),
@@ -403,7 +407,7 @@ def test_training_approaches_the_score_of_a_known_mixture():
     grid = torch.linspace(-5, 5, 2001, dtype=torch.float64)[:, None]
 
     def divergence(parameters):
-        field = ScoreField(base, parameters, "silu", trainer.metric, sigma**2)
+        field = ScoreField(base, GradientDecoder("silu", sigma**2), parameters, trainer.metric)
         with torch.no_grad():
             return relative_fisher_divergence(field, smoothed, grid)
 

@@ -1,0 +1,86 @@
+"""The three reconstruction functions r(z), and the log ratio f = log p~ - log q that each defines.
+
+    gradient    r = z + tau C(z) grad log p~,  f a bounded network over the encoder's code
+    free        r = g(code(z)), weights of its own;  log p_r: line integral of (r - z)/tau
+    tied        r = h(z W + b) W^T + c, one hidden layer;  log p_r = -E/tau in closed form
+
+A decoder holds no parameters: its methods take them, so that training can differentiate in them.
+The last two parameters are the head: where they are zero, f = 0 and the model is q itself.
+"""
+
+from skrae import _networks
+from skrae._energy_decoders import FreeDecoder, TiedDecoder
+
+
+class GradientDecoder:
+    """f = bounded head over the code; r follows from the score (see `skrae._score_field`)."""
+
+    is_conservative, reconstructs, rate = True, False, 1.0
+
+    def __init__(self, activation, tau):
+        self.activation, self.tau = activation, tau
+
+    def initial_parameters(self, rows, sizes, whiteners, generator):
+        """Parameters with f = 0, half the first layer turned to fine detail at these rows."""
+        d, device = rows.shape[1], rows.device
+        parameters = _networks.initial_parameters(d, sizes, generator, device)
+        return _networks.localise_first_layer(
+            parameters, rows, whiteners, self.activation, generator
+        )
+
+    def head_input(self, z, parameters, log_q):
+        """u(z) with f = bound(u), shape (n,)."""
+        return _networks.head_input(z, parameters, self.activation)
+
+    def bound(self, u):
+        """f from u."""
+        return _networks.bounded_head(u)
+
+    def log_ratio(self, z, parameters, log_q):
+        """f(z), shape (n,)."""
+        return _networks.value(z, parameters, self.activation)
+
+    def evaluate(self, z, parameters, log_q, base_gradient):
+        """f (n,) and grad f (n, d), differentiable once in the parameters and z."""
+        return _networks.value_and_gradient(z, parameters, self.activation)
+
+    def differentiable_gradient(self, z, parameters):
+        """grad f, differentiable any number of times (z must require gradients)."""
+        return _networks.differentiable_value_and_gradient(z, parameters, self.activation)[1]
+
+    def training_input(self, z, parameters, log_q, generator):
+        """u of as many rows as calibration takes."""
+        return self.head_input(z, parameters, log_q)
+
+    def training_score(self, z, parameters, base_gradient):
+        """f (n,) and the score (n, d) that denoising fits."""
+        f, gradient = self.evaluate(z, parameters, None, base_gradient)
+        return f, gradient + base_gradient
+
+    def code(self, z, parameters):
+        """The encoder's output, shape (n, k)."""
+        return _networks.encode(z, parameters, self.activation)
+
+    def confine(self, parameters):
+        """Keep the energy confining, in place: nothing to do."""
+
+    def layers(self, parameters):
+        """The (weight, bias) pairs of the reconstruction: none of its own."""
+        return []
+
+    @staticmethod
+    def arrays(parameters):
+        """coefs and intercepts: weights (n_in, n_out) and biases (n_out,) of each layer."""
+        return parameters[0::2], parameters[1::2]
+
+    @staticmethod
+    def parameters(coefs, intercepts):
+        """The inverse of `arrays`."""
+        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
+
+
+def make_decoder(name, activation, tau, base):
+    """The decoder of this name; lines of the free one begin at the mean of the base density."""
+    if name == "free":
+        return FreeDecoder(activation, tau, base.weights @ base.means)
+    return {"gradient": GradientDecoder, "tied": TiedDecoder}[name](activation, tau)

@@ -1,0 +1,269 @@
+"""Decoders with an r of their own, tied and free: f from log p_r, the score from r - z.
+
+The density p_r of such a reconstruction is believed where the base density q is not far below it:
+
+    f = B(s (log p_r - log q) + o),    B(u) = u up to a rounded bound
+
+so that p~ = q e^f is p_r where data are, but never above q e^B and hence always a density. The
+scale s and the offset o are the last two parameters.
+"""
+
+import math
+from functools import cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from skrae import _networks, _one_layer
+
+# Gauss-Legendre nodes of the line integral; training draws one node in each of N_STRATA equal
+# parts of the line instead, for as many rows.
+N_NODES, N_STRATA, MAX_LINES = 24, 8, 128
+# Lines at a time, so that the layers at their nodes stay in the cache.
+LINES = 128
+# The bound on f of the free and tied decoders, and how sharply it sets in: B'(u) is 0.98 one nat
+# below it, so that up to there the model's score is (r - z)/tau.
+BOUND, SHARPNESS = 5.0, 4.0
+_BOUND_OFFSET = math.log1p(math.exp(SHARPNESS * BOUND)) / SHARPNESS
+RIDGE = 1e-6
+RATE = 30.0
+# Variance of the widest direction that the energy of a tied decoder with relu may have.
+WIDEST_VARIANCE = 25.0
+# Hidden units of a tied decoder begin with slopes between these, at this pre-activation.
+NARROWEST_SLOPE, WIDEST_SLOPE = 0.1, 4.0
+MIDDLE = {"sigmoid": 0.0, "tanh": 0.0, "relu": 1.0}
+BALANCING_ROUNDS, SMALLEST_VARIANCE = 3, 1e-3
+
+
+class _EnergyDecoder:
+    """What the free and the tied decoder share: f from log p_r, the score from r."""
+
+    reconstructs = True
+
+    @property
+    def rate(self):
+        """What the learning rate is multiplied with: steps must stay small beside tau."""
+        return min(self.max_rate, RATE * self.tau)
+
+    def __init__(self, activation, tau):
+        self.activation, self.tau = activation, tau
+
+    def head_input(self, z, parameters, log_q, generator=None):
+        """u = s (log p_r - log q) + o, shape (n,), float64."""
+        scale, offset = parameters[-2].double(), parameters[-1].double()
+        potential = self.log_potential(z, parameters, generator).double()
+        return scale[0] * (potential - log_q) + offset
+
+    def bound(self, u):
+        """f = B(u): 0 at 0, slope 1 up to the bound, never above it."""
+        return _BOUND_OFFSET - F.softplus(SHARPNESS * (BOUND - u)) / SHARPNESS
+
+    def log_ratio(self, z, parameters, log_q):
+        """f(z), shape (n,)."""
+        return self.bound(self.head_input(z, parameters, log_q))
+
+    def evaluate(self, z, parameters, log_q, base_gradient):
+        """f (n,) and its gradient (n, d), where (r - z)/tau stands for grad log p_r."""
+        u = self.head_input(z, parameters, log_q)
+        slope = parameters[-2].double()[0] * torch.sigmoid(SHARPNESS * (BOUND - u))
+        return self.bound(u), slope[:, None] * (self.field(z, parameters) - base_gradient)
+
+    def field(self, z, parameters):
+        """(r(z) - z) / tau, shape (n, d), float64."""
+        return (self.reconstruct(z, parameters).double() - z) / self.tau
+
+    def start(self, parameters, z, noisy, log_q):
+        """Prepare parameters for a noise level, in place: u has the median 0 at the rows z."""
+        parameters[-1] -= self.head_input(z, parameters, log_q).median().to(parameters[-1])
+
+    def confine(self, parameters):
+        """Keep the energy confining, in place: nothing to do."""
+
+    def closed_contraction(self, z, parameters):
+        """Mean over rows of |dr/dz|_F^2, exact, for one hidden layer."""
+        (weight, bias), (back, offset) = self.layers(parameters)
+        back = None if self.is_conservative else back
+        return _one_layer.reconstruction_and_contraction(
+            z, weight, bias, back, offset, self.activation
+        )[1]
+
+    def training_input(self, z, parameters, log_q, generator):
+        """u of as many rows as calibration takes."""
+        rows = slice(self.max_rows)
+        return self.head_input(z[rows], parameters, log_q[rows], generator)
+
+    def training_score(self, z, parameters, base_gradient):
+        """The score (n, d) that denoising fits; f is left to `training_input`."""
+        return None, (self.reconstruct(z, parameters) - z) / self.tau
+
+    def reconstruct(self, z, parameters):
+        """r(z), shape (n, d)."""
+        return self.decode(self.code(z, parameters), parameters)
+
+
+class TiedDecoder(_EnergyDecoder):
+    """r = h(z W + b) W^T + c; parameters W (d, k), b (k,), c (d,), s (1, 1), o (1,)."""
+
+    is_conservative, max_rows = True, None
+
+    @property
+    def max_rate(self):
+        return 3.0 if self.activation != "relu" else 0.5
+
+    def initial_parameters(self, rows, sizes, whiteners, generator):
+        """Units of many widths that change at the rows, scaled so that dr/dz is I on average."""
+        (k,), d = sizes, rows.shape[1]
+        to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
+        low, high = math.log(NARROWEST_SLOPE), math.log(WIDEST_SLOPE)
+        slopes = torch.exp(low + (high - low) * torch.rand(k, **to))
+        weight = F.normalize(torch.randn(d, k, **to), dim=0) * slopes
+        centres = rows[torch.arange(k, device=rows.device) % len(rows)]
+        for _ in range(BALANCING_ROUNDS):
+            bias = MIDDLE[self.activation] - (weight * centres.T).sum(0)
+            mean_slope = self._unit(rows, weight, bias)[1].mean(0)
+            variances, axes = torch.linalg.eigh((weight * mean_slope) @ weight.T)
+            weight = axes * variances.clamp_min(SMALLEST_VARIANCE).rsqrt() @ axes.T @ weight
+        bias = MIDDLE[self.activation] - (weight * centres.T).sum(0)
+        offset = (rows - self._unit(rows, weight, bias)[0] @ weight.T).mean(0)
+        return [weight, bias, offset, torch.ones_like(weight[:1, :1]), torch.zeros_like(bias[:1])]
+
+    def _unit(self, z, weight, bias):
+        """h and h' at the pre-activations z W + b."""
+        unit = _one_layer.HIDDEN_UNITS[self.activation]
+        return unit.value_and_slope(torch.addmm(bias, z, weight))
+
+    def log_potential(self, z, parameters, generator=None):
+        """log p_r = -E / tau, shape (n,)."""
+        return _one_layer.tied_log_density(z, *parameters[:3], self.activation) / self.tau
+
+    def code(self, z, parameters):
+        """h(z W + b), shape (n, k)."""
+        return _networks.VALUES[self.activation](torch.addmm(parameters[1], z, parameters[0]))
+
+    def decode(self, code, parameters):
+        """code W^T + c, shape (n, d)."""
+        return torch.addmm(parameters[2], code, parameters[0].T)
+
+    def layers(self, parameters):
+        """The (weight, bias) pairs of encoder and decoder."""
+        weight, bias, offset = parameters[:3]
+        return [(weight, bias), (weight.T, offset)]
+
+    def confine(self, parameters):
+        """Bound the spectral norm of W for relu, in place, so that E grows in all directions."""
+        if self.activation == "relu":
+            limit = 1.0 - self.tau / WIDEST_VARIANCE
+            with torch.no_grad():
+                parameters[0].copy_(_one_layer.confine(parameters[0], limit))
+
+    @staticmethod
+    def arrays(parameters):
+        """coefs and intercepts of encoder, decoder and head: [W, W^T, s], [b, c, o]."""
+        weight, bias, offset, scale, constant = parameters
+        return [weight, weight.T, scale], [bias, offset, constant]
+
+    @staticmethod
+    def parameters(coefs, intercepts):
+        """The inverse of `arrays`."""
+        return [coefs[0], intercepts[0], intercepts[1], coefs[2], intercepts[2]]
+
+
+class FreeDecoder(_EnergyDecoder):
+    """r = g(code(z)), g the mirror image of the encoder with weights of its own.
+
+    Parameters: weights (in, out) and biases of the encoder's layers, of the decoder's, and s, o.
+    log_p_r is the line integral of (r - z)/tau from a reference point, which defines one function
+    whether or not the field is a gradient: log ratios are antisymmetric.
+    """
+
+    is_conservative, max_rows, max_rate = False, MAX_LINES, 0.3
+
+    def __init__(self, activation, tau, reference):
+        super().__init__(activation, tau)
+        self.reference = reference
+
+    def initial_parameters(self, rows, sizes, whiteners, generator):
+        """A random encoder, half its first layer turned to fine detail, and a random decoder."""
+        d, device = rows.shape[1], rows.device
+        encoder = _networks.initial_parameters(d, sizes, generator, device)
+        encoder = _networks.localise_first_layer(
+            encoder, rows, whiteners, self.activation, generator
+        )
+        mirrored = [*sizes[-2::-1], d]
+        decoder = _networks.initial_parameters(sizes[-1], mirrored, generator, device)
+        head = [torch.ones_like(encoder[-2][:1]), encoder[-1]]
+        return [*encoder[:-2], *decoder[:-2], *head]
+
+    def layers(self, parameters):
+        """The (weight, bias) pairs of the encoder, then of the decoder, as many."""
+        return list(zip(parameters[0:-2:2], parameters[1:-2:2], strict=True))
+
+    def code(self, z, parameters):
+        """The encoder's output, shape (n, k)."""
+        layers = self.layers(parameters)
+        return self._apply(z, layers[: len(layers) // 2])
+
+    def _apply(self, h, layers):
+        for weight, bias in layers:
+            h = _networks.VALUES[self.activation](torch.addmm(bias, h, weight))
+        return h
+
+    def decode(self, code, parameters):
+        """g(code), shape (n, d): the last layer is linear."""
+        layers = self.layers(parameters)
+        *hidden, (weight, bias) = layers[len(layers) // 2 :]
+        return torch.addmm(bias, self._apply(code, hidden), weight)
+
+    def start(self, parameters, z, noisy, log_q):
+        """Fit the last layer to give back rows z from noisy ones, by least squares, in place."""
+        *hidden, (weight, bias) = self.layers(parameters)
+        h = self._apply(noisy, hidden).double()
+        h = torch.cat([h, torch.ones_like(h[:, :1])], dim=1)
+        gram = h.T @ h / len(h)
+        gram.diagonal().add_(RIDGE * gram.diagonal().mean())
+        solution = torch.linalg.solve(gram, h.T @ z.double() / len(h)).to(weight)
+        weight.copy_(solution[:-1])
+        bias.copy_(solution[-1])
+        super().start(parameters, z, noisy, log_q)
+
+    def log_potential(self, z, parameters, generator=None):
+        """int_0^1 (r(y) - y) . (z - z_0) dt / tau at y = z_0 + t (z - z_0), shape (n,)."""
+        parts = [self._line_integral(rows, parameters, generator) for rows in z.split(LINES)]
+        return torch.cat(parts) if len(parts) > 1 else parts[0]
+
+    def _line_integral(self, z, parameters, generator):
+        origin = self.reference.to(z)
+        line = z - origin
+        nodes, weights = self._nodes(z, generator)
+        points = origin + nodes[:, :, None] * line
+        points = points.flatten(0, 1)
+        moves = (self.reconstruct(points, parameters) - points).reshape(*nodes.shape, -1)
+        return torch.einsum("tn,tnd,nd->n", weights, moves, line) / self.tau
+
+    def _nodes(self, z, generator):
+        """Where along the line, (n_nodes, n), and with what weight."""
+        if generator is None:
+            nodes, weights = (torch.as_tensor(a).to(z)[:, None] for a in _gauss_legendre())
+            return nodes.expand(-1, len(z)), weights.expand(-1, len(z))
+        to = {"generator": generator, "device": z.device, "dtype": z.dtype}
+        starts = torch.arange(N_STRATA, device=z.device, dtype=z.dtype)[:, None]
+        nodes = (starts + torch.rand(N_STRATA, len(z), **to)) / N_STRATA
+        return nodes, torch.full_like(nodes, 1.0 / N_STRATA)
+
+    @staticmethod
+    def arrays(parameters):
+        """coefs and intercepts of encoder, decoder and head."""
+        return parameters[0::2], parameters[1::2]
+
+    @staticmethod
+    def parameters(coefs, intercepts):
+        """The inverse of `arrays`."""
+        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
+
+
+@cache
+def _gauss_legendre():
+    """Nodes and weights on (0, 1)."""
+    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
+    return 0.5 + 0.5 * nodes, 0.5 * weights
