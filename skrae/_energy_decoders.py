@@ -31,7 +31,8 @@ RATE = 30.0
 # Variance of the widest direction that the energy of a tied decoder with relu may have.
 WIDEST_VARIANCE = 25.0
 # Hidden units of a tied decoder begin with slopes between these, at this pre-activation.
-NARROWEST_SLOPE, WIDEST_SLOPE = 0.1, 4.0
+NARROWEST_SLOPE, WIDEST_SLOPE = 0.02, 1.0
+UNIT = 10.0
 MIDDLE = {"sigmoid": 0.0, "tanh": 0.0, "relu": 1.0}
 BALANCING_ROUNDS, SMALLEST_VARIANCE = 3, 1e-3
 
@@ -82,11 +83,8 @@ class _EnergyDecoder:
 
     def closed_contraction(self, z, parameters):
         """Mean over rows of |dr/dz|_F^2, exact, for one hidden layer."""
-        (weight, bias), (back, offset) = self.layers(parameters)
-        back = None if self.is_conservative else back
-        return _one_layer.reconstruction_and_contraction(
-            z, weight, bias, back, offset, self.activation
-        )[1]
+        (weight, bias), (back, _) = self.layers(parameters)
+        return _one_layer.contraction(z, weight, bias, back, self.activation)
 
     def training_input(self, z, parameters, log_q, generator):
         """u of as many rows as calibration takes."""
@@ -103,7 +101,13 @@ class _EnergyDecoder:
 
 
 class TiedDecoder(_EnergyDecoder):
-    """r = h(z W + b) W^T + c; parameters W (d, k), b (k,), c (d,), s (1, 1), o (1,)."""
+    """r = y' / UNIT with y' = h(y W + b) W^T + c at y = UNIT z: tied where z is measured in y.
+
+    A hidden unit that moves y' by |w| does so over a width of 4 / |w|: in y, where data have the
+    spread UNIT, there are units for detail as fine as 1 / UNIT of the data's spread.
+
+    Parameters: W (d, k), b (k,), c (d,), s (1, 1), o (1,).
+    """
 
     is_conservative, max_rows = True, None
 
@@ -113,6 +117,7 @@ class TiedDecoder(_EnergyDecoder):
 
     def initial_parameters(self, rows, sizes, whiteners, generator):
         """Units of many widths that change at the rows, scaled so that dr/dz is I on average."""
+        rows = UNIT * rows
         (k,), d = sizes, rows.shape[1]
         to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
         low, high = math.log(NARROWEST_SLOPE), math.log(WIDEST_SLOPE)
@@ -135,25 +140,31 @@ class TiedDecoder(_EnergyDecoder):
 
     def log_potential(self, z, parameters, generator=None):
         """log p_r = -E / tau, shape (n,)."""
-        return _one_layer.tied_log_density(z, *parameters[:3], self.activation) / self.tau
+        energy = -_one_layer.tied_log_density(UNIT * z, *parameters[:3], self.activation)
+        return -energy / (UNIT**2 * self.tau)
 
     def code(self, z, parameters):
         """h(z W + b), shape (n, k)."""
-        return _networks.VALUES[self.activation](torch.addmm(parameters[1], z, parameters[0]))
+        return self._unit(UNIT * z, *parameters[:2])[0]
 
     def decode(self, code, parameters):
-        """code W^T + c, shape (n, d)."""
-        return torch.addmm(parameters[2], code, parameters[0].T)
+        """(code W^T + c) / UNIT, shape (n, d)."""
+        return torch.addmm(parameters[2], code, parameters[0].T) / UNIT
 
     def layers(self, parameters):
-        """The (weight, bias) pairs of encoder and decoder."""
+        """The (weight, bias) pairs of encoder and decoder, which act on y."""
         weight, bias, offset = parameters[:3]
         return [(weight, bias), (weight.T, offset)]
+
+    def closed_contraction(self, z, parameters):
+        """Mean over rows of |dr/dz|_F^2, exact: dr/dz = dy'/dy."""
+        weight, bias = parameters[:2]
+        return _one_layer.contraction(UNIT * z, weight, bias, None, self.activation)
 
     def confine(self, parameters):
         """Bound the spectral norm of W for relu, in place, so that E grows in all directions."""
         if self.activation == "relu":
-            limit = 1.0 - self.tau / WIDEST_VARIANCE
+            limit = 1.0 - self.tau / WIDEST_VARIANCE  # the same in z and y
             with torch.no_grad():
                 parameters[0].copy_(_one_layer.confine(parameters[0], limit))
 
@@ -161,12 +172,12 @@ class TiedDecoder(_EnergyDecoder):
     def arrays(parameters):
         """coefs and intercepts of encoder, decoder and head: [W, W^T, s], [b, c, o]."""
         weight, bias, offset, scale, constant = parameters
-        return [weight, weight.T, scale], [bias, offset, constant]
+        return [UNIT * weight, weight.T / UNIT, scale], [bias, offset / UNIT, constant]
 
     @staticmethod
     def parameters(coefs, intercepts):
         """The inverse of `arrays`."""
-        return [coefs[0], intercepts[0], intercepts[1], coefs[2], intercepts[2]]
+        return [coefs[0] / UNIT, intercepts[0], intercepts[1] * UNIT, coefs[2], intercepts[2]]
 
 
 class FreeDecoder(_EnergyDecoder):

@@ -262,6 +262,7 @@ class RegularizedAutoEncoderScore(
         self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
         self.base_score_ = result.base_score
         self.network_gain_ = float(outcome.gain)
+        self.curl_ = result.curl
         self.log_normalizer_ = fitted.log_z
         self.log_normalizer_repeats_ = repeats = result.log_z_repeats
         self.log_normalizer_stderr_ = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
@@ -275,6 +276,7 @@ class RegularizedAutoEncoderScore(
             "activation": fitted.activation,
             "noise_covariance": fitted.noise_covariance,
             "contraction_weight": fitted.contraction_weight,
+            "bias_correction": fitted.bias_correction,
             "dtype": dtype.name,
         }
 

@@ -1,11 +1,13 @@
 """A fitted model in the units of the data: NumPy rows in, NumPy arrays out, in bounded memory."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from skrae._base_density import MixtureDensity
+from skrae._bias_correction import corrected_score
 from skrae._decoders import make_decoder
 from skrae._normalizer import log_normalizer
 from skrae._scaling import Scaling
@@ -29,6 +31,7 @@ class Fitted(NamedTuple):
     noise_covariance: str
     noise_level: float
     contraction_weight: float
+    bias_correction: bool
     log_z: float
 
     def field(self, device, dtype=torch.float32):
@@ -58,7 +61,13 @@ class Evaluator:
         self.scaling, self.log_z = fitted.scaling, fitted.log_z
         self.device, self.dtype = device, np.dtype(dtype)
         network = torch.float32 if self.dtype == np.float32 else torch.float64
+        if fitted.bias_correction:
+            network = torch.float64
         self.field = fitted.field(device, network)
+        self._levels = fitted.noise_level, fitted.contraction_weight
+        self._corrects = fitted.bias_correction and (
+            fitted.decoder != "gradient" or not self.field.is_base
+        )
 
     def _map(self, function, X):
         """function of each chunk of working-space rows, joined, float64."""
@@ -99,10 +108,31 @@ class Evaluator:
         return self._answer(self._map(self.field.base.log_density, X) + self.scaling.log_det)
 
     def gradient(self, X):
-        """(n, d)"""
-        return self._answer(
-            self.scaling.gradient(self._map(lambda z: self.field.evaluate(z)[1], X))
-        )
+        """(n, d), corrected for its bias where the model was fitted for that."""
+        score = self._corrected_gradient if self._corrects else self._gradient
+        return self._answer(self.scaling.gradient(score(X)))
+
+    def _gradient(self, X):
+        return self._map(lambda z: self.field.evaluate(z)[1], X)
+
+    def _corrected_gradient(self, X):
+        n_kept = 0
+
+        def score(z):
+            nonlocal n_kept
+            corrected, kept = corrected_score(self.field, z, *self._levels)
+            n_kept += int(kept.sum())
+            return corrected
+
+        values = self._map(score, X)
+        if n_kept:
+            warnings.warn(
+                f"{n_kept} of {len(X)} rows keep the score as it is: there the reconstruction is"
+                " too flat (its Jacobian nearly singular) for its bias to be corrected. A smaller"
+                " noise_level or contraction_weight leaves fewer such rows.",
+                stacklevel=5,
+            )
+        return values
 
     def hessian(self, X):
         """(n, d, d)"""

@@ -22,6 +22,7 @@ N_INITIAL_ROWS = 1024
 MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS, MAX_JUDGE_LINES = 1024, 8192, 2048
 AVERAGING = 0.98
 CHECKS_PER_LEVEL = 6
+CURL_ROWS = 256
 
 
 class Result(NamedTuple):
@@ -31,6 +32,7 @@ class Result(NamedTuple):
     outcome: Outcome
     base_score: float
     log_z_repeats: np.ndarray
+    curl: float
     loss_curve: list
     validation_curve: list
     n_iter: int
@@ -96,12 +98,15 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
         options.noise_covariance,
         float(outcome.noise_level),
         float(options.contraction_weight),
+        bool(options.bias_correction),
         0.0,
     )
-    repeats = normalise(fitted.field(device), generator)
+    field = fitted.field(device)
+    repeats = normalise(field, generator)
     fitted = fitted._replace(log_z=float(repeats.mean()))
     curves = trainer.loss_curve, trainer.validation_curve, trainer.n_steps
-    return Result(fitted, outcome, base_score, repeats, *curves)
+    curl = field.curl(rows.z[:CURL_ROWS].to(device))
+    return Result(fitted, outcome, base_score, repeats, curl, *curves)
 
 
 def _choose_base(rows, held_out, options, generator):

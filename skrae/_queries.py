@@ -35,6 +35,7 @@ class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
             self._fitted_as["noise_covariance"],
             self.noise_level_,
             self._fitted_as["contraction_weight"],
+            self._fitted_as["bias_correction"],
             self.log_normalizer_,
         )
 

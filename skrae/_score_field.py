@@ -129,14 +129,31 @@ class ScoreField:
         return torch.einsum("nij,nj->ni", covariance, psi)
 
     def reconstruct(self, z):
-        """r(z), shape (n, d); z + tau C(z) psi(z) for the gradient decoder."""
+        """r(z), shape (n, d)."""
         if self.decoder.reconstructs:
             return self.decoder.reconstruct(self._narrow(z), self.parameters)
+        return z.double() + self.tau * self.move(z)
+
+    def move(self, z):
+        """(r(z) - z) / tau, shape (n, d), as `displacement` but cheaper."""
+        if self.decoder.reconstructs:
+            return self.decoder.field(self._narrow(z), self.parameters)
         log_q, base_gradient, responsibilities = self.base.evaluate(z)
         _, gradient = self.terms(z, log_q, base_gradient)
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
         psi = base_gradient + gradient.double()
-        return z.double() + self.tau * torch.einsum("nij,nj->ni", covariance, psi)
+        return torch.einsum("nij,nj->ni", covariance, psi)
+
+    def curl(self, z):
+        """How far (r - z)/tau is from a gradient: |J - J^T|_F / (2 |J|_F), J its Jacobian at rows.
+
+        Between 0, for conservative decoders, and 1, where J is antisymmetric.
+        """
+        if self.decoder.is_conservative:
+            return 0.0
+        identity = torch.eye(z.shape[1], dtype=torch.float64, device=z.device)
+        jacobian = self.reconstruction_jacobian(z) - identity
+        return float((jacobian - jacobian.mT).norm() / (2.0 * jacobian.norm()))
 
     def hessian(self, z):
         """Derivatives of the score, (n, d, d): symmetric but for the free decoder."""

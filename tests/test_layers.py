@@ -40,6 +40,7 @@ LAYERS = {
     "_cycles": 2,
     "_progress": 2,
     "_score_field": 3,
+    "_bias_correction": 4,
     "_decoders": 3,
     "_energy_decoders": 2,
     "_targets": 2,

@@ -1,0 +1,53 @@
+"""The score without the first-order bias of a finite noise level or contraction weight.
+
+With D(z) = (r(z) - z) / tau, J = dr/dz and Lap r the Laplacian of each coordinate, the optimal
+r obeys
+
+    contraction   r - z = lambda (Lap r + J g)               so  J g = D - Lap r
+    denoising     D = grad log p_sigma
+                    = g + sigma^2/2 (Lap g + 2 (dg/dz) g)    so  J g = D - Lap r / 2
+
+with g = grad log p: the first exactly (Euler-Lagrange equation of the criterion of Alain & Bengio
+2014, equation 10), the second to the order sigma^2, where sigma^2 dg/dz = J - I and sigma^2 Lap g =
+Lap r; both are exact for Gaussian data. For sigma and lambda together the right sides add up to
+
+    [sigma^2 (I + sigma^2/tau (J - I)) + lambda J] g = tau D - (lambda + sigma^4 / (2 tau)) Lap r.
+"""
+
+import torch
+
+# Central differences of this step, in sqrt(tau), below which r has no detail; where the matrix on
+# the left, over tau, has a singular value below SMALLEST, a row keeps D.
+STEP, SMALLEST = 1e-3, 0.05
+
+
+def corrected_score(field, z, noise_level, contraction_weight):
+    """The corrected score (n, d), and which rows kept the plain D (n,), for isotropic noise.
+
+    Parameters
+    ----------
+    field : ScoreField, its network in float64
+    z : tensor of shape (n, d)
+    noise_level, contraction_weight : float, sigma and lambda
+    """
+    tau, variance = field.tau, noise_level**2
+    plain = field.move(z)
+    slopes, laplacian = _derivatives(field.move, z, plain, STEP * tau**0.5)
+    identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    jacobian = identity + tau * slopes
+    matrix = variance * (identity + variance * slopes) + contraction_weight * jacobian
+    pull = contraction_weight + 0.5 * variance**2 / tau
+    singular = torch.linalg.svdvals(matrix / tau)[:, -1] < SMALLEST
+    matrix = torch.where(singular[:, None, None], tau * identity, matrix)
+    corrected = torch.linalg.solve(matrix, tau * plain - pull * tau * laplacian)
+    return torch.where(singular[:, None], plain, corrected), singular
+
+
+def _derivatives(function, z, middle, step):
+    """Jacobian (n, d, d) and Laplacian (n, d) of a function (n, d) -> (n, d)."""
+    columns, laplacian = [], torch.zeros_like(middle)
+    for direction in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
+        above, below = function(z + direction), function(z - direction)
+        columns.append((above - below) / (2.0 * step))
+        laplacian += (above + below - 2.0 * middle) / step**2
+    return torch.stack(columns, dim=2), laplacian
