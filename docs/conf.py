@@ -48,12 +48,22 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
+ORDER = [
+    "plot_quickstart.py",
+    "plot_sampling.py",
+    "plot_digits.py",
+    "plot_paper_score_1d.py",
+    "plot_paper_spiral.py",
+    "plot_paper_sampling.py",
+    "plot_sigma_lambda.py",
+    "*",
+]
 # Examples leave their own pictures beside the built pages, not in the folder they are run in.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": ExplicitOrder(["plot_quickstart.py", "plot_sampling.py", "*"]),
+    "within_subsection_order": ExplicitOrder(ORDER),
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skrae",),
     "parallel": True,
