@@ -57,6 +57,15 @@ ORDER = [
     "plot_paper_sampling.py",
     "plot_sigma_lambda.py",
     "*",
+    "plot_guide_score.py",
+    "plot_guide_reconstruction.py",
+    "plot_guide_bias.py",
+    "plot_guide_decoders.py",
+    "plot_guide_density.py",
+    "plot_guide_parts.py",
+    "plot_guide_noise.py",
+    "plot_guide_sampling.py",
+    "plot_guide_gaps.py",
 ]
 # Examples leave their own pictures beside the built pages, not in the folder they are run in.
 sphinx_gallery_conf = {
@@ -75,6 +84,7 @@ sphinx_gallery_conf = {
 html_theme = "pydata_sphinx_theme"
 html_title = "skrae"
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "paper", "results", "changelog")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],

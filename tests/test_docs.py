@@ -66,6 +66,12 @@ def test_broken_links_are_seen():
         assert is_there(whole, page)
 
 
+def test_tests_named_beside_the_paper_exist():
+    named = re.findall(r"`(test_\w+)`", (DOCS / "paper.md").read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if not (ROOT / "tests" / f"{name}.py").is_file()] == []
+
+
 def test_every_public_name_is_in_the_api_reference():
     listed = re.findall(r"^   (\w+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.M)
     objects = [getattr(skrae, name) for name in skrae.__all__]
