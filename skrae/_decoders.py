@@ -64,9 +64,8 @@ class GradientDecoder:
     def confine(self, parameters):
         """Keep the energy confining, in place: nothing to do."""
 
-    def layers(self, parameters):
-        """The (weight, bias) pairs of the reconstruction: none of its own."""
-        return []
+    def contraction(self, z, parameters):
+        """No closed form: None."""
 
     @staticmethod
     def arrays(parameters):

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from skrae import _networks, _one_layer
+from skrae._hidden_units import HIDDEN_UNITS
 
 # Gauss-Legendre nodes of the line integral; training draws one node in each of N_STRATA equal
 # parts of the line instead, for as many rows.
@@ -27,12 +28,11 @@ LINES = 128
 BOUND, SHARPNESS = 5.0, 4.0
 _BOUND_OFFSET = math.log1p(math.exp(SHARPNESS * BOUND)) / SHARPNESS
 RIDGE = 1e-6
-RATE = 30.0
+MAX_RATE, RATE = 0.3, 30.0
 # Variance of the widest direction that the energy of a tied decoder with relu may have.
 WIDEST_VARIANCE = 25.0
 # Hidden units of a tied decoder begin with slopes between these, at this pre-activation.
-NARROWEST_SLOPE, WIDEST_SLOPE = 0.02, 1.0
-UNIT = 10.0
+NARROWEST_SLOPE, WIDEST_SLOPE = 0.05, 1.0
 MIDDLE = {"sigmoid": 0.0, "tanh": 0.0, "relu": 1.0}
 BALANCING_ROUNDS, SMALLEST_VARIANCE = 3, 1e-3
 
@@ -41,11 +41,6 @@ class _EnergyDecoder:
     """What the free and the tied decoder share: f from log p_r, the score from r."""
 
     reconstructs = True
-
-    @property
-    def rate(self):
-        """What the learning rate is multiplied with: steps must stay small beside tau."""
-        return min(self.max_rate, RATE * self.tau)
 
     def __init__(self, activation, tau):
         self.activation, self.tau = activation, tau
@@ -74,17 +69,12 @@ class _EnergyDecoder:
         """(r(z) - z) / tau, shape (n, d), float64."""
         return (self.reconstruct(z, parameters).double() - z) / self.tau
 
-    def start(self, parameters, z, noisy, log_q):
-        """Prepare parameters for a noise level, in place: u has the median 0 at the rows z."""
+    def centre(self, parameters, z, log_q):
+        """Give u the median 0 at the rows z, by its offset, in place."""
         parameters[-1] -= self.head_input(z, parameters, log_q).median().to(parameters[-1])
 
     def confine(self, parameters):
         """Keep the energy confining, in place: nothing to do."""
-
-    def closed_contraction(self, z, parameters):
-        """Mean over rows of |dr/dz|_F^2, exact, for one hidden layer."""
-        (weight, bias), (back, _) = self.layers(parameters)
-        return _one_layer.contraction(z, weight, bias, back, self.activation)
 
     def training_input(self, z, parameters, log_q, generator):
         """u of as many rows as calibration takes."""
@@ -101,29 +91,29 @@ class _EnergyDecoder:
 
 
 class TiedDecoder(_EnergyDecoder):
-    """r = y' / UNIT with y' = h(y W + b) W^T + c at y = UNIT z: tied where z is measured in y.
+    """r = sqrt(tau) (h(y W + b) W^T + c) with y = z / sqrt(tau): tied in units of the noise.
 
-    A hidden unit that moves y' by |w| does so over a width of 4 / |w|: in y, where data have the
-    spread UNIT, there are units for detail as fine as 1 / UNIT of the data's spread.
+    A hidden unit that moves y by |w| does so over a width of 4 / |w|, so that with weights of order
+    one r has detail of the size of the noise, whatever the noise level.
 
     Parameters: W (d, k), b (k,), c (d,), s (1, 1), o (1,).
     """
 
-    is_conservative, max_rows = True, None
+    is_conservative, max_rows, rate = True, None, 2.0
 
-    @property
-    def max_rate(self):
-        return 3.0 if self.activation != "relu" else 0.5
+    def __init__(self, activation, tau):
+        super().__init__(activation, tau)
+        self.unit = tau**-0.5
 
     def initial_parameters(self, rows, sizes, whiteners, generator):
         """Units of many widths that change at the rows, scaled so that dr/dz is I on average."""
-        rows = UNIT * rows
+        rows = self.unit * rows
         (k,), d = sizes, rows.shape[1]
         to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
         low, high = math.log(NARROWEST_SLOPE), math.log(WIDEST_SLOPE)
         slopes = torch.exp(low + (high - low) * torch.rand(k, **to))
         weight = F.normalize(torch.randn(d, k, **to), dim=0) * slopes
-        centres = rows[torch.arange(k, device=rows.device) % len(rows)]
+        centres = rows[torch.randint(len(rows), (k,), generator=generator, device=rows.device)]
         for _ in range(BALANCING_ROUNDS):
             bias = MIDDLE[self.activation] - (weight * centres.T).sum(0)
             mean_slope = self._unit(rows, weight, bias)[1].mean(0)
@@ -133,51 +123,50 @@ class TiedDecoder(_EnergyDecoder):
         offset = (rows - self._unit(rows, weight, bias)[0] @ weight.T).mean(0)
         return [weight, bias, offset, torch.ones_like(weight[:1, :1]), torch.zeros_like(bias[:1])]
 
-    def _unit(self, z, weight, bias):
-        """h and h' at the pre-activations z W + b."""
-        unit = _one_layer.HIDDEN_UNITS[self.activation]
-        return unit.value_and_slope(torch.addmm(bias, z, weight))
+    def _unit(self, y, weight, bias):
+        """h and h' at the pre-activations y W + b."""
+        unit = HIDDEN_UNITS[self.activation]
+        return unit.value_and_slope(torch.addmm(bias, y, weight))
+
+    def renew(self, parameters, z, noisy, generator):
+        """Begin anew: the units of another noise level have another width. In place."""
+        sizes = (parameters[0].shape[1],)
+        torch._foreach_copy_(parameters, self.initial_parameters(z, sizes, None, generator))
 
     def log_potential(self, z, parameters, generator=None):
-        """log p_r = -E / tau, shape (n,)."""
-        energy = -_one_layer.tied_log_density(UNIT * z, *parameters[:3], self.activation)
-        return -energy / (UNIT**2 * self.tau)
+        """log p_r = -E(y), shape (n,)."""
+        return _one_layer.tied_log_density(self.unit * z, *parameters[:3], self.activation)
 
     def code(self, z, parameters):
-        """h(z W + b), shape (n, k)."""
-        return self._unit(UNIT * z, *parameters[:2])[0]
+        """h(y W + b), shape (n, k)."""
+        return self._unit(self.unit * z, *parameters[:2])[0]
 
     def decode(self, code, parameters):
-        """(code W^T + c) / UNIT, shape (n, d)."""
-        return torch.addmm(parameters[2], code, parameters[0].T) / UNIT
+        """sqrt(tau) (code W^T + c), shape (n, d)."""
+        return torch.addmm(parameters[2], code, parameters[0].T) / self.unit
 
-    def layers(self, parameters):
-        """The (weight, bias) pairs of encoder and decoder, which act on y."""
-        weight, bias, offset = parameters[:3]
-        return [(weight, bias), (weight.T, offset)]
-
-    def closed_contraction(self, z, parameters):
-        """Mean over rows of |dr/dz|_F^2, exact: dr/dz = dy'/dy."""
+    def contraction(self, z, parameters):
+        """Mean over rows of |dr/dz|_F^2, exact."""
         weight, bias = parameters[:2]
-        return _one_layer.contraction(UNIT * z, weight, bias, None, self.activation)
+        return _one_layer.contraction(self.unit * z, weight, bias, None, self.activation)
 
     def confine(self, parameters):
         """Bound the spectral norm of W for relu, in place, so that E grows in all directions."""
         if self.activation == "relu":
-            limit = 1.0 - self.tau / WIDEST_VARIANCE  # the same in z and y
+            limit = 1.0 - self.tau / WIDEST_VARIANCE
             with torch.no_grad():
                 parameters[0].copy_(_one_layer.confine(parameters[0], limit))
 
-    @staticmethod
-    def arrays(parameters):
-        """coefs and intercepts of encoder, decoder and head: [W, W^T, s], [b, c, o]."""
+    def arrays(self, parameters):
+        """coefs and intercepts of encoder, decoder and head."""
         weight, bias, offset, scale, constant = parameters
-        return [UNIT * weight, weight.T / UNIT, scale], [bias, offset / UNIT, constant]
+        coefs = [self.unit * weight, weight.T / self.unit, scale]
+        return coefs, [bias, offset / self.unit, constant]
 
-    @staticmethod
-    def parameters(coefs, intercepts):
+    def parameters(self, coefs, intercepts):
         """The inverse of `arrays`."""
-        return [coefs[0] / UNIT, intercepts[0], intercepts[1] * UNIT, coefs[2], intercepts[2]]
+        offset = intercepts[1] * self.unit
+        return [coefs[0] / self.unit, intercepts[0], offset, coefs[2], intercepts[2]]
 
 
 class FreeDecoder(_EnergyDecoder):
@@ -188,11 +177,13 @@ class FreeDecoder(_EnergyDecoder):
     whether or not the field is a gradient: log ratios are antisymmetric.
     """
 
-    is_conservative, max_rows, max_rate = False, MAX_LINES, 0.3
+    is_conservative, max_rows = False, MAX_LINES
 
     def __init__(self, activation, tau, reference):
         super().__init__(activation, tau)
         self.reference = reference
+        # Steps must stay small beside tau, which r - z is divided by.
+        self.rate = min(MAX_RATE, RATE * tau)
 
     def initial_parameters(self, rows, sizes, whiteners, generator):
         """A random encoder, half its first layer turned to fine detail, and a random decoder."""
@@ -217,7 +208,7 @@ class FreeDecoder(_EnergyDecoder):
 
     def _apply(self, h, layers):
         for weight, bias in layers:
-            h = _networks.VALUES[self.activation](torch.addmm(bias, h, weight))
+            h = HIDDEN_UNITS[self.activation].value(torch.addmm(bias, h, weight))
         return h
 
     def decode(self, code, parameters):
@@ -226,7 +217,7 @@ class FreeDecoder(_EnergyDecoder):
         *hidden, (weight, bias) = layers[len(layers) // 2 :]
         return torch.addmm(bias, self._apply(code, hidden), weight)
 
-    def start(self, parameters, z, noisy, log_q):
+    def renew(self, parameters, z, noisy, generator):
         """Fit the last layer to give back rows z from noisy ones, by least squares, in place."""
         *hidden, (weight, bias) = self.layers(parameters)
         h = self._apply(noisy, hidden).double()
@@ -236,7 +227,13 @@ class FreeDecoder(_EnergyDecoder):
         solution = torch.linalg.solve(gram, h.T @ z.double() / len(h)).to(weight)
         weight.copy_(solution[:-1])
         bias.copy_(solution[-1])
-        super().start(parameters, z, noisy, log_q)
+
+    def contraction(self, z, parameters):
+        """Mean over rows of |dr/dz|_F^2, exact for one hidden layer; None for more."""
+        if len(parameters) > 6:
+            return None
+        weight, bias, back = parameters[:3]
+        return _one_layer.contraction(z, weight, bias, back, self.activation)
 
     def log_potential(self, z, parameters, generator=None):
         """int_0^1 (r(y) - y) . (z - z_0) dt / tau at y = z_0 + t (z - z_0), shape (n,)."""

@@ -20,7 +20,9 @@ from skrae._training import Judge, Settings, Trainer
 N_INITIAL_ROWS = 1024
 # A draw costs a free decoder a line integral.
 MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS, MAX_JUDGE_LINES = 1024, 8192, 2048
-AVERAGING = 0.98
+AVERAGING, LONG_AVERAGING = 0.98, 0.995
+# Below it, r - z of a network with an r of its own is too small beside its error.
+FINEST_RECONSTRUCTION = 0.03
 CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
 
@@ -52,8 +54,17 @@ class Part(NamedTuple):
 
 def n_checks(options):
     """The largest number of held-out checks a fit may take."""
-    levels, _ = levels_for(options.noise_level, options.noise_covariance)
-    return len(levels) * (CHECKS_PER_LEVEL + 1)
+    return len(_levels(options)[0]) * (CHECKS_PER_LEVEL + 1)
+
+
+def _levels(options):
+    """The noise levels to visit, and how many of them, from the last, may be chosen."""
+    levels, n_judged = levels_for(options.noise_level, options.noise_covariance)
+    if options.decoder == "tied":
+        levels = levels[-n_judged:]  # a level prepares no other
+    if options.decoder != "gradient" and n_judged > 1:
+        levels = [level for level in levels if level >= FINEST_RECONSTRUCTION]
+    return levels, min(n_judged, len(levels))
 
 
 def fit_density(X, weights, options, rng, device, names=None, previous=None, on_check=None):
@@ -89,10 +100,12 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
     trainer = _trainer(rows, judged, base.to(device), options, generator, device, previous)
     outcome = _train(trainer, len(X), options, previous, on_check)
+    tau = outcome.noise_level**2 + options.contraction_weight
+    decoder = make_decoder(options.decoder, options.activation, tau, base)
     fitted = Fitted(
         scaling,
         base.arrays(),
-        *trainer.decoder.arrays([p.numpy(force=True) for p in outcome.parameters]),
+        *decoder.arrays([p.numpy(force=True) for p in outcome.parameters]),
         options.decoder,
         options.activation,
         options.noise_covariance,
@@ -129,14 +142,15 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
         activation=options.activation,
         batch_size=min(options.batch_size, len(rows.z)),
         learning_rate=float(options.learning_rate),
-        averaging=AVERAGING,
+        averaging=AVERAGING if options.decoder == "gradient" else LONG_AVERAGING,
         check_every=-(-steps_per_level(len(rows.z), options.max_iter) // CHECKS_PER_LEVEL),
         patience=options.n_iter_no_change,
     )
     most = MAX_JUDGE_DRAWS if options.decoder != "free" else MAX_JUDGE_LINES
     n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), most)
     judge = Judge(*held_out, base, n_draws, generator)
-    return Trainer(rows, base, metric, judge, parameters, settings, generator)
+    decoder = previous.field(device).decoder if previous else None
+    return Trainer(rows, base, metric, judge, parameters, settings, generator, decoder)
 
 
 def _initial_parameters(z, base, metric, options, generator):
@@ -150,7 +164,7 @@ def _initial_parameters(z, base, metric, options, generator):
 
 
 def _train(trainer, n_rows, options, previous, on_check):
-    levels, n_judged = levels_for(options.noise_level, options.noise_covariance)
+    levels, n_judged = _levels(options)
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to judge a network by: the base alone is the density.
         return _reconstruct_alone(trainer, levels, n_judged, options)
@@ -162,8 +176,9 @@ def _train(trainer, n_rows, options, previous, on_check):
 
 def _reconstruct_alone(trainer, levels, n_judged, options):
     """A reconstruction, where the decoder has one of its own, for the first level that may be."""
-    level = levels[-n_judged] if trainer.decoder.reconstructs else levels[-1]
-    if trainer.decoder.reconstructs:
+    own = options.decoder != "gradient"
+    level = levels[-n_judged] if own else levels[-1]
+    if own:
         trainer.start_level(level)
         trainer.run(steps_per_level(len(trainer.z), options.max_iter))
     return Outcome(scale_head(trainer.average, 0.0), level, [], [], 0.0, False)
@@ -172,10 +187,10 @@ def _reconstruct_alone(trainer, levels, n_judged, options):
 def _continue(trainer, level, options, previous, on_check):
     """Train at the last noise level; the network that was there stays unless it is beaten."""
     level = previous.noise_level if options.noise_level == "auto" else level
-    start = [p.clone() for p in trainer.average]
+    start, decoder = [p.clone() for p in trainer.average], trainer.decoder
     max_steps = steps_per_level(len(trainer.z), options.max_iter)
     outcome = anneal(trainer, [level], 1, max_steps, on_check)
-    gain, _ = trainer.judge.gain(start, trainer.decoder)
+    gain, _ = trainer.judge.gain(start, decoder)
     if gain >= outcome.gain:
         return outcome._replace(parameters=start, noise_level=previous.noise_level, gain=gain)
     return outcome

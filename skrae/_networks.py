@@ -14,46 +14,15 @@ import math
 import torch
 import torch.nn.functional as F
 
+from skrae._hidden_units import HIDDEN_UNITS
+
 HEAD_BOUND = 4.0
 MAX_SLOPE = 20.0
 _OFFSET = math.log1p(math.exp(HEAD_BOUND))
 
 
-def _silu(a):
-    s = torch.sigmoid(a)
-    h = a * s
-    return h, torch.addcmul(s, h, 1.0 - s)
-
-
-def _silu_curvature(a, h, slope):
-    s = torch.sigmoid(a)
-    return (s + slope).addcmul_(h, s, value=-1.0).mul_(1.0 - s)
-
-
-def _tanh(a):
-    h = torch.tanh(a)
-    return h, 1.0 - h * h
-
-
-def _softplus(a):
-    return F.softplus(a), torch.sigmoid(a)
-
-
-# name: (a -> s(a), s'(a)), (a, s(a), s'(a) -> s''(a))
-ACTIVATIONS = {
-    "silu": (_silu, _silu_curvature),
-    "tanh": (_tanh, lambda a, h, slope: -2.0 * h * slope),
-    "softplus": (_softplus, lambda a, h, slope: slope * (1.0 - slope)),
-}
-
-
-VALUES = {
-    "silu": F.silu,
-    "tanh": torch.tanh,
-    "softplus": F.softplus,
-    "sigmoid": torch.sigmoid,
-    "relu": torch.relu,
-}
+# Hidden units that are smooth enough for the gradient to be trained.
+ACTIVATIONS = {name: HIDDEN_UNITS[name] for name in ("silu", "tanh", "softplus")}
 
 
 def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
@@ -89,7 +58,7 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
     slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
     weight[:, :n] = slopes.T
     bias[:n] = 0.5 * torch.randn(n, **to) - (slopes * rows[:n]).sum(1)
-    units = ACTIVATIONS[activation][0](torch.addmm(bias, rows, weight))[0]
+    units = HIDDEN_UNITS[activation].value(torch.addmm(bias, rows, weight))
     deviations = units.std(dim=0).clamp_min(1e-3)
     after = after * (deviations[n:].mean() / deviations)[:, None]
     return [weight, bias, after, *parameters[3:]]
@@ -97,7 +66,7 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
 
 def encode(z, parameters, activation):
     """The code h_L, shape (n, hidden_layer_sizes[-1])."""
-    function = VALUES[activation]
+    function = HIDDEN_UNITS[activation].value
     for weight, bias in zip(parameters[0:-2:2], parameters[1:-2:2], strict=True):
         z = function(torch.addmm(bias, z, weight))
     return z
@@ -139,7 +108,7 @@ class _ValueAndGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, activation, z, *parameters):
         weights, biases = parameters[0::2], parameters[1::2]
-        function = ACTIVATIONS[activation][0]
+        function = HIDDEN_UNITS[activation].value_and_slope
         inputs, outputs, slopes = [], [z], []
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             inputs.append(torch.addmm(bias, outputs[-1], weight))
@@ -172,7 +141,7 @@ class _ValueAndGradient(torch.autograd.Function):
         head_curvature = head_slope * (head_slope - 1.0)
         bar = head_slope * value_weight[:, None] + head_curvature * (tangents[-1] @ weights[-1])
         gradients = [outputs[-1].T @ bar + tangents[-1].T @ head_slope, bar.sum(0)]
-        curvature = ACTIVATIONS[ctx.activation][1]
+        curvature = HIDDEN_UNITS[ctx.activation].curvature
         for i in reversed(range(n)):
             back = bar @ weights[i + 1].T
             bar = curvature(inputs[i], outputs[i + 1], slopes[i]).mul_(pre[i]).mul_(above[i])

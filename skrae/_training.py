@@ -20,7 +20,7 @@ from skrae._score_field import ScoreField
 
 COMPONENT_DRAWS = 4
 # Rows at which a decoder is prepared for a noise level.
-START_ROWS = 2048
+START_ROWS = 16384
 # Share of a batch's own best offset by which that of a free or tied decoder moves in a step.
 SHIFT_RATE = 0.1
 # Shrinkage of the head offered to the held-out rows at every check, against overfitting.
@@ -120,7 +120,7 @@ class Trainer:
     Both are current even where a KeyboardInterrupt leaves `run`.
     """
 
-    def __init__(self, rows, base, metric, judge, parameters, settings, generator):
+    def __init__(self, rows, base, metric, judge, parameters, settings, generator, decoder=None):
         z, weights = rows
         self.z, self.cumulative = z.float(), weights.cumsum(0)
         self.base, self.metric, self.judge, self.settings = base, metric, judge, settings
@@ -133,27 +133,29 @@ class Trainer:
         self.n_steps, self.n_levels = 0, 0
         self.loss_curve, self.validation_curve = [], []
         self.best, self.best_gain, self.best_error, self.stopped = None, -np.inf, 0.0, False
-        self.decoder = make_decoder(settings.decoder, settings.activation, 1.0, base)
+        self.decoder = decoder
 
     def start_level(self, noise_level):
         """Set sigma; draw for every row the components its noise may come from."""
         self.n_levels += 1
         self.noise_level = noise_level
         self.tau = noise_level**2 + self.settings.contraction_weight
-        settings = self.settings
+        before, settings = self.decoder, self.settings
         self.decoder = make_decoder(settings.decoder, settings.activation, self.tau, self.base)
         self.components = torch.cat([self._draw_components(rows) for rows in self.z.split(4096)])
         if self.decoder.reconstructs:
-            self._prepare_decoder()
+            self._prepare_decoder(renew=before is None or before.tau != self.tau)
         self.best, self.best_gain, self.best_error = None, -np.inf, 0.0
 
     @torch.no_grad()
-    def _prepare_decoder(self):
-        to = {"generator": self.generator, "device": self.z.device}
-        rows = self.z[torch.randint(len(self.z), (START_ROWS,), **to)]
-        noisy = rows + self.tau**0.5 * torch.randn(rows.shape, **to)
-        log_q = self.base.log_density(rows)
-        self.decoder.start(self.parameters, rows, noisy, log_q)
+    def _prepare_decoder(self, renew):
+        rows = self.z[self._draw_rows(START_ROWS)]
+        noise = torch.randn(rows.shape, generator=self.generator, device=rows.device)
+        noisy = rows + self.tau**0.5 * noise
+        self.optimizer = Adam(self.parameters)
+        if renew:
+            self.decoder.renew(self.parameters, rows, noisy, self.generator)
+        self.decoder.centre(self.parameters, rows, self.base.log_density(rows))
         torch._foreach_copy_(self.average, self.parameters)
 
     def _draw_components(self, rows):
@@ -211,11 +213,16 @@ class Trainer:
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], weight)
         return loss.detach()
 
+    def _draw_rows(self, size):
+        """Indices of rows, drawn by weight."""
+        to = {"generator": self.generator, "device": self.z.device}
+        uniform = torch.rand(size, dtype=torch.float64, **to) * self.cumulative[-1]
+        return torch.searchsorted(self.cumulative, uniform).clamp_max(len(self.z) - 1)
+
     def _batch(self):
         to = {"generator": self.generator, "device": self.z.device}
         size = self.settings.batch_size
-        uniform = torch.rand(size, dtype=torch.float64, **to) * self.cumulative[-1]
-        index = torch.searchsorted(self.cumulative, uniform).clamp_max(len(self.z) - 1)
+        index = self._draw_rows(size)
         which = torch.randint(COMPONENT_DRAWS, (size,), **to)
         return self.z[index], self.components[index, which]
 
@@ -254,8 +261,9 @@ class Trainer:
         return [self.decoder.bound(u + shift) for u in inputs]
 
     def _contraction(self, z, k):
-        if len(self.decoder.layers(self.parameters)) == 2:
-            return self.decoder.closed_contraction(z, self.parameters)
+        closed = self.decoder.contraction(z, self.parameters)
+        if closed is not None:
+            return closed
         field = ScoreField(self.base, self.decoder, self.parameters, self.metric)
         exact = z.shape[1] <= EXACT_CONTRACTION_FEATURES
         factors = self.metric.factors[k]
