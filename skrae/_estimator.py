@@ -50,13 +50,27 @@ class RegularizedAutoEncoderScore(
     contraction_weight : float >= 0, default=0.0
         lambda, the weight of the squared Frobenius norm of dr/dz. Exact up to 4 features, by
         Hutchinson's estimator (one direction a row) beyond.
-    noise_covariance : {"local", "isotropic"}, default="local"
+    noise_covariance : {"auto", "local", "isotropic"}, default="auto"
         C: the covariance of the base component a row belongs to, or the identity in working space.
-    hidden_layer_sizes : int or sequence of int, default=(128, 128, 128)
-        Units of the encoder's layers; the last is the code that `transform` returns.
-    activation : {"silu", "tanh", "softplus"}, default="silu"
-    decoder : {"gradient"}, default="gradient"
-        "gradient": r is z plus a gradient, so that the field has an energy.
+        "auto": local for the gradient decoder without bias_correction, else isotropic, the only
+        choice there.
+    hidden_layer_sizes : "auto", int or sequence of int, default="auto"
+        Units of the encoder's layers; the last is the code that `transform` returns. The free
+        decoder mirrors them, the tied one has one layer. "auto": (128, 128, 128), or (128,) for
+        the free and the tied decoder.
+    activation : {"auto", "silu", "tanh", "softplus", "sigmoid", "relu"}, default="auto"
+        "auto": "silu", or "sigmoid" for the tied decoder. Silu, tanh and softplus for the
+        gradient decoder, sigmoid, tanh and relu for the tied one, any for the free one.
+    decoder : {"gradient", "free", "tied"}, default="gradient"
+        The reconstruction function. "gradient": r = z + tau C grad log p(z) over an encoder of
+        any depth. "free": r = g(code), the paper's general auto-encoder, its density a line
+        integral of (r - z)/tau. "tied": r = h(z W + b) W^T + c up to units, its energy in closed
+        form (Kamyshanska & Memisevic 2013).
+    bias_correction : bool, default=False
+        Let `log_density_gradient` return the score of the reconstruction without its first-order
+        bias in sigma^2 and lambda: J g = (r - z)/lambda - Lap r for contraction, J g =
+        (r - z)/sigma^2 - Lap r/2 for denoising, J = dr/dz. It corrects what the criterion alone
+        learns: take calibration_weight=0 with it. All other answers stay as they are.
     base_density : {"mixture", "gaussian"}, default="mixture"
         q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
         Student-t component.
@@ -96,6 +110,9 @@ class RegularizedAutoEncoderScore(
         The levels tried and their held-out mean log densities, nats per row in the units of X.
     base_score_ : float
         The held-out mean log density of the base density alone.
+    curl_ : float
+        How far (r - z)/tau is from a gradient, |J - J^T|_F / (2 |J|_F) with J its Jacobian at
+        rows: 0 for the gradient and the tied decoder, at most 1.
     network_gain_ : float
         What the network adds to base_score_; exactly 0 where none beat the base by two standard
         errors and 0.005 nats: then the base density itself is the model.
@@ -251,34 +268,6 @@ class RegularizedAutoEncoderScore(
                 " different rows: one point has no density."
             )
         return X, weights / weights.mean()
-
-    def _store(self, result, dtype, previous):
-        fitted, outcome = result.fitted, result.outcome
-        self.location_, self.whitening_, self._unwhitening, self._log_det = fitted.scaling
-        self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_ = fitted.base
-        self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
-        self.noise_level_ = fitted.noise_level
-        self.noise_levels_ = np.array(outcome.noise_levels)
-        self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
-        self.base_score_ = result.base_score
-        self.network_gain_ = float(outcome.gain)
-        self.curl_ = result.curl
-        self.log_normalizer_ = fitted.log_z
-        self.log_normalizer_repeats_ = repeats = result.log_z_repeats
-        self.log_normalizer_stderr_ = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
-        if previous is None:
-            self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
-        self.loss_curve_ = self.loss_curve_ + result.loss_curve
-        self.validation_curve_ = self.validation_curve_ + result.validation_curve
-        self.n_iter_ += result.n_iter
-        self._fitted_as = {
-            "decoder": fitted.decoder,
-            "activation": fitted.activation,
-            "noise_covariance": fitted.noise_covariance,
-            "contraction_weight": fitted.contraction_weight,
-            "bias_correction": fitted.bias_correction,
-            "dtype": dtype.name,
-        }
 
     def _warn(self, result):
         spread = np.ptp(result.log_z_repeats)

@@ -10,34 +10,18 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrae._advice import warn_of_chains, warn_of_length
 from skrae._device import available_device
-from skrae._evaluation import Evaluator, Fitted, sampling_target
+from skrae._evaluation import Evaluator, sampling_target
 from skrae._independent import base_rows, chain_rows, needs_no_chains
 from skrae._runs import start_run
-from skrae._scaling import Scaling
+from skrae._state import FittedState
 from skrae._validation import check_rows, check_weights
 from skrae._warmup import Plan, base_state
 
 N_CHAINS = 64
 
 
-class DensityQueries(ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+class DensityQueries(FittedState, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Density, score, Hessian, reconstruction, code and samples from fitted NumPy attributes."""
-
-    def _fitted(self):
-        base = self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_
-        return Fitted(
-            Scaling(self.location_, self.whitening_, self._unwhitening, self._log_det),
-            base,
-            self.coefs_,
-            self.intercepts_,
-            self._fitted_as["decoder"],
-            self._fitted_as["activation"],
-            self._fitted_as["noise_covariance"],
-            self.noise_level_,
-            self._fitted_as["contraction_weight"],
-            self._fitted_as["bias_correction"],
-            self.log_normalizer_,
-        )
 
     def _evaluator(self, dtype):
         return Evaluator(self._fitted(), available_device(self.device), dtype)
