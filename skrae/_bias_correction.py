@@ -9,9 +9,13 @@ r obeys
 
 with g = grad log p: the first exactly (Euler-Lagrange equation of the criterion of Alain & Bengio
 2014, equation 10), the second to the order sigma^2, where sigma^2 dg/dz = J - I and sigma^2 Lap g =
-Lap r; both are exact for Gaussian data. For sigma and lambda together the right sides add up to
+Lap r; both are exact for Gaussian data. For sigma and lambda together the two terms of the
+criterion are means over different rows, corrupted and clean ones, so that the second enters with
+the ratio of their densities, w = p / p_sigma = exp(-sigma^2/2 (tr dg/dz + |g|^2)) to first order:
 
-    [sigma^2 (I + sigma^2/tau (J - I)) + lambda J] g = tau D - (lambda + sigma^4 / (2 tau)) Lap r.
+    [sigma^2 (I + sigma^2/tau (J - I)) + lambda w J] g = tau D - (lambda w + sigma^4/(2 tau)) Lap r
+
+with tr(J - I) / tau and D in w for what they tend to.
 """
 
 import torch
@@ -19,6 +23,8 @@ import torch
 # Central differences of this step, in sqrt(tau), below which r has no detail; where the matrix on
 # the left, over tau, has a singular value below SMALLEST, a row keeps D.
 STEP, SMALLEST = 1e-3, 0.05
+# |log w| beyond which its first order says nothing.
+MAX_LOG_RATIO = 1.0
 
 
 def corrected_score(field, z, noise_level, contraction_weight):
@@ -35,12 +41,19 @@ def corrected_score(field, z, noise_level, contraction_weight):
     slopes, laplacian = _derivatives(field.move, z, plain, STEP * tau**0.5)
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     jacobian = identity + tau * slopes
-    matrix = variance * (identity + variance * slopes) + contraction_weight * jacobian
-    pull = contraction_weight + 0.5 * variance**2 / tau
+    weight = contraction_weight * _clean_to_corrupted(slopes, plain, variance)[:, None]
+    matrix = variance * (identity + variance * slopes) + weight[:, :, None] * jacobian
+    pull = weight + 0.5 * variance**2 / tau
     singular = torch.linalg.svdvals(matrix / tau)[:, -1] < SMALLEST
     matrix = torch.where(singular[:, None, None], tau * identity, matrix)
     corrected = torch.linalg.solve(matrix, tau * plain - pull * tau * laplacian)
     return torch.where(singular[:, None], plain, corrected), singular
+
+
+def _clean_to_corrupted(slopes, plain, variance):
+    """w = p / p_sigma at the rows, to first order, (n,)."""
+    change = slopes.diagonal(dim1=1, dim2=2).sum(1) + plain.square().sum(1)
+    return torch.exp((-0.5 * variance * change).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
 def _derivatives(function, z, middle, step):

@@ -20,10 +20,12 @@ class GradientDecoder:
     def __init__(self, activation, tau):
         self.activation, self.tau = activation, tau
 
-    def initial_parameters(self, rows, sizes, whiteners, generator):
-        """Parameters with f = 0, half the first layer turned to fine detail at these rows."""
-        d, device = rows.shape[1], rows.device
-        parameters = _networks.initial_parameters(d, sizes, generator, device)
+    def initial_parameters(self, n_features, sizes, generator, device="cpu"):
+        """Random parameters with f = 0."""
+        return _networks.initial_parameters(n_features, sizes, generator, device)
+
+    def localise(self, parameters, rows, whiteners, generator):
+        """The parameters with half the first layer turned to fine detail at these rows."""
         return _networks.localise_first_layer(
             parameters, rows, whiteners, self.activation, generator
         )

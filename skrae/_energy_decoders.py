@@ -105,10 +105,25 @@ class TiedDecoder(_EnergyDecoder):
         super().__init__(activation, tau)
         self.unit = tau**-0.5
 
-    def initial_parameters(self, rows, sizes, whiteners, generator):
-        """Units of many widths that change at the rows, scaled so that dr/dz is I on average."""
-        rows = self.unit * rows
-        (k,), d = sizes, rows.shape[1]
+    def initial_parameters(self, n_features, sizes, generator, device="cpu"):
+        """Zeros of the right shapes, to be renewed, and a head of one."""
+        (k,) = sizes
+        shapes = (n_features, k), (k,), (n_features,), (1, 1), (1,)
+        parameters = [torch.zeros(shape, device=device) for shape in shapes]
+        parameters[3] += 1.0
+        return parameters
+
+    def localise(self, parameters, rows, whiteners, generator):
+        """The parameters as they are: renewal places the units."""
+        return parameters
+
+    def renew(self, parameters, z, noisy, generator):
+        """Units of many widths that change at the rows, dr/dz being I on average, in place.
+
+        A new noise level begins anew, because its units have another width.
+        """
+        rows = self.unit * z
+        d, k = parameters[0].shape
         to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
         low, high = math.log(NARROWEST_SLOPE), math.log(WIDEST_SLOPE)
         slopes = torch.exp(low + (high - low) * torch.rand(k, **to))
@@ -121,17 +136,12 @@ class TiedDecoder(_EnergyDecoder):
             weight = axes * variances.clamp_min(SMALLEST_VARIANCE).rsqrt() @ axes.T @ weight
         bias = MIDDLE[self.activation] - (weight * centres.T).sum(0)
         offset = (rows - self._unit(rows, weight, bias)[0] @ weight.T).mean(0)
-        return [weight, bias, offset, torch.ones_like(weight[:1, :1]), torch.zeros_like(bias[:1])]
+        torch._foreach_copy_(parameters[:3], [weight, bias, offset])
 
     def _unit(self, y, weight, bias):
         """h and h' at the pre-activations y W + b."""
         unit = HIDDEN_UNITS[self.activation]
         return unit.value_and_slope(torch.addmm(bias, y, weight))
-
-    def renew(self, parameters, z, noisy, generator):
-        """Begin anew: the units of another noise level have another width. In place."""
-        sizes = (parameters[0].shape[1],)
-        torch._foreach_copy_(parameters, self.initial_parameters(z, sizes, None, generator))
 
     def log_potential(self, z, parameters, generator=None):
         """log p_r = -E(y), shape (n,)."""
@@ -185,17 +195,18 @@ class FreeDecoder(_EnergyDecoder):
         # Steps must stay small beside tau, which r - z is divided by.
         self.rate = min(MAX_RATE, RATE * tau)
 
-    def initial_parameters(self, rows, sizes, whiteners, generator):
-        """A random encoder, half its first layer turned to fine detail, and a random decoder."""
-        d, device = rows.shape[1], rows.device
-        encoder = _networks.initial_parameters(d, sizes, generator, device)
-        encoder = _networks.localise_first_layer(
-            encoder, rows, whiteners, self.activation, generator
-        )
-        mirrored = [*sizes[-2::-1], d]
+    def initial_parameters(self, n_features, sizes, generator, device="cpu"):
+        """A random encoder, a random decoder, its mirror image, and a head of one."""
+        encoder = _networks.initial_parameters(n_features, sizes, generator, device)
+        mirrored = [*sizes[-2::-1], n_features]
         decoder = _networks.initial_parameters(sizes[-1], mirrored, generator, device)
-        head = [torch.ones_like(encoder[-2][:1]), encoder[-1]]
-        return [*encoder[:-2], *decoder[:-2], *head]
+        return [*encoder[:-2], *decoder[:-2], torch.ones_like(encoder[-2][:1]), encoder[-1]]
+
+    def localise(self, parameters, rows, whiteners, generator):
+        """The parameters with half the first layer turned to fine detail at these rows."""
+        return _networks.localise_first_layer(
+            parameters, rows, whiteners, self.activation, generator
+        )
 
     def layers(self, parameters):
         """The (weight, bias) pairs of the encoder, then of the decoder, as many."""

@@ -154,13 +154,14 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
 
 
 def _initial_parameters(z, base, metric, options, generator):
+    decoder = make_decoder(options.decoder, options.activation, 1.0, base)
+    sizes = options.hidden_layer_sizes
+    parameters = decoder.initial_parameters(z.shape[1], sizes, generator, z.device)
     index = torch.randint(len(z), (N_INITIAL_ROWS,), generator=generator, device=z.device)
     rows = z[index]
     components = draw_index(metric.responsibilities(rows), generator)
     whiteners = metric.inverse_transposes[components].float()
-    decoder = make_decoder(options.decoder, options.activation, 1.0, base)
-    sizes = options.hidden_layer_sizes
-    return decoder.initial_parameters(rows.float(), sizes, whiteners, generator)
+    return decoder.localise(parameters, rows.float(), whiteners, generator)
 
 
 def _train(trainer, n_rows, options, previous, on_check):
