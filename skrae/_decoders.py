@@ -69,6 +69,9 @@ class GradientDecoder:
     def contraction(self, z, parameters):
         """No closed form: None."""
 
+    def derivatives(self, z, parameters):
+        """No closed form: None."""
+
     @staticmethod
     def arrays(parameters):
         """coefs and intercepts: weights (n_in, n_out) and biases (n_out,) of each layer."""

@@ -9,14 +9,13 @@ scale s and the offset o are the last two parameters.
 """
 
 import math
-from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from skrae import _networks, _one_layer
 from skrae._hidden_units import HIDDEN_UNITS
+from skrae._quadrature import gauss_legendre
 
 # Gauss-Legendre nodes of the line integral; training draws one node in each of N_STRATA equal
 # parts of the line instead, for as many rows.
@@ -28,6 +27,7 @@ LINES = 128
 BOUND, SHARPNESS = 5.0, 4.0
 _BOUND_OFFSET = math.log1p(math.exp(SHARPNESS * BOUND)) / SHARPNESS
 RIDGE = 1e-6
+ONE_HIDDEN_LAYER = 6  # parameters, the head included
 MAX_RATE, RATE = 0.3, 30.0
 # Variance of the widest direction that the energy of a tied decoder with relu may have.
 WIDEST_VARIANCE = 25.0
@@ -160,6 +160,11 @@ class TiedDecoder(_EnergyDecoder):
         weight, bias = parameters[:2]
         return _one_layer.contraction(self.unit * z, weight, bias, None, self.activation)
 
+    def derivatives(self, z, parameters):
+        """dr/dz (n, d, d) and the Laplacian of r (n, d), exact."""
+        layer = self.unit * z, *parameters[:2], None, self.activation
+        return _one_layer.jacobian(*layer), self.unit * _one_layer.laplacian(*layer)
+
     def confine(self, parameters):
         """Bound the spectral norm of W for relu, in place, so that E grows in all directions."""
         if self.activation == "relu":
@@ -241,10 +246,16 @@ class FreeDecoder(_EnergyDecoder):
 
     def contraction(self, z, parameters):
         """Mean over rows of |dr/dz|_F^2, exact for one hidden layer; None for more."""
-        if len(parameters) > 6:
+        if len(parameters) > ONE_HIDDEN_LAYER:
             return None
-        weight, bias, back = parameters[:3]
-        return _one_layer.contraction(z, weight, bias, back, self.activation)
+        return _one_layer.contraction(z, *parameters[:3], self.activation)
+
+    def derivatives(self, z, parameters):
+        """dr/dz (n, d, d) and the Laplacian of r (n, d) likewise."""
+        if len(parameters) > ONE_HIDDEN_LAYER:
+            return None
+        layer = z, *parameters[:3], self.activation
+        return _one_layer.jacobian(*layer), _one_layer.laplacian(*layer)
 
     def log_potential(self, z, parameters, generator=None):
         """int_0^1 (r(y) - y) . (z - z_0) dt / tau at y = z_0 + t (z - z_0), shape (n,)."""
@@ -263,7 +274,7 @@ class FreeDecoder(_EnergyDecoder):
     def _nodes(self, z, generator):
         """Where along the line, (n_nodes, n), and with what weight."""
         if generator is None:
-            nodes, weights = (torch.as_tensor(a).to(z)[:, None] for a in _gauss_legendre())
+            nodes, weights = (torch.tensor(a).to(z)[:, None] for a in gauss_legendre(N_NODES))
             return nodes.expand(-1, len(z)), weights.expand(-1, len(z))
         to = {"generator": generator, "device": z.device, "dtype": z.dtype}
         starts = torch.arange(N_STRATA, device=z.device, dtype=z.dtype)[:, None]
@@ -279,10 +290,3 @@ class FreeDecoder(_EnergyDecoder):
     def parameters(coefs, intercepts):
         """The inverse of `arrays`."""
         return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
-
-
-@cache
-def _gauss_legendre():
-    """Nodes and weights on (0, 1)."""
-    nodes, weights = np.polynomial.legendre.leggauss(N_NODES)
-    return 0.5 + 0.5 * nodes, 0.5 * weights

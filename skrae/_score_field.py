@@ -144,6 +144,10 @@ class ScoreField:
         psi = base_gradient + gradient.double()
         return torch.einsum("nij,nj->ni", covariance, psi)
 
+    def derivatives(self, z):
+        """dr/dz (n, d, d) and the Laplacian of r (n, d) where they have a closed form, else None."""
+        return self.decoder.derivatives(self._narrow(z), self.parameters)
+
     def curl(self, z):
         """How far (r - z)/tau is from a gradient: |J - J^T|_F / (2 |J|_F), J its Jacobian at rows.
 
