@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from skrae import _networks, _one_layer
 from skrae._hidden_units import HIDDEN_UNITS
-from skrae._quadrature import gauss_legendre
+from skrae._log_ratios import gauss_legendre
 
 # Gauss-Legendre nodes of the line integral; training draws one node in each of N_STRATA equal
 # parts of the line instead, for as many rows.

@@ -5,16 +5,32 @@ for every target; the one-sided expansions of Alain & Bengio (2014, section 4) a
 they are exact: `first_order` where the score is constant, `second_order` where it is linear.
 """
 
+from functools import cache
 from typing import NamedTuple
 
+import numpy as np
 import torch
-
-from skrae._quadrature import gauss_legendre
 
 
 def exact(state, proposed, target):
     """log p(y) - log p(x), the difference of the log densities that the states carry."""
     return proposed.log_density - state.log_density
+
+
+@cache
+def gauss_legendre(n_nodes):
+    """Nodes and weights, each of shape (n_nodes,): exact for polynomials of degree 2 n_nodes - 1.
+
+    Examples
+    --------
+    >>> nodes, weights = gauss_legendre(3)
+    >>> float(weights @ nodes**5)
+    0.16666666666666666
+    """
+    nodes, weights = np.polynomial.legendre.leggauss(n_nodes)
+    nodes, weights = 0.5 + 0.5 * nodes, 0.5 * weights
+    nodes.flags.writeable = weights.flags.writeable = False  # every caller gets the same arrays
+    return nodes, weights
 
 
 class PathIntegral(NamedTuple):

@@ -63,8 +63,7 @@ LAYERS = {
     "_known_density": 0,
     "_hidden_units": 0,
     "_linear_algebra": 0,
-    "_log_ratios": 1,
-    "_quadrature": 0,
+    "_log_ratios": 0,
     "_scaling": 0,
     "_splitting": 0,
 }
