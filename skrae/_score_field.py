@@ -145,7 +145,7 @@ class ScoreField:
         return torch.einsum("nij,nj->ni", covariance, psi)
 
     def derivatives(self, z):
-        """dr/dz (n, d, d) and the Laplacian of r (n, d) where they have a closed form, else None."""
+        """dr/dz (n, d, d) and the Laplacian of r (n, d); None where they have no closed form."""
         return self.decoder.derivatives(self._narrow(z), self.parameters)
 
     def curl(self, z):
