@@ -70,7 +70,10 @@ class DensityQueries(FittedState, ClassNamePrefixFeaturesOutMixin, TransformerMi
         return float(np.average(log_density, weights=check_weights(sample_weight, log_density)))
 
     def log_density_gradient(self, X):
-        """The score function, grad log p(x) = (r(x) - x) / sigma^2 to first order.
+        """The score function, grad log p(x) = (r(x) - x) / tau to first order.
+
+        The gradient of `score_samples`, up to the curl of its field for decoder="free". With
+        bias_correction=True it comes from r alone instead, without the bias of first order in tau.
 
         Parameters
         ----------
@@ -79,11 +82,16 @@ class DensityQueries(FittedState, ClassNamePrefixFeaturesOutMixin, TransformerMi
         Returns
         -------
         gradient : array of shape (n_samples, n_features), nats per unit of X
+
+        Warns
+        -----
+        UserWarning
+            With bias_correction=True, where r is too flat for rows to be corrected.
         """
         return self._ask("gradient", X)
 
     def log_density_hessian(self, X):
-        """Second derivatives of log p(x), symmetric.
+        """Derivatives of grad log p(x), symmetric but for decoder="free".
 
         Parameters
         ----------
@@ -122,10 +130,11 @@ class DensityQueries(FittedState, ClassNamePrefixFeaturesOutMixin, TransformerMi
         return self._ask("code", X)
 
     def reconstruct(self, X):
-        """Denoised points r(x) = x + tau C(x) grad log p(x).
+        """Denoised points r(x), for a network trained by denoising the mean of the clean points.
 
-        For a network trained by denoising, the posterior mean of the clean point. Where the base
-        is the model (`network_gain_` is 0), a gradient step that can overshoot at large sigma.
+        The gradient decoder has r(x) = x + tau C(x) grad log p(x): where the base is the model
+        (`network_gain_` is 0), a gradient step that can overshoot at large sigma. Free and tied
+        decoders keep the r that was trained, whatever the density is.
 
         Parameters
         ----------
