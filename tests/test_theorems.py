@@ -6,9 +6,14 @@ closed form for mixtures of Gaussians. Orders of convergence are slopes on a log
 
 import numpy as np
 import pytest
+import torch
 from scipy.integrate import quad
 from scipy.optimize import minimize
 
+from skrae._base_density import MixtureDensity
+from skrae._decoders import make_decoder
+from skrae._objectives import corrupt, denoising_loss
+from skrae._score_field import NoiseMetric, ScoreField
 from skrae.datasets import MixtureOfGaussians, SexticWell
 from skrae.population import (
     contractive_optimum,
@@ -375,3 +380,36 @@ def test_gaussian_rows_have_one_optimum_for_both_criteria(tau, random_seed):
     np.testing.assert_allclose(rows @ slope.T, best_denoiser(density, np.sqrt(tau))(rows), 1e-9)
     excess = rows @ slope.T - rows - tau * density.gradient(rows) @ slope.T
     np.testing.assert_allclose(excess, 0, atol=1e-9)
+
+
+# Untied auto-encoders become more conservative as they learn to denoise (Im et al. 2016)
+
+
+def trained_curls(density, sigma, checks, seed):
+    """Curl of a free decoder's field from random weights, after these numbers of steps."""
+    draws, size = torch.Generator().manual_seed(seed), 200
+    x = torch.as_tensor(density.sample(20_000, seed), dtype=torch.float32)
+    base = MixtureDensity([1.0], np.zeros((1, 2)), np.eye(2)[None], [np.inf])
+    decoder, metric = make_decoder("free", "silu", sigma**2, base), NoiseMetric(base, "isotropic")
+    factors, ones = torch.eye(2).expand(2 * size, 2, 2), torch.ones(2 * size)
+    parameters = decoder.initial_parameters(2, (64,), draws)
+    parameters = [p.clone().requires_grad_() for p in parameters]
+    optimizer, curls = torch.optim.Adam(parameters[:-2], lr=0.003), []
+    for step in range(1, max(checks) + 1):
+        rows = x[torch.randint(len(x), (size,), generator=draws)]
+        noisy, whitened = corrupt(rows, factors[:size], factors[:size], sigma, draws)
+        psi = (decoder.reconstruct(noisy, parameters) - noisy) / sigma**2
+        loss = denoising_loss(psi, whitened, factors, ones, sigma, sigma**2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step in checks:
+            curls.append(ScoreField(base, decoder, parameters, metric).curl(x[:500].double()))
+    return curls
+
+
+def test_training_makes_an_untied_auto_encoder_more_conservative(random_seed):
+    """curl = |J - J^T| / (2 |J|) of the field falls, though nothing in the criterion asks for it."""
+    early, late = trained_curls(mixture(2), 0.6, (50, 1000), random_seed)
+    assert early > 0.05
+    assert late < 0.5 * early
