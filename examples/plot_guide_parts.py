@@ -24,7 +24,7 @@ blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
 density = SexticWell()
-rows = density.sample(2000, random_state=0)
+rows = density.sample(1000, random_state=0)
 model = RegularizedAutoEncoderScore(
     base_density="gaussian", hidden_layer_sizes=(64, 64), random_state=0
 ).fit(rows)
