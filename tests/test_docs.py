@@ -77,5 +77,5 @@ def test_every_public_name_is_in_the_api_reference():
     objects = [getattr(skrae, name) for name in skrae.__all__]
     modules = [value for value in objects if isinstance(value, ModuleType)]
     public = [value.__name__ for value in objects if value not in modules]
-    public += [name for module in [*modules, population] for name in module.__all__]
+    public += [name for module in {*modules, population} for name in module.__all__]
     assert sorted(listed) == sorted(public)
