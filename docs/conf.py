@@ -40,8 +40,7 @@ default_role = "autolink"
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|matplotlib|xarray)\..*")]
 
 # Text: Markdown with formulas, which a code host renders too.
-myst_enable_extensions = ["dollarmath", "deflist"]
-myst_heading_anchors = 3
+myst_enable_extensions = ["dollarmath"]
 
 # API reference: a page for each public object, without what scikit-learn's base classes add.
 autosummary_generate = True
@@ -78,7 +77,6 @@ sphinx_gallery_conf = {
     "parallel": True,
     "download_all_examples": False,
     "show_signature": False,
-    "plot_gallery": "True",
 }
 
 html_theme = "pydata_sphinx_theme"
