@@ -20,9 +20,10 @@ with tr(J - I) / tau and D in w for what they tend to.
 
 import torch
 
-# Central differences of this step, in sqrt(tau), below which r has no detail; where the matrix on
-# the left, over tau, has a singular value below SMALLEST, a row keeps D.
-STEP, SMALLEST = 1e-3, 0.05
+# Central differences, where there is no closed form, of this step in sqrt(tau): fine beside the
+# detail of r, coarse beside the kinks of relu units, at which a finer one finds a huge curvature.
+# Where the matrix on the left, over tau, has a singular value below SMALLEST, a row keeps D.
+STEP, SMALLEST = 0.1, 0.05
 # |log w| beyond which its first order says nothing.
 MAX_LOG_RATIO = 1.0
 
@@ -38,8 +39,8 @@ def corrected_score(field, z, noise_level, contraction_weight):
     """
     tau, variance = field.tau, noise_level**2
     plain = field.move(z)
-    slopes, laplacian = _derivatives(field.move, z, plain, STEP * tau**0.5)
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    slopes, laplacian = _derivatives(field, z, plain, identity)
     jacobian = identity + tau * slopes
     weight = contraction_weight * _clean_to_corrupted(slopes, plain, variance)[:, None]
     matrix = variance * (identity + variance * slopes) + weight[:, :, None] * jacobian
@@ -56,11 +57,20 @@ def _clean_to_corrupted(slopes, plain, variance):
     return torch.exp((-0.5 * variance * change).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
-def _derivatives(function, z, middle, step):
+def _derivatives(field, z, plain, identity):
+    """Jacobian (n, d, d) and Laplacian (n, d) of D = (r - z) / tau."""
+    closed = field.derivatives(z)
+    if closed is None:
+        return _differences(field.move, z, plain, STEP * field.tau**0.5 * identity)
+    jacobian, laplacian = closed
+    return (jacobian - identity) / field.tau, laplacian / field.tau
+
+
+def _differences(function, z, middle, steps):
     """Jacobian (n, d, d) and Laplacian (n, d) of a function (n, d) -> (n, d)."""
     columns, laplacian = [], torch.zeros_like(middle)
-    for direction in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
-        above, below = function(z + direction), function(z - direction)
-        columns.append((above - below) / (2.0 * step))
-        laplacian += (above + below - 2.0 * middle) / step**2
+    for step in steps:
+        above, below, length = function(z + step), function(z - step), step.norm()
+        columns.append((above - below) / (2.0 * length))
+        laplacian += (above + below - 2.0 * middle) / length**2
     return torch.stack(columns, dim=2), laplacian
