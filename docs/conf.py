@@ -106,20 +106,33 @@ def skip_foreign_members(app, what, name, obj, skip, options):
     return True if not str(owner).startswith("skrae") else skip
 
 
-def escape_formulas(app, what, name, obj, options, lines):
-    """Take |x| and base_score_ in docstrings, where formulas are plain text, for what they are."""
+def escaped(line):
+    """A line of text in which |x| and base_score_, outside of backquotes, are no markup."""
+    pieces = re.split(r"(`[^`]+`)", line)  # odd pieces are in backquotes
+    pieces[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", piece) for piece in pieces[::2]]
+    return "".join(pieces)
+
+
+def escape_docstring(app, what, name, obj, options, lines):
+    """Take formulas, plain text in docstrings, for what they are."""
     in_doctest = False
     for i, line in enumerate(lines):
         in_doctest = line.strip().startswith(">>>") or (in_doctest and bool(line.strip()))
         if not in_doctest:
-            # Odd pieces are in backquotes.
-            pieces = re.split(r"(`[^`]+`)", line)
-            pieces[::2] = [re.sub(r"\||(?<=\w)_(?!\w)", r"\\\g<0>", p) for p in pieces[::2]]
-            lines[i] = "".join(pieces)
+            lines[i] = escaped(line)
+
+
+def escape_example(app, docname, source):
+    """The same for the text of examples; their code is indented."""
+    if docname.startswith("auto_examples/plot_"):
+        lines = source[0].split("\n")
+        keep = (" ", "..")
+        source[0] = "\n".join(line if line.startswith(keep) else escaped(line) for line in lines)
 
 
 def setup(app):
     app.connect("config-inited", name_output_folder)
     # After numpydoc, which reads the docstring as it was written.
-    app.connect("autodoc-process-docstring", escape_formulas, priority=900)
+    app.connect("autodoc-process-docstring", escape_docstring, priority=900)
+    app.connect("source-read", escape_example)
     app.connect("autodoc-skip-member", skip_foreign_members)
