@@ -409,7 +409,7 @@ def trained_curls(density, sigma, checks, seed):
 
 
 def test_training_makes_an_untied_auto_encoder_more_conservative(random_seed):
-    """curl = |J - J^T| / (2 |J|) of the field falls, though no term of the criterion asks for it."""
+    """curl = |J - J^T| / (2 |J|) falls, though no term of the criterion asks for it."""
     early, late = trained_curls(mixture(2), 0.6, (50, 1000), random_seed)
     assert early > 0.05
     assert late < 0.5 * early
