@@ -9,7 +9,8 @@ The last two parameters are the head: where they are zero, f = 0 and the model i
 """
 
 from skrae import _networks
-from skrae._energy_decoders import FreeDecoder, TiedDecoder
+from skrae._free_decoder import FreeDecoder
+from skrae._tied_decoder import TiedDecoder
 
 
 class GradientDecoder:
@@ -65,6 +66,9 @@ class GradientDecoder:
 
     def confine(self, parameters):
         """Keep the energy confining, in place: nothing to do."""
+
+    def score_and_contraction(self, z, parameters):
+        """No closed form: None."""
 
     def contraction(self, z, parameters):
         """No closed form: None."""

@@ -236,11 +236,16 @@ class Trainer:
             corrupted, whitened = z, torch.zeros_like(z)
         log_q, base_gradient, shares = self.base.evaluate(corrupted)
         shares = self.metric.responsibilities(corrupted, shares)
-        f, psi = self.decoder.training_score(corrupted, self.parameters, base_gradient.float())
+        shared = sigma == 0.0 and self.decoder.score_and_contraction(z, self.parameters)
+        if shared:
+            f, (psi, penalty) = None, shared
+        else:
+            f, psi = self.decoder.training_score(corrupted, self.parameters, base_gradient.float())
         drawn, weights = self.metric.draw(shares, self.generator)
         loss = denoising_loss(psi, whitened, self.factors[drawn], weights.float(), sigma, tau)
         if settings.contraction_weight > 0.0:
-            loss = loss + settings.contraction_weight / tau * self._contraction(z, k)
+            penalty = penalty if shared else self._contraction(z, k)
+            loss = loss + settings.contraction_weight / tau * penalty
         if settings.calibration_weight > 0.0:
             ratios = self._log_ratios(f, corrupted, log_q)
             loss = loss + settings.calibration_weight * calibration_loss(*ratios)

@@ -8,8 +8,9 @@ from scipy.linalg import solve_banded
 
 from skrae._base_density import MixtureDensity
 from skrae._bias_correction import corrected_score
-from skrae._energy_decoders import FreeDecoder, TiedDecoder
+from skrae._free_decoder import FreeDecoder
 from skrae._score_field import NoiseMetric, ScoreField
+from skrae._tied_decoder import TiedDecoder
 from skrae.datasets import Gaussian, Ring, SexticWell
 from skrae.population import contractive_optimum, denoising_optimum, invert_contraction
 from tests.estimators import quick_estimator

@@ -9,16 +9,11 @@ import torch
 from skrae import _one_layer
 from skrae._base_density import MixtureDensity
 from skrae._decoders import GradientDecoder, make_decoder
-from skrae._energy_decoders import (
-    BOUND,
-    LINES,
-    MAX_LINES,
-    WIDEST_VARIANCE,
-    FreeDecoder,
-    TiedDecoder,
-)
+from skrae._energy_decoder import BOUND
+from skrae._free_decoder import LINES, MAX_LINES, FreeDecoder
 from skrae._objectives import contraction_penalty
 from skrae._score_field import NoiseMetric, ScoreField
+from skrae._tied_decoder import WIDEST_VARIANCE, TiedDecoder
 from tests.models import finite_differences, generator, random_mixture
 
 TIED_ACTIVATIONS = "sigmoid", "tanh", "relu"
