@@ -140,7 +140,8 @@ gallery(
 # learned above. The paper's auto-encoder is made for it: `decoder="free"` with
 # `calibration_weight=0` learns r(y), the mean of the clean images that may have led to the noisy
 # image y, and nothing else. It wants isotropic noise and no scaling; in units of the noise, its
-# `noise_level` is 1. Four copies of each image with fresh uniform noise make for more steps.
+# `noise_level` is 1. Four copies of each image with fresh uniform noise make for more steps. As a
+# density this fit is nothing new (its `network_gain_` is 0): noise so coarse blurs every image.
 #
 # PCA is the usual linear remedy: keep the best few components. Its rank is chosen on noisy images
 # of the training part.
@@ -183,7 +184,8 @@ print(f"PCA of rank {rank:2d}        {rmse(linear, test):8.2f}")
 # The lower 32 pixels are taken away. `sample_conditional` draws them given the upper half: each
 # draw is a possible image, and the draws differ where the upper half leaves open what follows.
 # Their mean is the best guess in squared error, which is what the table judges; a picture of the
-# mean is blurred where the draws differ, and rightly so.
+# mean is blurred where the draws differ, and rightly so. The mean of the nearest neighbours guesses
+# about as well; what it cannot tell is how wrong it may be, as the intervals of the draws do.
 n_torn, n_draws = (12, 20) if quick else (100, 100)
 torn = test[:n_torn].copy()
 torn[:, 32:] = np.nan
