@@ -10,6 +10,7 @@ import torch
 from scipy.integrate import quad
 from scipy.optimize import minimize
 
+from skrae import RegularizedAutoEncoderScore
 from skrae._base_density import MixtureDensity
 from skrae._decoders import make_decoder
 from skrae._objectives import corrupt, denoising_loss
@@ -363,6 +364,31 @@ def test_slope_of_the_denoiser_is_the_posterior_variance():
     inner = slice(400, 1601)
     found = sigma**2 * np.gradient(r, grid)
     np.testing.assert_allclose(found[inner], variance[inner], rtol=1e-3)
+
+
+@pytest.mark.parametrize("decoder", ["free", "tied"])
+def test_fitted_auto_encoder_knows_the_local_moments(decoder, random_seed):
+    """`local_moments` beside the closed form; the moments of the window alone would err by 1."""
+    density, sigma = mixture(2), 0.6
+    model = RegularizedAutoEncoderScore(
+        sigma,
+        decoder=decoder,
+        noise_covariance="isotropic",
+        scaling=None,
+        calibration_weight=0.0,
+        base_density="gaussian",
+        max_iter=300,
+        random_state=random_seed,
+    ).fit(density.sample(5000, random_seed))
+    rng = np.random.default_rng(random_seed)
+    y = density.sample(500, rng)
+    y = y + sigma * rng.standard_normal(y.shape)
+    r = best_denoiser(density, sigma)
+    means, covariances = model.local_moments(y)
+    narrowing = jacobians(r, y) - np.eye(2)
+    assert np.linalg.norm(means - r(y)) < 0.35 * np.linalg.norm(r(y) - y)
+    error = covariances / sigma**2 - np.eye(2) - narrowing
+    assert np.linalg.norm(error) < 0.5 * np.linalg.norm(narrowing)
 
 
 # Gaussian data: one optimum for both criteria
