@@ -3,7 +3,7 @@ The paper's sampling experiment
 ===============================
 
 A curve in ten dimensions, 10 000 rows along it, and the Markov chain of Alain & Bengio (2014): what
-their noise level does to the curve, and what less noise, scaling and a base density do about it.
+noise does to the curve, and what correction, less noise, scaling and a base density do about it.
 """
 
 # %%
@@ -94,9 +94,9 @@ for sigma in (0.0, 0.01, 0.02, 0.05, 0.1):
 
 
 # %%
-# The paper's sigma of 0.1 is twice the thickness of this curve. Across the curve, in nine
-# directions, the noisy rows are wider than the rows by a factor of sqrt(1 + 4), and in nine
-# directions at once hardly anything stays inside.
+# A sigma of 0.1, as large as the steps of the paper's chain, is twice the thickness of this curve.
+# Across the curve the noisy rows are wider than the rows by a factor of sqrt(1 + 4), and in nine
+# directions at once little stays inside.
 #
 # The paper's auto-encoder and its chain
 # --------------------------------------
@@ -252,7 +252,7 @@ print(f"network          {plain:45.3f} {score_error(of_network):10.3f}")
 # --------------------
 # - The chain of the paper goes where its score leads, to the noisy density: as far off the curve as
 #   a perfect denoiser, and a little farther for errors of the network. Pairs of columns show a
-#   curve that is somewhat thick; in ten columns at once hardly a draw lies inside.
+#   curve that is somewhat thick; in ten columns at once few draws lie inside.
 # - The correction of the bias is nearly exact for a perfect denoiser, even at twice the thickness,
 #   for across the curve the law is Gaussian. But it divides by dr/dx, which is 1/5 there, and so
 #   magnifies what the network gets wrong of its slopes: of the gain little is left.
@@ -261,8 +261,8 @@ print(f"network          {plain:45.3f} {score_error(of_network):10.3f}")
 #   the curve is owed to the rows they started from, and that they are farther from fresh rows than
 #   fresh rows are, to their being few: even the walk on the defaults, which stays on the curve,
 #   is. Only jumps make draws that are independent of the starts, and jumps take a base density.
-# - With the defaults the network has little to add, as the last line says: the law is a mixture of
-#   Gaussians, and so is the base density.
+# - With the defaults the network has nothing to add, as the line below the table says: the law is
+#   a mixture of Gaussians, and so is the base density.
 
 # %%
 # Blue draws lie on the curve, orange ones beyond the 99.9 % radius of all its Gaussians.
