@@ -24,6 +24,7 @@ class Outcome(NamedTuple):
     gains: list
     gain: float
     interrupted: bool
+    kept: bool = False  # the parameters are those that a fit was continued from
 
 
 def levels_for(noise_level, noise_covariance):

@@ -100,7 +100,9 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
     trainer = _trainer(rows, judged, base.to(device), options, generator, device, previous)
     outcome = _train(trainer, len(X), options, previous, on_check)
-    tau = outcome.noise_level**2 + options.contraction_weight
+    # What is kept was fitted with a contraction weight of its own.
+    contraction_weight = (previous if outcome.kept else options).contraction_weight
+    tau = outcome.noise_level**2 + contraction_weight
     decoder = make_decoder(options.decoder, options.activation, tau, base)
     fitted = Fitted(
         scaling,
@@ -110,7 +112,7 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
         options.activation,
         options.noise_covariance,
         float(outcome.noise_level),
-        float(options.contraction_weight),
+        float(contraction_weight),
         bool(options.bias_correction),
         0.0,
     )
@@ -192,6 +194,7 @@ def _continue(trainer, level, options, previous, on_check):
     max_steps = steps_per_level(len(trainer.z), options.max_iter)
     outcome = anneal(trainer, [level], 1, max_steps, on_check)
     gain, _ = trainer.judge.gain(start, decoder)
-    if gain >= outcome.gain:
-        return outcome._replace(parameters=start, noise_level=previous.noise_level, gain=gain)
+    if gain > outcome.gain or not outcome.gains:
+        level = previous.noise_level
+        return outcome._replace(parameters=start, noise_level=level, gain=gain, kept=True)
     return outcome

@@ -155,6 +155,8 @@ class Trainer:
         self.optimizer = Adam(self.parameters)
         if renew:
             self.decoder.renew(self.parameters, rows, noisy, self.generator)
+        if not self.parameters[-2].any():  # the head of a fit that left the base as it was
+            self.parameters[-2].fill_(1.0)
         self.decoder.centre(self.parameters, rows, self.base.log_density(rows))
         torch._foreach_copy_(self.average, self.parameters)
 

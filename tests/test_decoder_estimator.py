@@ -444,6 +444,40 @@ def interrupt_after(n_steps, monkeypatch):
 
 
 @with_a_code_to_decode
+def test_network_that_is_kept_keeps_the_tau_it_was_fitted_with(decoder, models, X, monkeypatch):
+    """Continued with another contraction weight, but not beaten: the same density and r."""
+    model = copy.deepcopy(models[decoder]).set_params(
+        warm_start=True, contraction_weight=0.3, noise_level=0.5
+    )
+    interrupt_after(0, monkeypatch)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(X)
+    before = models[decoder]
+    np.testing.assert_allclose(model.reconstruct(X), before.reconstruct(X), rtol=1e-5, atol=1e-5)
+    shift = model.score_samples(X) - before.score_samples(X)
+    assert np.ptp(shift) < 1e-3
+    assert np.abs(shift).max() < 0.05  # of log Z, which is estimated anew
+
+
+@with_a_code_to_decode
+def test_fit_that_left_the_base_as_it_was_can_be_continued(decoder, X):
+    """Without calibration too, where no gradient reaches the head."""
+    model = quick_estimator(
+        decoder=decoder,
+        warm_start=True,
+        calibration_weight=0,
+        **{**LEARNING[decoder], "max_iter": 1},
+    ).fit(X)
+    # What a fit stores where the base won.
+    model.coefs_[-1] = np.zeros_like(model.coefs_[-1])
+    model.intercepts_[-1] = np.zeros_like(model.intercepts_[-1])
+    first = model.reconstruct(X)
+    model.set_params(max_iter=LEARNING[decoder]["max_iter"]).fit(X)
+    assert not np.allclose(model.reconstruct(X), first)
+    assert model.fit(X).network_gain_ > 0.0
+
+
+@with_a_code_to_decode
 @pytest.mark.parametrize("n_steps", [0, 30])
 def test_interrupted_fit_leaves_a_usable_model(decoder, n_steps, X, monkeypatch):
     interrupt_after(n_steps, monkeypatch)
