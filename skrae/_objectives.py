@@ -76,11 +76,14 @@ def calibration_loss(log_ratio_data, log_ratio_base):
 
 @torch.no_grad()
 def balancing_shift(data_inputs, base_inputs, bound):
-    """The constant o for which f = bound(u + o) has the smallest calibration loss, by bisection.
+    """The constant o for which f = bound(u + o) balances its errors, by bisection:
 
-    There E sigmoid(-f) B' over data equals E_q sigmoid(f) B'. With o at its optimum the loss is one
-    of the shape of u alone: an energy divided by a small tau has constants of thousands of nats,
-    which no learning rate would follow.
+        E sigmoid(-f) over data  =  E_q sigmoid(f).
+
+    The left side falls with o and the right one rises, so that there is one solution; up to the
+    bound it is the o of the smallest calibration loss. The loss is then one of the shape of u
+    alone: an energy divided by a small tau has constants of thousands of nats, which no learning
+    rate would follow.
     """
     low = -torch.maximum(data_inputs.max(), base_inputs.max()) - 10.0
     high = -torch.minimum(data_inputs.min(), base_inputs.min()) + 10.0

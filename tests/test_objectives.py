@@ -7,8 +7,16 @@ import pytest
 import torch
 
 from skrae._base_density import MixtureDensity
-from skrae._objectives import calibration_loss, contraction_penalty, corrupt, denoising_loss
+from skrae._energy_decoder import BOUND
+from skrae._objectives import (
+    balancing_shift,
+    calibration_loss,
+    contraction_penalty,
+    corrupt,
+    denoising_loss,
+)
 from skrae._score_field import NoiseMetric
+from skrae._tied_decoder import TiedDecoder
 from tests.models import finite_differences, generator, random_mixture
 
 SIGMA = 0.5
@@ -274,6 +282,65 @@ def test_calibration_equals_a_loop_over_rows(random_seed):
     expected = np.mean([math.log1p(math.exp(-x)) for x in f.tolist()])
     expected += np.mean([math.log1p(math.exp(x)) for x in g.tolist()])
     assert float(calibration_loss(f, g)) == pytest.approx(expected, rel=1e-12)
+
+
+# The offset of the head
+
+
+def bound(u):
+    """The bound of free and tied decoders."""
+    return TiedDecoder("sigmoid", 1.0).bound(u)
+
+
+def head_inputs(n, spread, seed):
+    """u of rows and of draws, the rows higher; spread in nats."""
+    return spread * rows(2 * n, 1, seed)[:, 0].abs(), spread * rows(n, 1, seed + 1)[:, 0]
+
+
+@pytest.mark.parametrize("spread", [0.1, 3.0, 1000.0])
+def test_balancing_shift_balances_the_errors(spread, random_seed):
+    """E sigmoid(-f) over rows is E sigmoid(f) over draws; a little to either side it is not."""
+    data, base = head_inputs(400, spread, random_seed)
+    shift = balancing_shift(data, base, bound)
+
+    def excess(o):
+        errors = torch.sigmoid(-bound(data + o)).mean(), torch.sigmoid(bound(base + o)).mean()
+        return float(errors[1] - errors[0])
+
+    assert abs(excess(shift)) < 1e-5 * (1.0 + spread)
+    step = max(0.1, 0.05 * spread)
+    assert excess(shift - step) < 0.0 < excess(shift + step)
+
+
+@pytest.mark.parametrize("constant", [-3e4, 2.0, 3e4])
+def test_balancing_shift_undoes_any_constant(constant, random_seed):
+    data, base = head_inputs(300, 2.0, random_seed)
+    shift = balancing_shift(data, base, bound)
+    moved = balancing_shift(data + constant, base + constant, bound)
+    assert float(moved + constant) == pytest.approx(float(shift), abs=1e-6)
+
+
+def test_balancing_shift_has_the_smallest_calibration_loss_below_the_bound(random_seed):
+    data, base = (0.5 * part - 2.0 for part in head_inputs(300, 1.0, random_seed))
+    shift = balancing_shift(data, base, bound)
+    assert (data + shift).max() < BOUND - 2.0
+    around = shift + torch.linspace(-0.2, 0.2, 41, dtype=torch.float64)
+    losses = [float(calibration_loss(bound(data + o), bound(base + o))) for o in around]
+    assert np.argmin(losses) == 20
+
+
+def test_balancing_shift_of_log_ratios_is_zero(random_seed):
+    """u = log p/q is in balance already: E_p sigmoid(-u) = E_q sigmoid(u) for any p and q."""
+    p, q = random_mixture(1, 2, random_seed), random_mixture(1, 1, random_seed)
+    draws = [part.sample(40_000, generator(random_seed)) for part in (p, q)]
+    u = [p.log_density(z) - q.log_density(z) for z in draws]
+    assert float(balancing_shift(*u, lambda u: u)) == pytest.approx(0.0, abs=0.05)
+
+
+def test_balancing_shift_of_equal_inputs_is_finite():
+    same = torch.full((5,), 700.0, dtype=torch.float64)
+    shift = balancing_shift(same, same, bound)
+    assert float(shift) == pytest.approx(-700.0, abs=1e-6)
 
 
 # Local noise is unbiased: the minimiser is grad log p_sigma,
