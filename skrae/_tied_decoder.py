@@ -11,6 +11,7 @@ from skrae._hidden_units import HIDDEN_UNITS
 
 # Variance of the widest direction that the energy may have with relu.
 WIDEST_VARIANCE = 25.0
+MAX_UNIT, RATE = 10.0, 2.0
 # Hidden units begin with slopes between these, at this pre-activation.
 NARROWEST_SLOPE, WIDEST_SLOPE = 0.05, 1.0
 MIDDLE = {"sigmoid": 0.0, "tanh": 0.0, "relu": 1.0}
@@ -18,19 +19,21 @@ BALANCING_ROUNDS, SMALLEST_VARIANCE = 3, 1e-3
 
 
 class TiedDecoder(EnergyDecoder):
-    """r = sqrt(tau) (h(y W + b) W^T + c) with y = z / sqrt(tau): tied in units of the noise.
+    """r = (h(y W + b) W^T + c) / t with y = t z, t = 1 / sqrt(tau): tied in units of the noise.
 
     A hidden unit that moves y by |w| does so over a width of 4 / |w|, so that with weights of order
-    one r has detail of the size of the noise, whatever the noise level.
+    one r has detail of the size of the noise. t ends at MAX_UNIT: finer units would be too narrow
+    to cover the data together.
 
     Parameters: W (d, k), b (k,), c (d,), s (1, 1), o (1,).
     """
 
-    is_conservative, max_rows, rate = True, None, 2.0
+    is_conservative, max_rows = True, None
 
     def __init__(self, activation, tau):
         super().__init__(activation, tau)
-        self.unit = tau**-0.5
+        self.unit = min(tau**-0.5, MAX_UNIT)
+        self.rate = RATE * math.sqrt(self.unit) * tau**0.25
 
     def initial_parameters(self, n_features, sizes, generator, device="cpu"):
         """Zeros of the right shapes, to be renewed, and a head of one."""
@@ -71,15 +74,16 @@ class TiedDecoder(EnergyDecoder):
         return unit.value_and_slope(torch.addmm(bias, y, weight))
 
     def log_potential(self, z, parameters, generator=None):
-        """log p_r = -E(y), shape (n,)."""
-        return _one_layer.tied_log_density(self.unit * z, *parameters[:3], self.activation)
+        """log p_r = -E(y) / (t^2 tau), shape (n,)."""
+        layer = self.unit * z, *parameters[:3], self.activation
+        return _one_layer.tied_log_density(*layer) / (self.unit**2 * self.tau)
 
     def code(self, z, parameters):
         """h(y W + b), shape (n, k)."""
         return self._unit(self.unit * z, *parameters[:2])[0]
 
     def decode(self, code, parameters):
-        """sqrt(tau) (code W^T + c), shape (n, d)."""
+        """(code W^T + c) / t, shape (n, d)."""
         return torch.addmm(parameters[2], code, parameters[0].T) / self.unit
 
     def one_layer(self, z, parameters):
