@@ -172,7 +172,7 @@ for name, (_, _, peaks, log_density) in results.items():
 # Fields and basins
 # -----------------
 # Upper row: the arrows are r(x) - x, their length capped; from red cells the iteration ends off the
-# data, in the crosses. Lower row: the log density, with its maxima off the data as crosses.
+# data, in the crosses or beyond the picture. Lower row: the log density, with its maxima off the data as crosses.
 shown = list(models)[:5]
 figure, panels = plt.subplots(
     2, len(shown), figsize=(3.1 * len(shown), 6.4), sharex=True, sharey=True, layout="constrained"
@@ -189,14 +189,14 @@ for (above, below), name in zip(panels.T, shown, strict=True):
     length = np.linalg.norm(arrows, axis=1, keepdims=True)
     arrows *= 0.085 / np.maximum(length, np.median(length) / 4)
     above.quiver(*arrows_at.T, *arrows.T, angles="xy", scale_units="xy", scale=1, width=0.004)
-    above.plot(*spurious.T, "x", color="crimson", ms=9, mew=2.5)
+    above.plot(*spurious.T, "x", color="crimson", ms=7, mew=2)
     above.set_title(name, fontsize=11)
 
     filled = below.imshow(
         log_density - log_density.max(), extent=extent, origin="lower", vmin=-20, vmax=0
     )
-    below.plot(*peaks.T, "x", color="crimson", ms=9, mew=2.5)
-    above.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1])
+    below.plot(*peaks.T, "x", color="crimson", ms=7, mew=2)
+    above.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlim=extent[:2], ylim=extent[2:])
 bar = figure.colorbar(filled, ax=panels[1], pad=0.01, aspect=30)
 bar.set_label("nats below the maximum")
 bar.outline.set_visible(False)
