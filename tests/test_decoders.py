@@ -346,6 +346,22 @@ def test_closed_form_of_contraction_is_the_penalty_by_autograd(name, activation,
     assert changes[0][0].abs().max() > 0.0
 
 
+@pytest.mark.parametrize("d", [1, 3])
+@each_decoder
+def test_score_and_contraction_in_one_pass_are_the_two_alone(name, d, random_seed):
+    """Values, and derivatives in every parameter of a loss of both."""
+    field, z = field_of(name, d, random_seed, tau=0.2), rows(12, d, random_seed)
+    decoder, parameters = field.decoder, [p.requires_grad_() for p in field.parameters]
+    together = decoder.score_and_contraction(z, parameters)
+    alone = decoder.training_score(z, parameters, None)[1], decoder.contraction(z, parameters)
+    changes = []
+    for score, penalty in (together, alone):
+        loss = (score * rows(12, d, random_seed + 5)).sum() + 0.7 * penalty
+        changes.append(torch.autograd.grad(loss, parameters, materialize_grads=True))
+    for found, expected in zip([*together, *changes[0]], [*alone, *changes[1]], strict=True):
+        close(found.detach(), expected.detach(), 1e-11)
+
+
 @pytest.mark.parametrize("tau", [0.07, 1.5])
 @each_decoder
 def test_closed_derivatives_of_one_layer_equal_finite_differences(name, tau, random_seed):
@@ -363,6 +379,7 @@ def test_two_layers_have_no_closed_form(random_seed):
     field, z = free_field(2, random_seed, sizes=(5, 4)), rows(3, 2, random_seed)
     assert field.decoder.contraction(z, field.parameters) is None
     assert field.derivatives(z) is None
+    assert field.decoder.score_and_contraction(z, field.parameters) is None
 
 
 def test_confined_relu_units_leave_an_energy_that_grows_everywhere(random_seed):
