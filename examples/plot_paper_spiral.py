@@ -172,7 +172,8 @@ for name, (_, _, peaks, log_density) in results.items():
 # Fields and basins
 # -----------------
 # Upper row: the arrows are r(x) - x, their length capped; from red cells the iteration ends off the
-# data, in the crosses or beyond the picture. Lower row: the log density, with its maxima off the data as crosses.
+# data, in the crosses or beyond the picture. Lower row: the log density, its maxima off the data
+# as crosses.
 shown = list(models)[:5]
 figure, panels = plt.subplots(
     2, len(shown), figsize=(3.1 * len(shown), 6.4), sharex=True, sharey=True, layout="constrained"
