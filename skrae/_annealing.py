@@ -60,7 +60,7 @@ def anneal(trainer, levels, n_judged, max_steps, on_check=None):
             gains.append(trainer.best_gain)
             # Below the base there is nothing to keep: finer noise may still rise above it.
             fell = trainer.best_gain < best[0] - TOLERANCE and best[0] > 0.0
-            if trainer.best_gain > best[0]:
+            if trainer.best_gain > best[0] or best[2] is None:
                 best = (trainer.best_gain, trainer.best_error, trainer.best, level)
             if fell or interrupted or trainer.stopped:
                 break

@@ -69,8 +69,8 @@ class RegularizedAutoEncoderScore(
     bias_correction : bool, default=False
         Let `log_density_gradient` return the score of the reconstruction without its first-order
         bias in sigma^2 and lambda: J g = (r - z)/lambda - Lap r for contraction, J g =
-        (r - z)/sigma^2 - Lap r/2 for denoising, J = dr/dz. It corrects what the criterion alone
-        learns: take calibration_weight=0 with it. All other answers stay as they are.
+        (r - z)/sigma^2 - Lap r/2 for denoising, J = dr/dz. It holds for an r that
+        the criterion alone has trained; all other answers stay as they are.
     base_density : {"mixture", "gaussian"}, default="mixture"
         q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
         Student-t component.
@@ -80,9 +80,9 @@ class RegularizedAutoEncoderScore(
         Largest number of components of one mixture.
     max_mixtures : int, default=2
         Largest number of mixtures that are averaged.
-    calibration_weight : float >= 0, default=4.0
-        Weight of the noise-contrastive term that compares the model with q. 0: the paper's
-        criterion alone.
+    calibration_weight : "auto" or float >= 0, default="auto"
+        Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
+        the paper alone, minimised to the end. "auto": 4, or 0 with bias_correction.
     learning_rate : float > 0, default=0.01
     batch_size : int, default=256
         Rows a step; each is corrupted twice, with noise of either sign.
@@ -163,7 +163,7 @@ class RegularizedAutoEncoderScore(
         scaling="whiten",
         max_components=64,
         max_mixtures=2,
-        calibration_weight=4.0,
+        calibration_weight="auto",
         learning_rate=0.01,
         batch_size=256,
         max_iter=300,

@@ -177,11 +177,11 @@ class Trainer:
                 continue
             self.loss_curve.append(float(torch.stack(recorded).mean()))
             recorded = []
-            self._recentre()
-            gain, error, factor = self.judge.shrink(self.average, self.decoder)
+            gain, error, factor = self._judge()
             self.validation_curve.append(gain)
-            stale = 0 if gain > self.best_gain else stale + 1
-            if gain > self.best_gain or self.best is None:
+            better = gain > self.best_gain or self.best is None or self._is_uncalibrated
+            stale = 0 if better else stale + 1
+            if better:
                 self.best_average = [p.clone() for p in self.average]
                 self.best = scale_head(self.best_average, factor)
                 self.best_gain, self.best_error = gain, error
@@ -189,12 +189,21 @@ class Trainer:
             if self.stopped or stale >= settings.patience:
                 break
 
+    @property
+    def _is_uncalibrated(self):
+        """The criterion of the paper is minimised to the end, whatever the held-out density."""
+        return self.settings.calibration_weight == 0.0
+
     @torch.no_grad()
-    def _recentre(self):
-        """Give the average the offset that suits its own energy, of which it has the mean only."""
+    def _judge(self):
+        """Held-out gain of the average, its standard error and the factor for its head."""
         if self.decoder.reconstructs:
+            # Of the offset the average has the mean only; this one suits its own energy.
             inputs = self.judge.head_inputs(self.average, self.decoder)
             self.average[-1] += balancing_shift(*inputs, self.decoder.bound)
+        if self._is_uncalibrated:
+            return *self.judge.gain(self.average, self.decoder), 1.0
+        return self.judge.shrink(self.average, self.decoder)
 
     def restart_from(self, parameters):
         """Continue from these parameters (the best of the last level)."""

@@ -21,7 +21,6 @@ CHOICES = {
 }
 INTERVALS = {
     "contraction_weight": (Real, 0.0, None, "left"),
-    "calibration_weight": (Real, 0.0, None, "left"),
     "learning_rate": (Real, 0.0, None, "neither"),
     "validation_fraction": (Real, 0.0, 1.0, "neither"),
     "max_components": (Integral, 1, None, "left"),
@@ -30,6 +29,7 @@ INTERVALS = {
     "max_iter": (Integral, 1, None, "left"),
     "n_iter_no_change": (Integral, 1, None, "left"),
 }
+CALIBRATION_WEIGHT = 4.0
 FLAGS = ("warm_start", "bias_correction", "verbose")
 
 
@@ -59,6 +59,13 @@ def check_options(estimator):
     for name in FLAGS:
         check_scalar(getattr(estimator, name), name, (Integral, np.bool_), min_val=0)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
+    if not isinstance(estimator.calibration_weight, str):
+        _check_number(estimator.calibration_weight, "calibration_weight", Real, 0.0)
+    elif estimator.calibration_weight != "auto":
+        raise ValueError(
+            f"calibration_weight is {estimator.calibration_weight!r}; expected 'auto' or a number"
+            " >= 0."
+        )
     _check_hidden_layers(estimator.hidden_layer_sizes)
     _check_architecture(estimator)
     available_device(estimator.device)
@@ -92,6 +99,8 @@ def resolved_options(estimator):
     options.hidden_layer_sizes = hidden_layers(estimator)
     if options.activation == "auto":
         options.activation = architecture.activation[0]
+    if options.calibration_weight == "auto":
+        options.calibration_weight = 0.0 if options.bias_correction else CALIBRATION_WEIGHT
     if options.noise_covariance == "auto":
         noise = "isotropic" if options.bias_correction else architecture.noise_covariance[0]
         options.noise_covariance = noise

@@ -200,3 +200,12 @@ def test_a_stop_asked_for_ends_the_annealing_without_interruption(by):
     assert not outcome.interrupted
     assert trainer.levels == [0.5, 0.3]
     assert (outcome.noise_level, outcome.gain) == (0.3, 0.3)
+
+
+def test_weights_that_no_held_out_row_could_judge_are_still_the_trained_ones():
+    """A density that the judge gives -inf everywhere leaves the base, but the encoder is kept."""
+    outcome = anneal(ScriptedTrainer([-np.inf, -np.inf]), [0.5, 0.3], 2, 100)
+    assert outcome.gain == 0.0
+    assert head_of(outcome) == [0.0, 0.0]
+    assert outcome.noise_level == 0.5
+    assert float(outcome.parameters[0]) == ENCODER

@@ -145,7 +145,7 @@ def test_unknown_option_is_told_the_valid_ones(name, valid, value, X):
     [
         ("noise_level", [-0.1, np.nan, np.inf, None, [0.1]]),
         ("contraction_weight", [-0.1, np.nan, np.inf, None, "auto"]),
-        ("calibration_weight", [-0.1, -1.0, np.nan, np.inf, None]),
+        ("calibration_weight", [-0.1, -1.0, np.nan, np.inf, None, "none"]),
         ("learning_rate", [0.0, -0.1, np.nan, np.inf, "fast"]),
         ("validation_fraction", [0.0, 1.0, -0.1, np.nan, None]),
         ("max_components", [0, -1, 2.5, None]),

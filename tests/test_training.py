@@ -52,6 +52,9 @@ class ScriptedJudge:
     def __init__(self, gains):
         self.gains, self.seen = list(gains), []
 
+    def gain(self, parameters, decoder):
+        return self.shrink(parameters, decoder)[:2]
+
     def shrink(self, parameters, decoder):
         self.seen.append([p.clone() for p in parameters])
         return self.gains[len(self.seen) - 1], 0.25, 0.5
@@ -206,6 +209,18 @@ def test_training_stops_when_patience_ends(random_seed):
     assert trainer.validation_curve == gains[:5]
     assert trainer.n_steps == 50
     assert not trainer.stopped
+
+
+def test_the_criterion_of_the_paper_is_minimised_to_the_end(random_seed):
+    """Without calibration neither patience nor the best held-out gain decides: the last average."""
+    judge = ScriptedJudge([0.4, 0.3, 0.2, 0.1])
+    trainer = make_trainer(2, random_seed, judge=judge, patience=1, calibration_weight=0.0)
+    trainer.start_level(0.3)
+    trainer.run(40)
+    assert trainer.n_steps == 40
+    assert trainer.best_gain == 0.1
+    for own, last in zip(trainer.best, trainer.average, strict=True):
+        assert torch.equal(own, last)
 
 
 def test_last_steps_are_checked_though_they_fill_no_interval(random_seed):
