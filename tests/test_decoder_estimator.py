@@ -125,11 +125,11 @@ def test_coefs_and_intercepts_are_all_of_the_reconstruction(decoder, models, X):
     np.testing.assert_allclose(model.reconstruct(X), expected, rtol=1e-6, atol=1e-5)
 
 
-def test_two_layers_are_mirrored(X):
-    model = small("free", hidden_layer_sizes=(7, 3)).fit(X[:60])
+def test_decoder_mirrors_the_encoder(X):
+    model = small("free", hidden_layer_sizes=(7, 4, 3)).fit(X[:60])
     shapes = [w.shape for w in model.coefs_]
-    assert shapes == [(2, 7), (7, 3), (3, 7), (7, 2), (1, 1)]
-    assert [b.shape for b in model.intercepts_] == [(7,), (3,), (7,), (2,), (1,)]
+    assert shapes == [(2, 7), (7, 4), (4, 3), (3, 4), (4, 7), (7, 2), (1, 1)]
+    assert [b.shape for b in model.intercepts_] == [(7,), (4,), (3,), (4,), (7,), (2,), (1,)]
     code, _ = plain_layers(model, X)
     np.testing.assert_allclose(model.transform(X), code, rtol=1e-9, atol=1e-12)
     assert len(model.get_feature_names_out()) == 3
