@@ -51,6 +51,19 @@ class MixtureDensity:
         """The same density with its tensors on `device`."""
         return MixtureDensity(*self.arrays(), device=device)
 
+    def blurred(self, variance, local):
+        """The density of rows of q with noise: of covariance variance C_k (local) or variance I.
+
+        Exact for Gaussian components; Student-t components get the scale matrix likewise.
+        """
+        if local:
+            factors = math.sqrt(1.0 + variance) * self.factors
+        else:
+            identity = torch.eye(self.n_features, dtype=torch.float64, device=self.factors.device)
+            factors = torch.linalg.cholesky(self.factors @ self.factors.mT + variance * identity)
+        own = self.weights, self.means, factors, self.dofs
+        return MixtureDensity(*(a.numpy(force=True) for a in own), device=self.means.device)
+
     @property
     def n_features(self):
         return self.means.shape[1]

@@ -132,9 +132,9 @@ class DensityQueries(FittedState, ClassNamePrefixFeaturesOutMixin, TransformerMi
     def reconstruct(self, X):
         """Denoised points r(x), for a network trained by denoising the mean of the clean points.
 
-        The gradient decoder has r(x) = x + tau C(x) grad log p(x): where the base is the model
-        (`network_gain_` is 0), a gradient step that can overshoot at large sigma. Free and tied
-        decoders keep the r that was trained, whatever the density is.
+        The gradient decoder has r(x) = x + tau C(x) grad log p(x). Where the base is the model
+        (`network_gain_` is 0) p in it has the noise added, which makes r the mean of the clean
+        points under q. Free and tied decoders keep the r that was trained.
 
         Parameters
         ----------

@@ -12,6 +12,9 @@ place: so the whitened noise |C(z)^1/2 K_k^-T eps|^2 keeps the size of |eps|^2 h
 the widths are.
 """
 
+from copy import copy
+from functools import cached_property
+
 import torch
 
 from skrae._linear_algebra import draw_index
@@ -36,6 +39,12 @@ class NoiseMetric:
         self.covariances = factors @ factors.mT
         precisions = torch.cholesky_inverse(factors).flatten(1)
         self.relative_widths = precisions @ self.covariances.flatten(1).T / base.n_features
+
+    def over(self, base):
+        """These covariances, shared out by another density of as many components."""
+        metric = copy(self)
+        metric._base = base
+        return metric
 
     def responsibilities(self, z, base_responsibilities=None):
         """The probabilities (n, K) of the noise components at z."""
@@ -116,8 +125,23 @@ class ScoreField:
         """f (n,) and grad f (n, d) where log q and its gradient are known."""
         return self.decoder.evaluate(self._narrow(z), self.parameters, log_q, base_gradient)
 
+    @cached_property
+    def corrupted(self):
+        """The field of the corrupted density p_tau, from which r follows.
+
+        A network trained by denoising is that field itself. Where the base is the model, p is q
+        without noise, and p_tau is q blurred: r is the posterior mean of the clean row.
+        """
+        if self.decoder.reconstructs or not self.is_base:
+            return self
+        base = self.base.blurred(self.tau, self.metric.kind == "local")
+        return ScoreField(base, self.decoder, self.parameters, self.metric.over(base))
+
     def displacement(self, z):
-        """(r(z) - z) / tau, (n, d), differentiable any number of times in z and parameters."""
+        """C(z) psi(z), the (r - z)/tau of a field that is its own corrupted one, (n, d).
+
+        Differentiable any number of times in z and parameters.
+        """
         z = z if z.requires_grad else z.detach().requires_grad_()
         narrow = self._narrow(z)
         if self.decoder.reconstructs:
@@ -135,10 +159,10 @@ class ScoreField:
         return z.double() + self.tau * self.move(z)
 
     def move(self, z):
-        """(r(z) - z) / tau, shape (n, d), as `displacement` but cheaper."""
+        """(r(z) - z) / tau, shape (n, d), without a graph."""
         if self.decoder.reconstructs:
             return self.decoder.field(self._narrow(z), self.parameters)
-        log_q, base_gradient, responsibilities = self.base.evaluate(z)
+        log_q, base_gradient, responsibilities = self.corrupted.base.evaluate(z)
         _, gradient = self.terms(z, log_q, base_gradient)
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
         psi = base_gradient + gradient.double()
@@ -177,9 +201,10 @@ class ScoreField:
             jacobian = self.reconstruction_jacobian(z)
             posterior = 0.5 * self.tau * (jacobian + jacobian.mT)
         else:
-            covariance = self.metric.covariance(self.metric.responsibilities(z))
-            posterior = self.tau * covariance
-            posterior = posterior + self.tau**2 * covariance @ self.hessian(z) @ covariance
+            metric = self.corrupted.metric
+            covariance = metric.covariance(metric.responsibilities(z))
+            change = covariance @ self.corrupted.hessian(z) @ covariance
+            posterior = self.tau * covariance + self.tau**2 * change
         variances, axes = torch.linalg.eigh(posterior)
         return axes * variances.clamp_min(0.0)[:, None, :] @ axes.mT
 
@@ -187,7 +212,7 @@ class ScoreField:
         """dr/dz, shape (n, d, d), [i, j] = dr_i / dz_j."""
         z = z.detach().double().requires_grad_()
         with torch.enable_grad():
-            slopes = row_derivatives(self.displacement(z), z)
+            slopes = row_derivatives(self.corrupted.displacement(z), z)
         return torch.eye(z.shape[1], dtype=z.dtype, device=z.device) + self.tau * slopes
 
 

@@ -169,27 +169,40 @@ def gaussian_field(d, seed, kind, tau):
 
 @pytest.mark.parametrize("tau", [0.1, 1.0])
 def test_gaussian_base_isotropic_noise(tau, random_seed):
-    """r = z - tau C^-1 (z - mu), local covariance tau (I - tau C^-1) where that is positive."""
+    """The posterior of the clean row: r = z - tau (C + tau I)^-1 (z - mu), (C^-1 + I / tau)^-1."""
     field, z = gaussian_field(3, random_seed, "isotropic", tau), rows(20, 3, random_seed)
     mean, factor = field.base.means[0], field.base.factors[0]
-    covariance = factor @ factor.T
+    covariance, identity = factor @ factor.T, torch.eye(3).double()
     precision = torch.linalg.inv(covariance)
-    expected = z - tau * (z - mean) @ precision
-    close(field.reconstruct(z), expected, 1e-12)
-    close(field.reconstruct(z), z + tau * field.base.evaluate(z)[1], 1e-12)
-    variances, axes = torch.linalg.eigh(tau * (torch.eye(3).double() - tau * precision))
-    positive = axes * variances.clamp_min(0.0) @ axes.T
-    close(field.local_covariance(z), positive.expand(20, 3, 3), 1e-12)
+    shrinkage = torch.linalg.inv(covariance + tau * identity)
+    close(field.reconstruct(z), z - tau * (z - mean) @ shrinkage, 1e-12)
+    posterior = torch.linalg.inv(precision + identity / tau)
+    close(field.local_covariance(z), posterior.expand(20, 3, 3), 1e-12)
     close(field.hessian(z), -precision.expand(20, 3, 3), 1e-12)
 
 
 def test_gaussian_base_in_its_own_metric(random_seed):
-    """C = C_1: r = z - tau (z - mu), local covariance tau (1 - tau) C_1."""
+    """C = C_1: r = z - tau / (1 + tau) (z - mu), local covariance tau / (1 + tau) C_1."""
     tau = 0.3
     field, z = gaussian_field(3, random_seed, "local", tau), rows(20, 3, random_seed)
-    close(field.reconstruct(z), z - tau * (z - field.base.means[0]), 1e-12)
-    expected = tau * (1 - tau) * field.metric.covariances[0]
+    share = tau / (1 + tau)
+    close(field.reconstruct(z), z - share * (z - field.base.means[0]), 1e-12)
+    expected = share * field.metric.covariances[0]
     close(field.local_covariance(z), expected.expand(20, 3, 3), 1e-12)
+
+
+def test_base_mixture_reconstructs_by_the_posterior_mean(random_seed):
+    """Where q is the model: sum of w_k N(y; x, tau I) N(x; mu_k, C_k) x / the same without x."""
+    base, tau = random_mixture(1, 3, random_seed), 0.2
+    parameters = random_parameters(1, (4,), random_seed, head=0.0)
+    metric = NoiseMetric(base, "isotropic")
+    field, z = ScoreField(base, GradientDecoder("silu", tau), parameters, metric), rows(9, 1, 3)
+    x = torch.linspace(-15, 15, 20001, dtype=torch.float64)
+    weights = (base.log_density(x[:, None]) - (z - x).square() / (2 * tau)).softmax(1)
+    mean = weights @ x
+    close(field.reconstruct(z)[:, 0], mean, 1e-9)
+    variance = (weights * (x - mean[:, None]).square()).sum(1)
+    close(field.local_covariance(z)[:, 0, 0], variance, 1e-9)
 
 
 @each_kind
