@@ -88,13 +88,9 @@ class Judge:
         held_out, drawn = self.head_inputs(parameters, decoder)
         return self._gain(decoder.bound(held_out), decoder.bound(drawn))
 
-    def shrink(self, parameters, decoder):
-        """The best gain with the head's input scaled by one of HEAD_FACTORS, error and factor."""
-        held_out, drawn = self.head_inputs(parameters, decoder)
-        return max(
-            (*self._gain(decoder.bound(held_out * c), decoder.bound(drawn * c)), c)
-            for c in HEAD_FACTORS
-        )
+    def best_factor(self, held_out, drawn, bound, factors=HEAD_FACTORS):
+        """The best gain with u, of held-out rows and draws, scaled; its error and the factor."""
+        return max((*self._gain(bound(held_out * c), bound(drawn * c)), c) for c in factors)
 
     def head_inputs(self, parameters, decoder):
         """u of the held-out rows and of the draws of q."""
@@ -197,13 +193,14 @@ class Trainer:
     @torch.no_grad()
     def _judge(self):
         """Held-out gain of the average, its standard error and the factor for its head."""
+        factors = (1.0,) if self._is_uncalibrated else HEAD_FACTORS
+        inputs, bound = self.judge.head_inputs(self.average, self.decoder), self.decoder.bound
         if self.decoder.reconstructs:
             # Of the offset the average has the mean only; this one suits its own energy.
-            inputs = self.judge.head_inputs(self.average, self.decoder)
-            self.average[-1] += balancing_shift(*inputs, self.decoder.bound)
-        if self._is_uncalibrated:
-            return *self.judge.gain(self.average, self.decoder), 1.0
-        return self.judge.shrink(self.average, self.decoder)
+            shift = balancing_shift(*inputs, bound)
+            self.average[-1] += shift
+            inputs = [u + shift for u in inputs]
+        return self.judge.best_factor(*inputs, bound, factors)
 
     def restart_from(self, parameters):
         """Continue from these parameters (the best of the last level)."""

@@ -52,12 +52,12 @@ class ScriptedJudge:
     def __init__(self, gains):
         self.gains, self.seen = list(gains), []
 
-    def gain(self, parameters, decoder):
-        return self.shrink(parameters, decoder)[:2]
-
-    def shrink(self, parameters, decoder):
+    def head_inputs(self, parameters, decoder):
         self.seen.append([p.clone() for p in parameters])
-        return self.gains[len(self.seen) - 1], 0.25, 0.5
+        return None, None
+
+    def best_factor(self, held_out, drawn, bound, factors=HEAD_FACTORS):
+        return self.gains[len(self.seen) - 1], 0.25, 0.5 if len(factors) > 1 else 1.0
 
 
 # Judge
@@ -99,7 +99,8 @@ def test_shrinking_takes_the_best_factor(random_seed):
     judge = Judge(base.sample(80, rule), torch.ones(80).double(), base, 2000, rule)
     parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
     each = [(*judge.gain(scale_head(parameters, c), SILU), c) for c in HEAD_FACTORS]
-    assert judge.shrink(parameters, SILU) == pytest.approx(max(each), rel=1e-5)
+    best = judge.best_factor(*judge.head_inputs(parameters, SILU), SILU.bound)
+    assert best == pytest.approx(max(each), rel=1e-5)
     assert len({gain for gain, _, _ in each}) == len(HEAD_FACTORS)
 
 
