@@ -170,21 +170,24 @@ def _train(trainer, n_rows, options, previous, on_check):
     levels, n_judged = _levels(options)
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to judge a network by: the base alone is the density.
-        return _reconstruct_alone(trainer, levels, n_judged, options)
+        return _reconstruct_alone(trainer, levels, n_judged, options, on_check)
     if previous is None:
         max_steps = steps_per_level(len(trainer.z), options.max_iter)
         return anneal(trainer, levels, n_judged, max_steps, on_check)
     return _continue(trainer, levels[-1], options, previous, on_check)
 
 
-def _reconstruct_alone(trainer, levels, n_judged, options):
+def _reconstruct_alone(trainer, levels, n_judged, options, on_check):
     """A reconstruction, where the decoder has one of its own, for the first level that may be."""
-    own = options.decoder != "gradient"
+    own, interrupted = options.decoder != "gradient", False
     level = levels[-n_judged] if own else levels[-1]
     if own:
-        trainer.start_level(level)
-        trainer.run(steps_per_level(len(trainer.z), options.max_iter))
-    return Outcome(scale_head(trainer.average, 0.0), level, [], [], 0.0, False)
+        try:
+            trainer.start_level(level)
+            trainer.run(steps_per_level(len(trainer.z), options.max_iter), on_check)
+        except KeyboardInterrupt:
+            interrupted = True
+    return Outcome(scale_head(trainer.average, 0.0), level, [], [], 0.0, interrupted)
 
 
 def _continue(trainer, level, options, previous, on_check):

@@ -20,7 +20,7 @@ from skrae._score_field import ScoreField
 
 COMPONENT_DRAWS = 4
 # Rows at which a decoder is prepared for a noise level.
-START_ROWS = 16384
+START_ROWS, CENTRE_ROWS = 16384, 1024
 # Share of a batch's own best offset by which that of a free or tied decoder moves in a step.
 SHIFT_RATE = 0.1
 # Shrinkage of the head offered to the held-out rows at every check, against overfitting.
@@ -153,6 +153,7 @@ class Trainer:
             self.decoder.renew(self.parameters, rows, noisy, self.generator)
         if not self.parameters[-2].any():  # the head of a fit that left the base as it was
             self.parameters[-2].fill_(1.0)
+        rows = rows[:CENTRE_ROWS]
         self.decoder.centre(self.parameters, rows, self.base.log_density(rows))
         torch._foreach_copy_(self.average, self.parameters)
 

@@ -85,6 +85,11 @@ def _check_architecture(estimator):
             f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r}; expected one layer, as in"
             " (128,), with decoder='tied'."
         )
+    if estimator.bias_correction and estimator.activation == "relu":
+        raise ValueError(
+            "activation is 'relu'; expected a smooth one with bias_correction=True, which takes"
+            " the second derivatives of the reconstruction."
+        )
     if estimator.bias_correction and estimator.noise_covariance == "local":
         raise ValueError(
             "noise_covariance is 'local'; expected 'auto' or 'isotropic' with"

@@ -309,6 +309,10 @@ def test_auto_stands_for_what_suits_the_decoder(decoder, sizes, activation, nois
         ({"decoder": None}, "decoder is None; expected one of"),
         ({"bias_correction": "yes"}, "bias_correction"),
         ({"bias_correction": True, "noise_covariance": "local"}, "'local'; expected 'auto' or"),
+        (
+            {"bias_correction": True, "decoder": "free", "activation": "relu"},
+            "'relu'; expected a smooth one",
+        ),
     ],
     ids=str,
 )
@@ -489,6 +493,15 @@ def test_interrupted_fit_leaves_a_usable_model(decoder, n_steps, X, monkeypatch)
     assert model.score(held_out_rows(model, X)) >= model.base_score_ - 0.03
     if n_steps == 0:
         np.testing.assert_allclose(model.score_samples(X), model.base_log_density(X), rtol=1e-12)
+
+
+@with_a_code_to_decode
+def test_interrupted_fit_of_few_rows_leaves_a_usable_model(decoder, X, monkeypatch):
+    interrupt_after(2, monkeypatch)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = small(decoder).fit(X[:8])
+    assert np.isfinite(model.reconstruct(X)).all()
+    np.testing.assert_allclose(model.score_samples(X), model.base_log_density(X), rtol=1e-12)
 
 
 # Tables of odd shapes
