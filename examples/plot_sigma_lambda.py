@@ -10,9 +10,11 @@ by the log-likelihood and by Hyvarinen's score. A mean energy cannot.
 # %%
 # A table of wines
 # ----------------
-# 1599 red wines, 11 measurements (Cortez et al., 2009). Where the file is not at hand, the smaller
-# table of wines in scikit-learn takes its place. Measurements are rounded, and a density could
-# gain without limit by peaks on the values that repeat: uniform noise of one step undoes that.
+# 1599 red wines, 11 measurements (Cortez et al., 2009). The file is looked for in the folder that
+# SKRAE_DATA names, or else in a folder shared/data here or farther up. Where it is not at hand, the
+# smaller table of wines in scikit-learn takes its place; what is said below is said of the larger.
+# Measurements are rounded, and a density could gain without limit by peaks on the values that
+# repeat: uniform noise of one step undoes that.
 import os
 import warnings
 from pathlib import Path
@@ -27,12 +29,16 @@ from skrae import RegularizedAutoEncoderScore
 from skrae.metrics import hyvarinen_scorer
 
 quick = os.environ.get("SKRAE_QUICK") == "1"
-folder = Path(os.environ.get("SKRAE_DATA", "../../shared/data"))
-file = folder / "redwine.csv.gz"
-if file.is_file():
+here = Path(__file__ if "__file__" in globals() else "here").resolve()
+folders = [folder / "shared" / "data" for folder in here.parents]
+if "SKRAE_DATA" in os.environ:
+    folders = [Path(os.environ["SKRAE_DATA"])]
+files = [folder / "redwine.csv.gz" for folder in folders]
+file = next((file for file in files if file.is_file()), None)
+if file:
     table, source = np.loadtxt(file, delimiter=";", skiprows=1)[:, :-1], f"red wine, {file.name}"
 else:
-    table, source = load_wine().data, f"sklearn.datasets.load_wine, as there is no {file}"
+    table, source = load_wine().data, "sklearn.datasets.load_wine, as no redwine.csv.gz is at hand"
 print(f"table: {source}, {table.shape[0]} rows, {table.shape[1]} columns")
 
 steps = np.array([np.median(np.diff(np.unique(column))) for column in table.T])
