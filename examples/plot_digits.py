@@ -155,7 +155,6 @@ denoiser = RegularizedAutoEncoderScore(
     base_density="gaussian",
     scaling=None,
     max_iter=30 if quick else 1000,
-    n_iter_no_change=6,
     random_state=0,
 ).fit(copies / noise)
 

@@ -144,7 +144,6 @@ def fit(**options):
         max_components=8 if quick else 32,
         max_mixtures=1,
         max_iter=20 if quick else 400,
-        n_iter_no_change=6,
         random_state=0,
         **options,
     )

@@ -171,13 +171,13 @@ if len(peaks):
 # %%
 # What the table says
 # -------------------
-# The paper's model, the free one trained by denoising alone, has learned r near the curve, where
-# noise put its points. Farther out r is whatever its units extrapolate to. From two of three random
-# states there are attractors where no data ever were, between the windings and far outside, and up
-# to a fifth of the grid ends in them: the paper's spurious maxima. Nor does the line integral of
-# (r - x) / sigma^2 make a density: log-likelihoods are about those of a single Gaussian, -0.22.
-# Calibrated, it gains a little: its density is bounded by q, but to mend a density is not to
-# mend r everywhere: from two of the states an attractor is left beside the curve.
+# The paper's model, the free one trained by denoising alone, knows where the spiral as a whole is,
+# and hardly its windings. It saw points near the curve, where noise put them; farther out r is
+# whatever its units extrapolate to. From two of three random states there are attractors where no
+# data ever were, between the windings and far outside, and up to a fifth of the grid ends in them:
+# the paper's spurious maxima. Nor does the line integral of (r - x) / sigma^2 make a density:
+# log-likelihoods are about that of a single Gaussian, -0.22. Calibrated, it gains a little, but to
+# mend a density is not to mend r everywhere: from two of the states an attractor is left.
 #
 # For the gradient decoder r(x) - x is tau grad log p(x), log p = log q + f with a bounded network
 # f, and all its attractors are maxima of that density. Denoising alone leaves the heights of
@@ -198,8 +198,8 @@ if len(peaks):
 # --------------------
 # Upper row, of the first random state: the arrows are r(x) - x, their length capped; from red cells
 # they end off the data, in the crosses or beyond the picture. Middle row: how far r moves a point,
-# least on the data and, dark as well, at places that only look like data to r. Lower row: the log
-# density, its maxima off the data as crosses.
+# dark where it takes the point for data. Lower row: the log density, its maxima off the data as
+# crosses; where no network was kept, it is the base density and knows nothing of the field above.
 shown = list(models)[:5]
 figure, panels = plt.subplots(
     3, len(shown), figsize=(3.1 * len(shown), 9.2), sharex=True, sharey=True, layout="constrained"
