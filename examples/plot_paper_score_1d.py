@@ -81,7 +81,7 @@ for level in levels:
 # makes it worse.
 n_rows = 10_000 if quick else 100_000
 rows = density.sample(n_rows, random_state=0)
-warnings.filterwarnings("ignore", message=".* rows keep the score")
+warnings.filterwarnings("ignore", message=".* rows get the gradient of")
 steps = {
     "tied": {"max_iter": 3000, "learning_rate": 0.003},
     "free": {"max_iter": 3000, "learning_rate": 0.003},

@@ -40,7 +40,7 @@ def corrected_score(field, z, noise_level, contraction_weight):
     tau, variance = field.tau, noise_level**2
     plain = field.move(z)
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    slopes, laplacian = _derivatives(field, z, plain, identity)
+    slopes, laplacian = _derivatives(field, z, plain)
     jacobian = identity + tau * slopes
     weight = contraction_weight * _clean_to_corrupted(slopes, plain, variance)[:, None]
     matrix = variance * (identity + variance * slopes) + weight[:, :, None] * jacobian
@@ -57,20 +57,26 @@ def _clean_to_corrupted(slopes, plain, variance):
     return torch.exp((-0.5 * variance * change).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
 
 
-def _derivatives(field, z, plain, identity):
+def _derivatives(field, z, plain):
     """Jacobian (n, d, d) and Laplacian (n, d) of D = (r - z) / tau."""
     closed = field.derivatives(z)
     if closed is None:
-        return _differences(field.move, z, plain, STEP * field.tau**0.5 * identity)
+        return _differences(field.move, z, plain, STEP * field.tau**0.5)
     jacobian, laplacian = closed
+    identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     return (jacobian - identity) / field.tau, laplacian / field.tau
 
 
-def _differences(function, z, middle, steps):
+def _differences(function, z, middle, step):
     """Jacobian (n, d, d) and Laplacian (n, d) of a function (n, d) -> (n, d)."""
     columns, laplacian = [], torch.zeros_like(middle)
-    for step in steps:
-        above, below, length = function(z + step), function(z - step), step.norm()
-        columns.append((above - below) / (2.0 * length))
-        laplacian += (above + below - 2.0 * middle) / length**2
+    for direction in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
+        above, below = function(z + direction), function(z - direction)
+        columns.append((above - below) / (2.0 * step))
+        laplacian += (above + below - 2.0 * middle) / step**2
     return torch.stack(columns, dim=2), laplacian
+
+
+def jacobian_by_differences(function, z, step):
+    """Central differences of a function (n, d) -> (n, d), shape (n, d, d)."""
+    return _differences(function, z, torch.zeros_like(z), step)[0]

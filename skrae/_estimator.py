@@ -70,7 +70,8 @@ class RegularizedAutoEncoderScore(
         Let `log_density_gradient` return the score of the reconstruction without its first-order
         bias in sigma^2 and lambda: J g = (r - z)/lambda - Lap r for contraction, J g =
         (r - z)/sigma^2 - Lap r/2 for denoising, J = dr/dz. It holds for an r that
-        the criterion alone has trained; all other answers stay as they are.
+        the criterion alone has trained, and needs many rows. `log_density_hessian` follows; all
+        other answers stay as they are.
     base_density : {"mixture", "gaussian"}, default="mixture"
         q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
         Student-t component.
@@ -82,12 +83,13 @@ class RegularizedAutoEncoderScore(
         Largest number of mixtures that are averaged.
     calibration_weight : "auto" or float >= 0, default="auto"
         Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
-        the paper alone, minimised to the end. "auto": 4, or 0 with bias_correction.
+        the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with
+        bias_correction.
     learning_rate : float > 0, default=0.01
     batch_size : int, default=256
         Rows a step; each is corrupted twice, with noise of either sign.
     max_iter : int, default=300
-        Steps at each noise level; 30 + n_samples / 6 if that is fewer.
+        Steps at each noise level; 30 + n_samples / 6 if that is fewer and there is calibration.
     n_iter_no_change : int, default=3
         Checks (6 a level) without a better held-out log density that end a level.
     validation_fraction : float in (0, 1), default=0.1

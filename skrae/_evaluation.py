@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from skrae._base_density import MixtureDensity
-from skrae._bias_correction import corrected_score
+from skrae._bias_correction import corrected_score, jacobian_by_differences
 from skrae._decoders import make_decoder
 from skrae._normalizer import log_normalizer
 from skrae._scaling import Scaling
@@ -15,6 +15,8 @@ from skrae._score_field import NoiseMetric, ScoreField
 from skrae._targets import FieldTarget
 
 CHUNK = 4096
+# Step, in sqrt(tau), of the differences that differentiate a corrected score.
+HESSIAN_STEP = 1e-3
 # Farther rows, in spreads of the data, overflow the network or a squared distance.
 MAX_DISTANCE = {"float32": 1e15, "float64": 1e100}
 
@@ -120,23 +122,37 @@ class Evaluator:
 
         def score(z):
             nonlocal n_kept
-            corrected, kept = corrected_score(self.field, z, *self._levels)
+            corrected, kept = self._corrected_score(z)
             n_kept += int(kept.sum())
             return corrected
 
         values = self._map(score, X)
         if n_kept:
             warnings.warn(
-                f"{n_kept} of {len(X)} rows keep the score as it is: there the reconstruction is"
-                " too flat (its Jacobian nearly singular) for its bias to be corrected. A smaller"
-                " noise_level or contraction_weight leaves fewer such rows.",
+                f"{n_kept} of {len(X)} rows get the gradient of score_samples: there the"
+                " reconstruction is too flat (its Jacobian nearly singular) for its bias to be"
+                " corrected. A smaller noise_level or contraction_weight leaves fewer such rows.",
                 stacklevel=5,
             )
         return values
 
+    def _corrected_score(self, z):
+        """The corrected score (n, d), and which rows have that of the density instead (n,)."""
+        corrected, singular = corrected_score(self.field, z, *self._levels)
+        if singular.any():
+            own = self.field.evaluate(z)[1]
+            corrected = torch.where(singular[:, None], own, corrected)
+        return corrected, singular
+
     def hessian(self, X):
-        """(n, d, d)"""
-        return self._answer(self.scaling.hessian(self._map(self.field.hessian, X)))
+        """(n, d, d), the derivatives of `gradient`."""
+        hessian = self._corrected_hessian if self._corrects else self.field.hessian
+        return self._answer(self.scaling.hessian(self._map(hessian, X)))
+
+    def _corrected_hessian(self, z):
+        return jacobian_by_differences(
+            lambda z: self._corrected_score(z)[0], z, HESSIAN_STEP * self.field.tau**0.5
+        )
 
     def reconstruct(self, X):
         """(n, d)"""

@@ -40,9 +40,14 @@ class Result(NamedTuple):
     n_iter: int
 
 
-def steps_per_level(n_rows, max_iter):
-    """max_iter, or fewer for a table so small that they would be hundreds of epochs."""
-    return min(max_iter, 30 + n_rows // 6)
+def steps_per_level(n_rows, options):
+    """max_iter, or fewer for a table so small that they would be hundreds of epochs.
+
+    Without calibration nothing but max_iter ends the training.
+    """
+    if options.calibration_weight == 0.0:
+        return options.max_iter
+    return min(options.max_iter, 30 + n_rows // 6)
 
 
 class Part(NamedTuple):
@@ -145,7 +150,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
         batch_size=min(options.batch_size, len(rows.z)),
         learning_rate=float(options.learning_rate),
         averaging=AVERAGING if options.decoder == "gradient" else LONG_AVERAGING,
-        check_every=-(-steps_per_level(len(rows.z), options.max_iter) // CHECKS_PER_LEVEL),
+        check_every=-(-steps_per_level(len(rows.z), options) // CHECKS_PER_LEVEL),
         patience=options.n_iter_no_change,
     )
     most = MAX_JUDGE_DRAWS if options.decoder != "free" else MAX_JUDGE_LINES
@@ -172,7 +177,7 @@ def _train(trainer, n_rows, options, previous, on_check):
         # Nothing is held out to judge a network by: the base alone is the density.
         return _reconstruct_alone(trainer, levels, n_judged, options, on_check)
     if previous is None:
-        max_steps = steps_per_level(len(trainer.z), options.max_iter)
+        max_steps = steps_per_level(len(trainer.z), options)
         return anneal(trainer, levels, n_judged, max_steps, on_check)
     return _continue(trainer, levels[-1], options, previous, on_check)
 
@@ -184,7 +189,7 @@ def _reconstruct_alone(trainer, levels, n_judged, options, on_check):
     if own:
         try:
             trainer.start_level(level)
-            trainer.run(steps_per_level(len(trainer.z), options.max_iter), on_check)
+            trainer.run(steps_per_level(len(trainer.z), options), on_check)
         except KeyboardInterrupt:
             interrupted = True
     return Outcome(scale_head(trainer.average, 0.0), level, [], [], 0.0, interrupted)
@@ -194,7 +199,7 @@ def _continue(trainer, level, options, previous, on_check):
     """Train at the last noise level; the network that was there stays unless it is beaten."""
     level = previous.noise_level if options.noise_level == "auto" else level
     start, decoder = [p.clone() for p in trainer.average], trainer.decoder
-    max_steps = steps_per_level(len(trainer.z), options.max_iter)
+    max_steps = steps_per_level(len(trainer.z), options)
     outcome = anneal(trainer, [level], 1, max_steps, on_check)
     gain, _ = trainer.judge.gain(start, decoder)
     if gain > outcome.gain or not outcome.gains:

@@ -39,7 +39,7 @@ class PathIntegral(NamedTuple):
     Exact for scores that are polynomials of degree below 2 n_nodes along the line. Needs no energy.
     """
 
-    n_nodes: int = 8
+    n_nodes: int = 32
 
     def __call__(self, state, proposed, target):
         nodes, weights = gauss_legendre(self.n_nodes)

@@ -29,7 +29,8 @@ INTERVALS = {
     "max_iter": (Integral, 1, None, "left"),
     "n_iter_no_change": (Integral, 1, None, "left"),
 }
-CALIBRATION_WEIGHT = 4.0
+# The energy of a tied decoder is steep beside its denoising error: a large weight would rule it.
+CALIBRATION_WEIGHTS = {"gradient": 4.0, "free": 4.0, "tied": 0.3}
 FLAGS = ("warm_start", "bias_correction", "verbose")
 
 
@@ -105,7 +106,8 @@ def resolved_options(estimator):
     if options.activation == "auto":
         options.activation = architecture.activation[0]
     if options.calibration_weight == "auto":
-        options.calibration_weight = 0.0 if options.bias_correction else CALIBRATION_WEIGHT
+        weight = 0.0 if options.bias_correction else CALIBRATION_WEIGHTS[options.decoder]
+        options.calibration_weight = weight
     if options.noise_covariance == "auto":
         noise = "isotropic" if options.bias_correction else architecture.noise_covariance[0]
         options.noise_covariance = noise

@@ -226,7 +226,7 @@ def test_second_order_takes_both_derivatives_at_the_start(random_seed):
 def test_every_log_ratio_has_its_name():
     assert {
         "exact": exact,
-        "path": PathIntegral(8),
+        "path": PathIntegral(32),
         "first_order": first_order,
         "second_order": second_order,
     } == LOG_RATIOS

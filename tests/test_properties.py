@@ -102,7 +102,7 @@ def answers(model, X):
         try:
             with warnings.catch_warnings():
                 # What six steps leave may be flat, or hard to draw from.
-                warnings.filterwarnings("ignore", ".* rows keep the score as it is", UserWarning)
+                warnings.filterwarnings("ignore", ".* rows get the gradient of", UserWarning)
                 warnings.filterwarnings("ignore", "The chains", ConvergenceWarning)
                 found[name] = question(X)
         except ValueError as error:
