@@ -29,23 +29,24 @@ INTERVALS = {
     "max_iter": (Integral, 1, None, "left"),
     "n_iter_no_change": (Integral, 1, None, "left"),
 }
-# The energy of a tied decoder is steep beside its denoising error: a large weight would rule it.
-CALIBRATION_WEIGHTS = {"gradient": 4.0, "free": 4.0, "tied": 0.3}
 FLAGS = ("warm_start", "bias_correction", "verbose")
 
 
 class Architecture(NamedTuple):
-    """What a decoder takes, and what "auto" stands for: the first of each."""
+    """What a decoder takes, the first of which "auto" stands for."""
 
     hidden_layer_sizes: tuple
     activation: tuple
     noise_covariance: tuple
+    calibration_weight: float
 
 
+SMOOTH, WITH_ENERGY = ("silu", "tanh", "softplus"), ("sigmoid", "tanh", "relu")
 ARCHITECTURES = {
-    "gradient": Architecture((128, 128, 128), ("silu", "tanh", "softplus"), ("local", "isotropic")),
-    "free": Architecture((128,), ("silu", "tanh", "softplus", "sigmoid", "relu"), ("isotropic",)),
-    "tied": Architecture((128,), ("sigmoid", "tanh", "relu"), ("isotropic",)),
+    "gradient": Architecture((128, 128, 128), SMOOTH, ("local", "isotropic"), 4.0),
+    "free": Architecture((128,), (*SMOOTH, "sigmoid", "relu"), ("isotropic",), 4.0),
+    # Its energy is steep beside its denoising error: a larger weight would rule it.
+    "tied": Architecture((128,), WITH_ENERGY, ("isotropic",), 0.3),
 }
 
 
@@ -106,7 +107,7 @@ def resolved_options(estimator):
     if options.activation == "auto":
         options.activation = architecture.activation[0]
     if options.calibration_weight == "auto":
-        weight = 0.0 if options.bias_correction else CALIBRATION_WEIGHTS[options.decoder]
+        weight = 0.0 if options.bias_correction else architecture.calibration_weight
         options.calibration_weight = weight
     if options.noise_covariance == "auto":
         noise = "isotropic" if options.bias_correction else architecture.noise_covariance[0]
