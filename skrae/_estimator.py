@@ -48,8 +48,9 @@ class RegularizedAutoEncoderScore(
         sigma, the standard deviation of the corruption relative to the noise covariance. "auto"
         anneals it from large to small and keeps the level whose held-out log density is best.
     contraction_weight : float >= 0, default=0.0
-        lambda, the weight of the squared Frobenius norm of dr/dz. Exact up to 4 features, by
-        Hutchinson's estimator (one direction a row) beyond.
+        lambda, the weight of the squared Frobenius norm of dr/dz. Exact up to 4 features and for
+        free and tied decoders of one hidden layer, else by Hutchinson's estimator (one direction
+        a row).
     noise_covariance : {"auto", "local", "isotropic"}, default="auto"
         C: the covariance of the base component a row belongs to, or the identity in working space.
         "auto": local for the gradient decoder without bias_correction, else isotropic, the only
