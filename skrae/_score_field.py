@@ -194,7 +194,7 @@ class ScoreField:
         """tau C + tau^2 C (Hess log p~) C, negative eigenvalues set to zero, shape (n, d, d).
 
         Tweedie's second-order formula for noise of covariance tau C: with the identity for C it is
-        tau dr/dz, the posterior covariance of the clean point (Alain & Bengio 2014, section 3.2),
+        tau dr/dz, the posterior covariance of the clean point (Alain & Bengio 2014, section 3),
         and so it is for free and tied decoders, symmetrised.
         """
         if self.decoder.reconstructs:

@@ -305,7 +305,7 @@ def test_corrected_scores_are_one_order_better_or_exact():
 
 @pytest.mark.parametrize("name", ["denoising", "contractive"])
 def test_slope_of_the_optimum_holds_the_second_derivative(name):
-    """(dr/dx - 1)/tau = d^2 log p/dx^2 + O(tau), Alain & Bengio (2014, section 3.1)."""
+    """(dr/dx - 1)/tau = d^2 log p/dx^2 + O(tau), Alain & Bengio (2014, section 3)."""
     density, errors = two_gaussians(), []
     truth = np.gradient(score(density), STEP)
     for tau, r, _ in estimated_scores(density, name):
