@@ -178,7 +178,7 @@ class DensityQueries(FittedState, ClassNamePrefixFeaturesOutMixin, TransformerMi
         return self._evaluator(codes.dtype).decode(codes)
 
     def local_moments(self, X):
-        """Mean and covariance of the clean point given a noisy one (Alain & Bengio 2014, section 3).
+        """Mean and covariance of the clean point given a noisy one (Alain & Bengio 2014, s. 3).
 
         Parameters
         ----------
