@@ -8,6 +8,9 @@ from hypothesis import settings
 
 # Read when matplotlib is first imported: a test must not open a window.
 os.environ["MPLBACKEND"] = "Agg"
+# Read when numpy and torch are first imported: threads gain nothing on networks of test size, and
+# lose much where other processes hold the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # deadline=None: the first call of a torch operation is slower than any deadline that fits the rest.
 # derandomize: a red build must be reproducible, and a green one must not turn red by itself.
