@@ -140,8 +140,8 @@ gallery(
 # learned above. The paper's auto-encoder is made for it: `decoder="free"` with
 # `calibration_weight=0` learns r(y), the mean of the clean images that may have led to the noisy
 # image y, and nothing else. It wants isotropic noise and no scaling; in units of the noise, its
-# `noise_level` is 1. Four copies of each image with fresh uniform noise make for more steps. As a
-# density this fit is nothing new (its `network_gain_` is 0): noise so coarse blurs every image.
+# `noise_level` is 1. Four copies of each image average over the uniform noise. As a density this
+# fit is nothing new (its `network_gain_` is 0): noise so coarse blurs every image.
 #
 # PCA is the usual linear remedy: keep the best few components. Its rank is chosen on noisy images
 # of the training part.
