@@ -254,7 +254,7 @@ print(f"network          {plain:45.3f} {score_error(of_network):10.3f}")
 #   curve that is somewhat thick; in ten columns at once few draws lie inside.
 # - The correction of the bias is nearly exact for a perfect denoiser, even at twice the thickness,
 #   for across the curve the law is Gaussian. But it divides by dr/dx, which is 1/5 there, and so
-#   magnifies what the network gets wrong of its slopes: of the gain little is left.
+#   magnifies what the network gets wrong of its slopes: only a part of the gain is left.
 # - Less noise helps most, and so does whitening, which is less noise in the narrow columns.
 # - No random walk has gone round the curve: R-hat is far above 1.01. That its draws are spread over
 #   the curve is owed to the rows they started from, and that they are farther from fresh rows than
