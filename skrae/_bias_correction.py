@@ -69,14 +69,21 @@ def _derivatives(field, z, plain):
 
 def _differences(function, z, middle, step):
     """Jacobian (n, d, d) and Laplacian (n, d) of a function (n, d) -> (n, d)."""
-    columns, laplacian = [], torch.zeros_like(middle)
-    for direction in step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device):
-        above, below = function(z + direction), function(z - direction)
-        columns.append((above - below) / (2.0 * step))
-        laplacian += (above + below - 2.0 * middle) / step**2
-    return torch.stack(columns, dim=2), laplacian
+    pairs = _neighbours(function, z, step)
+    laplacian = sum(above + below - 2.0 * middle for above, below in pairs) / step**2
+    return _jacobian(pairs, step), laplacian
 
 
 def jacobian_by_differences(function, z, step):
     """Central differences of a function (n, d) -> (n, d), shape (n, d, d)."""
-    return _differences(function, z, torch.zeros_like(z), step)[0]
+    return _jacobian(_neighbours(function, z, step), step)
+
+
+def _neighbours(function, z, step):
+    """The function one step above and below z, for each coordinate."""
+    steps = step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+    return [(function(z + one), function(z - one)) for one in steps]
+
+
+def _jacobian(pairs, step):
+    return torch.stack([above - below for above, below in pairs], dim=2) / (2.0 * step)

@@ -13,7 +13,7 @@ from skrae._free_decoder import FreeDecoder
 from skrae._tied_decoder import TiedDecoder
 
 
-class GradientDecoder:
+class GradientDecoder(_networks.Layers):
     """f = bounded head over the code; r follows from the score (see `skrae._score_field`)."""
 
     is_conservative, reconstructs, rate = True, False, 1.0
@@ -24,12 +24,6 @@ class GradientDecoder:
     def initial_parameters(self, n_features, sizes, generator, device="cpu"):
         """Random parameters with f = 0."""
         return _networks.initial_parameters(n_features, sizes, generator, device)
-
-    def localise(self, parameters, rows, whiteners, generator):
-        """The parameters with half the first layer turned to fine detail at these rows."""
-        return _networks.localise_first_layer(
-            parameters, rows, whiteners, self.activation, generator
-        )
 
     def head_input(self, z, parameters, log_q):
         """u(z) with f = bound(u), shape (n,)."""
@@ -51,10 +45,6 @@ class GradientDecoder:
         """grad f, differentiable any number of times (z must require gradients)."""
         return _networks.differentiable_value_and_gradient(z, parameters, self.activation)[1]
 
-    def training_input(self, z, parameters, log_q, generator):
-        """u of as many rows as calibration takes."""
-        return self.head_input(z, parameters, log_q)
-
     def training_score(self, z, parameters, base_gradient):
         """f (n,) and the score (n, d) that denoising fits."""
         f, gradient = self.evaluate(z, parameters, None, base_gradient)
@@ -75,16 +65,6 @@ class GradientDecoder:
 
     def derivatives(self, z, parameters):
         """No closed form: None."""
-
-    @staticmethod
-    def arrays(parameters):
-        """coefs and intercepts: weights (n_in, n_out) and biases (n_out,) of each layer."""
-        return parameters[0::2], parameters[1::2]
-
-    @staticmethod
-    def parameters(coefs, intercepts):
-        """The inverse of `arrays`."""
-        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
 
 
 def make_decoder(name, activation, tau, base):

@@ -139,8 +139,10 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     rows, held_out = (Part(p.z.to(device), p.weights.to(device)) for p in (rows, held_out))
     metric = NoiseMetric(base, options.noise_covariance)
     if previous:
-        parameters = previous.field(device).parameters
+        before = previous.field(device)
+        parameters, decoder = before.parameters, before.decoder
     else:
+        decoder = None
         parameters = _initial_parameters(rows.z, base, metric, options, generator)
     settings = Settings(
         contraction_weight=float(options.contraction_weight),
@@ -156,7 +158,6 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     most = MAX_JUDGE_DRAWS if options.decoder != "free" else MAX_JUDGE_LINES
     n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), most)
     judge = Judge(*held_out, base, n_draws, generator)
-    decoder = previous.field(device).decoder if previous else None
     return Trainer(rows, base, metric, judge, parameters, settings, generator, decoder)
 
 

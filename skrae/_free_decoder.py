@@ -17,7 +17,7 @@ MAX_RATE, RATE = 0.3, 30.0
 ONE_HIDDEN_LAYER = 6  # parameters, the head included
 
 
-class FreeDecoder(EnergyDecoder):
+class FreeDecoder(_networks.Layers, EnergyDecoder):
     """r = g(code(z)), g the mirror image of the encoder with weights of its own.
 
     Parameters: weights (in, out) and biases of the encoder's layers, of the decoder's, and s, o.
@@ -39,12 +39,6 @@ class FreeDecoder(EnergyDecoder):
         mirrored = [*sizes[-2::-1], n_features]
         decoder = _networks.initial_parameters(sizes[-1], mirrored, generator, device)
         return [*encoder[:-2], *decoder[:-2], torch.ones_like(encoder[-2][:1]), encoder[-1]]
-
-    def localise(self, parameters, rows, whiteners, generator):
-        """The parameters with half the first layer turned to fine detail at these rows."""
-        return _networks.localise_first_layer(
-            parameters, rows, whiteners, self.activation, generator
-        )
 
     def layers(self, parameters):
         """The (weight, bias) pairs of the encoder, then of the decoder, as many."""
@@ -104,13 +98,3 @@ class FreeDecoder(EnergyDecoder):
         starts = torch.arange(N_STRATA, device=z.device, dtype=z.dtype)[:, None]
         nodes = (starts + torch.rand(N_STRATA, len(z), **to)) / N_STRATA
         return nodes, torch.full_like(nodes, 1.0 / N_STRATA)
-
-    @staticmethod
-    def arrays(parameters):
-        """coefs and intercepts of encoder, decoder and head."""
-        return parameters[0::2], parameters[1::2]
-
-    @staticmethod
-    def parameters(coefs, intercepts):
-        """The inverse of `arrays`."""
-        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]

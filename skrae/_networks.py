@@ -64,6 +64,24 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
     return [weight, bias, after, *parameters[3:]]
 
 
+class Layers:
+    """Parameters that are weights and biases in turn, for the decoders that have such."""
+
+    def localise(self, parameters, rows, whiteners, generator):
+        """The parameters with half the first layer turned to fine detail at these rows."""
+        return localise_first_layer(parameters, rows, whiteners, self.activation, generator)
+
+    @staticmethod
+    def arrays(parameters):
+        """coefs and intercepts: weights (n_in, n_out) and biases (n_out,) of each layer."""
+        return parameters[0::2], parameters[1::2]
+
+    @staticmethod
+    def parameters(coefs, intercepts):
+        """The inverse of `arrays`."""
+        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
+
+
 def encode(z, parameters, activation):
     """The code h_L, shape (n, hidden_layer_sizes[-1])."""
     function = HIDDEN_UNITS[activation].value

@@ -148,8 +148,11 @@ class ScoreField:
             return self.decoder.field(narrow, self.parameters)
         _, base_gradient, responsibilities = self.base.evaluate(z)
         gradient = self.decoder.differentiable_gradient(narrow, self.parameters)
+        return self._in_metric(z, responsibilities, base_gradient + gradient.double())
+
+    def _in_metric(self, z, responsibilities, psi):
+        """C(z) psi, shape (n, d)."""
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
-        psi = base_gradient + gradient.double()
         return torch.einsum("nij,nj->ni", covariance, psi)
 
     def reconstruct(self, z):
@@ -164,9 +167,7 @@ class ScoreField:
             return self.decoder.field(self._narrow(z), self.parameters)
         log_q, base_gradient, responsibilities = self.corrupted.base.evaluate(z)
         _, gradient = self.terms(z, log_q, base_gradient)
-        covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
-        psi = base_gradient + gradient.double()
-        return torch.einsum("nij,nj->ni", covariance, psi)
+        return self._in_metric(z, responsibilities, base_gradient + gradient.double())
 
     def derivatives(self, z):
         """dr/dz (n, d, d) and the Laplacian of r (n, d); None where they have no closed form."""

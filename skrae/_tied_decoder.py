@@ -80,7 +80,7 @@ class TiedDecoder(EnergyDecoder):
 
     def code(self, z, parameters):
         """h(y W + b), shape (n, k)."""
-        return self._unit(self.unit * z, *parameters[:2])[0]
+        return _one_layer.encode(self.unit * z, *parameters[:2], self.activation)
 
     def decode(self, code, parameters):
         """(code W^T + c) / t, shape (n, d)."""
