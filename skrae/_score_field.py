@@ -162,7 +162,7 @@ class ScoreField:
         return z.double() + self.tau * self.move(z)
 
     def move(self, z):
-        """(r(z) - z) / tau, shape (n, d), without a graph."""
+        """(r(z) - z) / tau, shape (n, d), differentiable once."""
         if self.decoder.reconstructs:
             return self.decoder.field(self._narrow(z), self.parameters)
         log_q, base_gradient, responsibilities = self.corrupted.base.evaluate(z)
