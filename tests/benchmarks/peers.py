@@ -6,7 +6,6 @@ validation likelihood is kept.
 """
 
 import copy
-import time
 import warnings
 from dataclasses import dataclass
 
@@ -16,6 +15,8 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
+
+from tests.benchmarks.records import Seconds, timed
 
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -27,21 +28,6 @@ LEARNING_RATE = 1e-3
 MAX_EPOCHS = 500
 PATIENCE = 30
 BLOCK_ROWS = 1000
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """Processor time (all threads of the process) and wall time of one piece of work."""
-
-    cpu: float
-    wall: float
-
-
-def timed(work, *args):
-    """Result of ``work(*args)`` and the `Seconds` it took."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    result = work(*args)
-    return result, Seconds(time.process_time() - cpu, time.perf_counter() - wall)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""One way to fit any model of a table: a peer by its name, or skrae with its defaults."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tests.benchmarks.peers import PEERS, FittedPeer, fit_peer
+from tests.benchmarks.records import Seconds, timed
+
+OURS = "skrae"
+MODELS = (OURS, *PEERS)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model as the tables need it; ``details`` is what only the model itself knows.
+
+    Attributes
+    ----------
+    model : object
+        With ``score_samples`` and ``log_density_gradient``, both in the units of the rows.
+    fit_seconds, search_seconds : Seconds
+        The one fit that gave the model, and all that was tried for it; the same for skrae.
+    details : dict
+    """
+
+    model: object
+    fit_seconds: Seconds
+    search_seconds: Seconds
+    details: dict = field(default_factory=dict)
+
+    def sample(self, n, rng):
+        """``n`` rows of the model by the numpy Generator ``rng``, shape (n, d)."""
+        if isinstance(self.model, FittedPeer):
+            return self.model.sample(n, rng)
+        return self.model.sample(n, random_state=int(rng.integers(2**31)))
+
+    def record(self):
+        """What a record tells of a fit: its times and its details."""
+        return {
+            "fit_cpu": self.fit_seconds.cpu,
+            "fit_wall": self.fit_seconds.wall,
+            "search_cpu": self.search_seconds.cpu,
+            "details": self.details,
+        }
+
+
+def fit_model(name, train, validation, seed):
+    """Fit a peer on the two parts, or skrae on their union: it holds rows out by itself.
+
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> fit = fit_model("kde", X[:200], X[200:], seed=0)
+    >>> fit.model.score_samples(X).shape, fit.sample(5, np.random.default_rng(0)).shape
+    ((300,), (5, 2))
+    """
+    if name == OURS:
+        return _fit_ours(np.vstack([train, validation]), seed)
+    peer = fit_peer(name, train, validation, seed)
+    return Fit(peer, peer.fit_seconds, peer.search_seconds, peer.settings)
+
+
+def _fit_ours(rows, seed):
+    # The peers can be run where skrae cannot be imported.
+    from skrae import RegularizedAutoEncoderScore
+
+    est, seconds = timed(RegularizedAutoEncoderScore(random_state=seed).fit, rows)
+    details = {
+        "noise_level": float(est.noise_level_),
+        "log_normalizer_stderr": float(est.log_normalizer_stderr_),
+    }
+    return Fit(est, seconds, seconds, details)
