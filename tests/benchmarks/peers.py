@@ -10,12 +10,12 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.neighbors import KernelDensity
 
+from tests.benchmarks.peer_flows import tune_affine_flow, tune_spline_flow
 from tests.benchmarks.records import Seconds, timed
 
 COMPONENTS = (1, 2, 4, 8, 16, 32, 64)
@@ -23,10 +23,6 @@ RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 FIRST_RIDGE = 1e-4
 WIDE_BANDWIDTHS = tuple(np.geomspace(0.01, 3.0, 15))
 NARROW_FACTORS = tuple(np.geomspace(0.7, 1.4, 9))
-BATCH_SIZE = 256
-LEARNING_RATE = 1e-3
-MAX_EPOCHS = 500
-PATIENCE = 30
 BLOCK_ROWS = 1000
 
 
@@ -287,91 +283,6 @@ def _refit_gmm(rows, settings, seed):
     return MixturePeer(rows, settings["n_components"], settings["ridge"], seed)
 
 
-# --- normalising flows ----------------------------------------------------------------------------
-
-
-class FlowPeer:
-    """Normalising flow in float32; answers are cast back to float64."""
-
-    def __init__(self, flow):
-        self.flow = flow
-
-    def log_density(self, Z):
-        with torch.no_grad():
-            return _log_density(self.flow, _float32(Z)).double().numpy()
-
-    def gradient(self, Z):
-        rows = _float32(Z).requires_grad_()
-        (slope,) = torch.autograd.grad(_log_density(self.flow, rows).sum(), rows)
-        return slope.double().numpy()
-
-    def draw(self, n, rng):
-        with torch.random.fork_rng(), torch.no_grad():
-            torch.manual_seed(int(rng.integers(2**31)))
-            return self.flow().sample((n,)).double().numpy()
-
-
-def _float32(X):
-    return torch.tensor(X, dtype=torch.float32)
-
-
-def _log_density(flow, rows):
-    return torch.cat([flow().log_prob(block) for block in rows.split(BLOCK_ROWS)])
-
-
-def _build_flow(name, n_features):
-    # Importing zuko switches off torch's argument checks for the whole process: only a run that
-    # asks for a flow pays that.
-    import zuko
-
-    family = {"flow": zuko.flows.NSF, "maf": zuko.flows.MAF}[name]
-    return family(n_features, transforms=3, hidden_features=(128, 128))
-
-
-def _tune_flow(name, rows, held_out, seed):
-    """Train to the early stop; torch's global generator is left as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        flow = _build_flow(name, rows.shape[1])
-        settings = _train_to_early_stop(flow, _float32(rows), _float32(held_out))
-    return FlowPeer(flow.eval()), settings
-
-
-def _train_to_early_stop(flow, rows, held_out):
-    """Adam on -mean log p until ``PATIENCE`` epochs bring no gain; the best weights come back."""
-    optimizer = torch.optim.Adam(flow.parameters(), lr=LEARNING_RATE)
-    best, best_epoch, best_weights = -np.inf, 0, None
-    for epoch in range(1, MAX_EPOCHS + 1):
-        _train_one_epoch(flow, optimizer, rows)
-        with torch.no_grad():
-            value = float(_log_density(flow, held_out).mean())
-        if value > best:
-            best, best_epoch = value, epoch
-            best_weights = copy.deepcopy(flow.state_dict())
-        elif epoch - best_epoch >= PATIENCE:
-            break
-    if best_weights is None:
-        raise RuntimeError(f"the flow's validation likelihood was never finite in {epoch} epochs.")
-    flow.load_state_dict(best_weights)
-    return {"best_epoch": best_epoch, "epochs": epoch}
-
-
-def _train_one_epoch(flow, optimizer, rows):
-    for batch in rows[torch.randperm(len(rows))].split(BATCH_SIZE):
-        loss = -flow().log_prob(batch).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-
-def _tune_spline_flow(rows, held_out, seed):
-    return _tune_flow("flow", rows, held_out, seed)
-
-
-def _tune_affine_flow(rows, held_out, seed):
-    return _tune_flow("maf", rows, held_out, seed)
-
-
-_TUNERS = {"kde": _tune_kde, "gmm": _tune_gmm, "flow": _tune_spline_flow, "maf": _tune_affine_flow}
+_TUNERS = {"kde": _tune_kde, "gmm": _tune_gmm, "flow": tune_spline_flow, "maf": tune_affine_flow}
 _REFITS = {"kde": _refit_kde, "gmm": _refit_gmm}
 PEERS = tuple(_TUNERS)
