@@ -16,7 +16,7 @@ from statistics import median
 import torch
 
 from skrae._one_layer import reconstruct, reconstruction_and_contraction
-from tests.benchmarks.density import table
+from tests.benchmarks.records import table
 
 BATCH, CONTRACTION_WEIGHT, RATE = 256, 0.1, 1e-4
 WIDTHS, UNITS = (10, 50, 200), (128, 256)

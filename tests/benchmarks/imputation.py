@@ -19,8 +19,8 @@ from sklearn.impute import IterativeImputer, KNNImputer, SimpleImputer
 from threadpoolctl import threadpool_limits
 
 from tests.benchmarks.data import density_split
-from tests.benchmarks.density import table
-from tests.benchmarks.peers import fit_peer, timed
+from tests.benchmarks.peers import fit_peer
+from tests.benchmarks.records import table, timed
 
 SETS = ("redwine", "parkinsons")
 MISSING_FRACTION = 0.2

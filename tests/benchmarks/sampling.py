@@ -16,7 +16,7 @@ from skrae.datasets import Banana, Funnel, Gaussian, LogGamma, RotatedMixture
 from tests.benchmarks import sampling_peers as peers
 from tests.benchmarks import sampling_recovery as recovery
 from tests.benchmarks import sampling_targets as targets
-from tests.benchmarks.density import table
+from tests.benchmarks.records import table
 from tests.benchmarks.sampling_ours import skrae
 from tests.known_targets import Known, correlated_gaussian
 

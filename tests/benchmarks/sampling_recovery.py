@@ -4,7 +4,7 @@ import numpy as np
 
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.datasets import GaussianCurve
-from tests.benchmarks.density import table
+from tests.benchmarks.records import table
 from tests.benchmarks.sampling_ours import skrae
 from tests.benchmarks.sampling_peers import fit_mixture
 from tests.known_targets import Known, five_modes
