@@ -120,13 +120,13 @@ def _processor():
 
 
 def run(cases, measure, options):
-    """Records of all cases: those the JSON file holds, and one measured for each that it lacks.
+    """The records of the JSON file, and one measured for each case that it lacks.
 
     Parameters
     ----------
     cases : iterable of dict
-        What identifies a record. Under ``--quick`` ``"quick": True`` is added, so that a small
-        run's figures never stand for a full one's.
+        What identifies a record. Under ``--quick`` ``"quick": True`` is added; a small run's
+        records are neither taken for a full one's nor returned among them.
     measure : callable
         ``measure(case)`` gives the figures, a dict that json can hold.
     options : argparse.Namespace
@@ -137,13 +137,17 @@ def run(cases, measure, options):
     with threadpool_limits(limits=options.threads):
         for case in cases:
             case = {**case, "quick": True} if options.quick else case
-            if select(records, **case):
+            if select(_of_size(records, options.quick), **case):
                 continue
             record = {**case, **measure(case), "environment": environment(options.threads)}
             print(json.dumps(record), file=sys.stderr, flush=True)
             records.append(record)
             save(records, options.json)
-    return records
+    return _of_size(records, options.quick)
+
+
+def _of_size(records, quick):
+    return [record for record in records if record.get("quick", False) == quick]
 
 
 def load(path):

@@ -1,10 +1,13 @@
 """Can the density be trusted? log Z, chains from either side, the base, and the grid's choice.
 
-``python -m tests.benchmarks.trust`` prints three markdown tables; ``--quick`` one row of each.
+``python -m tests.benchmarks.trust`` prints two tables, ``--quick`` one row of each. The first has,
+for fits at the defaults: what the network adds to the base on held-out and on test rows, the spread
+of log Z over its repeats, the same for one coarse noise level, and the difference of mean log p
+between chains started at rows and at draws of the base, in standard errors. The second has what
+`GridSearchCV` chooses beside the best of its grid on fresh rows.
 """
 
-import argparse
-import os
+import itertools
 
 import numpy as np
 import torch
@@ -16,7 +19,10 @@ from skrae import RegularizedAutoEncoderScore
 from skrae._metropolis import independence_step, langevin_step
 from skrae._normalizer import tempered_target
 from skrae.datasets import Banana, Gaussian, RotatedMixture, Spiral, StudentT
+from tests.benchmarks import records
 from tests.benchmarks.data import density_split
+from tests.benchmarks.models import OURS
+from tests.benchmarks.records import cell
 
 KNOWN = {
     "Spiral": Spiral(),
@@ -25,18 +31,24 @@ KNOWN = {
     "Gaussian": Gaussian(np.zeros(3), np.diag([1.0, 4.0, 0.01])),
     "StudentT": StudentT(),
 }
-REAL = ("redwine", "parkinsons", "mammography")
+REAL = "redwine", "parkinsons", "mammography"
+SEARCHED = "Spiral", "RotatedMixture", "redwine"
+QUICK = ("Banana",)
+TABLES = {"density": (*KNOWN, *REAL), "selection": SEARCHED}
 COARSE = {"noise_level": 0.3, "contraction_weight": 0.04}
 GRID = {"noise_level": [0.1, 0.2, 0.35], "contraction_weight": [0.0, 0.04]}
+QUICK_GRID = {"noise_level": [0.1, 0.35], "contraction_weight": [0.0]}
 N_CHAINS, N_STEPS = 1000, 200
+N_ROWS, QUICK_ROWS, N_FRESH = 4000, 600, 10_000
 
 
-def rows_of(name, seed):
+def rows_of(case):
     """Rows to fit and fresh rows to test on."""
-    if name in KNOWN:
-        density = KNOWN[name]
-        return density.sample(4000, seed), density.sample(10000, 1000 + seed)
-    train, validation, test = density_split(name, seed)
+    seed = case["seed"]
+    if case["set"] in KNOWN:
+        density, n = KNOWN[case["set"]], QUICK_ROWS if case.get("quick") else N_ROWS
+        return density.sample(n, seed), density.sample(N_FRESH, 1000 + seed)
+    train, validation, test = density_split(case["set"], seed)
     return np.vstack([train, validation]), test
 
 
@@ -70,61 +82,83 @@ def chains_disagree(model, X, seed):
     return (a - b) / np.hypot(a_error, b_error)
 
 
-def trust_row(name, seed):
+def measure_density(case):
     """Default and coarse fits of one set: gain over the base, spread of log Z, chains."""
-    X, test = rows_of(name, seed)
-    model = RegularizedAutoEncoderScore(random_state=seed).fit(X)
-    coarse = RegularizedAutoEncoderScore(random_state=seed, **COARSE).fit(X)
+    X, test = rows_of(case)
+    model = RegularizedAutoEncoderScore(random_state=case["seed"]).fit(X)
+    coarse = RegularizedAutoEncoderScore(random_state=case["seed"], **COARSE).fit(X)
     held_out = max(0.0, float(np.max(model.noise_level_scores_) - model.base_score_))
-    gain = float(np.mean(model.score_samples(test) - model.base_log_density(test)))
-    return (
-        f"| {name} | {seed} | {held_out:+.3f} | {gain:+.3f} | {spread(model):.3f} |"
-        f" {spread(coarse):.3f} | {chains_disagree(model, X, seed):+.1f} |"
-    )
+    return {
+        "held_out_gain": held_out,
+        "test_gain": float(np.mean(model.score_samples(test) - model.base_log_density(test))),
+        "spread": spread(model),
+        "coarse_spread": spread(coarse),
+        "chains": float(chains_disagree(model, X, case["seed"])),
+    }
 
 
-def selection_row(name, seed):
+def measure_selection(case):
     """GridSearchCV's choice beside the grid's best, both refitted and scored on fresh rows."""
-    X, test = rows_of(name, seed)
+    X, test = rows_of(case)
     model = make_pipeline(
-        FunctionTransformer(), RegularizedAutoEncoderScore(random_state=seed, max_iter=150)
+        FunctionTransformer(), RegularizedAutoEncoderScore(random_state=case["seed"], max_iter=150)
     )
-    grid = {f"regularizedautoencoderscore__{key}": values for key, values in GRID.items()}
-    search = GridSearchCV(model, grid, cv=3, n_jobs=2).fit(X)
-    fresh = [
-        model.set_params(**parameters).fit(X).score(test)
-        for parameters in search.cv_results_["params"]
+    grid = QUICK_GRID if case.get("quick") else GRID
+    grid = {f"regularizedautoencoderscore__{key}": values for key, values in grid.items()}
+    search = GridSearchCV(model, grid, cv=3, refit=False).fit(X)
+    candidates = search.cv_results_["params"]
+    fresh = [model.set_params(**parameters).fit(X).score(test) for parameters in candidates]
+    chosen = {key.partition("__")[2]: value for key, value in search.best_params_.items()}
+    return {**chosen, "chosen": fresh[search.best_index_], "best": max(fresh)}
+
+
+MEASURES = {"density": measure_density, "selection": measure_selection}
+
+
+def cases(options):
+    """One for each table, set and seed."""
+    for name in options.tables:
+        sets = QUICK if options.quick else TABLES[name]
+        seeds = records.choose(options.seeds, (0,), (0,), options.quick)
+        for set_name, seed in itertools.product(sets, seeds):
+            yield {"table": name, "set": set_name, "seed": seed}
+
+
+def density_table(found):
+    """A row for each fit of the first table."""
+    keys = {"held_out_gain": 3, "test_gain": 3, "spread": 3, "coarse_spread": 3, "chains": 1}
+    rows = [
+        [record["set"], str(record["seed"]), *(cell(record[k], n) for k, n in keys.items())]
+        for record in found
     ]
-    chosen = fresh[search.best_index_]
-    sigma, lambda_ = (search.best_params_[key] for key in sorted(grid, reverse=True))
-    return (
-        f"| {name} | {sigma} | {lambda_} | {chosen:.3f} | {max(fresh):.3f} |"
-        f" {max(fresh) - chosen:.3f} |"
-    )
+    head = ["set", "seed", "held-out gain", "test gain over q", "log Z spread", "coarse"]
+    return records.table([*head, "chains (s.e.)"], rows)
 
 
-def main():
+def selection_table(found):
+    """A row for each search of the second table."""
+    rows = []
+    for record in found:
+        row = [record["set"], str(record["noise_level"]), str(record["contraction_weight"])]
+        row += [cell(record["chosen"]), cell(record["best"])]
+        rows.append([*row, cell(record["best"] - record["chosen"])])
+    head = ["set", "chosen sigma", "lambda", "chosen, fresh", "best of grid, fresh", "regret"]
+    return records.table(head, rows)
+
+
+def report(found):
+    """The tables that have records."""
+    parts = {"density": density_table, "selection": selection_table}
+    chosen = {name: records.select(found, table=name) for name in parts}
+    return "\n\n".join(parts[name](group) for name, group in chosen.items() if group)
+
+
+def main(arguments=None):
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0])
-    parser.add_argument("--skip-selection", action="store_true")
-    options = parser.parse_args()
-    names = ["Banana"] if options.quick else [*KNOWN, *REAL]
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    print(
-        "| set | seed | held-out gain | test gain over q | log Z spread | coarse | chains (s.e.) |"
-    )
-    print("|---|---|---|---|---|---|---|")
-    for name in names:
-        for seed in options.seeds:
-            print(trust_row(name, seed), flush=True)
-    if options.skip_selection:
-        return
-    print("\n| set | chosen sigma | lambda | chosen, fresh | best of grid, fresh | regret |")
-    print("|---|---|---|---|---|---|")
-    for name in ["Banana"] if options.quick else ["Spiral", "RotatedMixture", "redwine"]:
-        print(selection_row(name, 0), flush=True)
+    parser = records.argument_parser("trust", __doc__, (OURS,), seeds=(0,))
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=list(TABLES))
+    options = parser.parse_args(arguments)
+    print(report(records.run(cases(options), lambda case: MEASURES[case["table"]](case), options)))
 
 
 if __name__ == "__main__":
