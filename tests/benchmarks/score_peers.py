@@ -1,0 +1,335 @@
+"""Peers that learn a score and no density: a kernel exponential family and a denoising network.
+
+Both work on scaled rows z = (x - m) A, and both are chosen by the score matching loss of held-out
+rows in the units of x (Hyvarinen 2005),
+
+    J(psi) = mean_i [ |psi(x_i)|^2 / 2 + div psi(x_i) ] = E |psi - grad log p|^2 / 2 + constant,
+
+half of what the score benchmark measures. As A^T A is diagonal for both scalings, with entries w_j,
+J is sum_j w_j (psi_j^2 / 2 + d psi_j / d z_j) in the scaled coordinates.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from scipy.linalg import cho_factor, cho_solve
+from torch import nn
+
+from tests.benchmarks.models import Fit
+from tests.benchmarks.peers import Scaling, standardising, whitening
+from tests.benchmarks.records import timed
+
+BANDWIDTHS = tuple(np.geomspace(0.1, 3.2, 11))
+PENALTIES = tuple(float(f"1e{k}") for k in range(-9, 2))
+BASES = ("gaussian", "flat")
+ALL_CENTRES, SOME_CENTRES = 1000, 500
+FOLDS = 5
+JITTER = 1e-10
+NOISE_LEVELS = (0.4, 0.2, 0.1, 0.05, 0.025)
+HIDDEN = (128, 128, 128)
+STEPS, BATCH_SIZE, LEARNING_RATE, AVERAGING = 600, 256, 2e-3, 0.99
+
+
+@dataclass(frozen=True)
+class ScoreModel:
+    """A score psi of scaled rows, in the units of the rows: grad_x = grad_z A^T."""
+
+    scaling: Scaling
+    score: object
+
+    def log_density_gradient(self, X):
+        """Gradient of the log density in ``x``, shape (n, d)."""
+        return self.score.gradient(self.scaling.forward(X)) @ self.scaling.matrix.T
+
+
+def fit_score_peer(name, train, validation, seed):
+    """Tune and fit ``kef`` or ``denoiser``.
+
+    Parameters
+    ----------
+    name : str
+    train, validation : ndarray of shape (n, d) and (m, d)
+        ``kef`` is fitted once more on both after tuning; the network sees no more of the
+        validation rows than what chooses its noise level.
+    seed : int
+
+    Returns
+    -------
+    Fit
+
+    Examples
+    --------
+    >>> X = np.random.default_rng(0).normal(size=(300, 2))
+    >>> fit = fit_score_peer("kef", X[:200], X[200:], seed=0)
+    >>> fit.model.log_density_gradient(X).shape
+    (300, 2)
+    """
+    if name not in _TUNERS:
+        raise ValueError(f"peer {name!r} is unknown; expected one of {sorted(_TUNERS)}.")
+    tune, refit = _TUNERS[name]
+    (loss, settings, model), search_seconds = timed(tune, train, validation, seed)
+    fit_seconds = search_seconds
+    if refit is not None:
+        rows = np.vstack([train, validation])
+        model, fit_seconds = timed(refit, rows, model.scaling, settings, seed)
+    details = {"scaling": model.scaling.name, **settings, "validation": loss}
+    return Fit(model, fit_seconds, search_seconds, details)
+
+
+def unit_weights(scaling):
+    """The diagonal w of A^T A, shape (d,): |grad_x|^2 = sum_j w_j (grad_z)_j^2."""
+    return (scaling.matrix**2).sum(axis=0)
+
+
+# --- kernel exponential family --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """J as a quadratic of the coefficients: alpha^T gram alpha / 2 + alpha^T linear + constant.
+
+    ``linear`` and ``constant`` are those of each base, by its name.
+    """
+
+    gram: np.ndarray
+    linear: dict
+    constant: dict
+
+    def loss(self, alpha, base):
+        """J of the coefficients ``alpha`` over a base."""
+        return float(
+            0.5 * alpha @ self.gram @ alpha + alpha @ self.linear[base] + self.constant[base]
+        )
+
+
+class KernelFamily:
+    """log p(z) = log q_0(z) + sum_m alpha_m k(z, c_m) + constant, k Gaussian of bandwidth h.
+
+    The centres are a random subset of the rows: the lite family of Strathmann et al. (2015),
+    "Gradient-free Hamiltonian Monte Carlo with efficient kernel exponential families", with centres
+    as in Sutherland et al. (2018), "Efficient and principled score estimation with Nystrom kernel
+    exponential families". The base q_0 is the Gaussian of the rows, or flat.
+    """
+
+    def __init__(self, centres, bandwidth, mean, precision):
+        self.centres, self.bandwidth = centres, bandwidth
+        self.mean, self.precision = mean, precision
+        self.alpha, self.base = None, None
+
+    def kernel(self, Z):
+        """k(z, c_m) = exp(-|z - c_m|^2 / 2 h^2), shape (n, M)."""
+        squares = (Z**2).sum(1)[:, None] + (self.centres**2).sum(1) - 2.0 * Z @ self.centres.T
+        return np.exp(-0.5 * np.maximum(squares, 0.0) / self.bandwidth**2)
+
+    def base_score(self, Z, base):
+        """grad log q_0, shape (n, d)."""
+        return (self.mean - Z) @ self.precision if base == "gaussian" else np.zeros_like(Z)
+
+    def gradient(self, Z):
+        """grad log q_0 + sum_m alpha_m k(z, c_m) (c_m - z) / h^2."""
+        K = self.kernel(Z) * self.alpha
+        pull = (K @ self.centres - K.sum(1)[:, None] * Z) / self.bandwidth**2
+        return pull + self.base_score(Z, self.base)
+
+    def statistics(self, Z, weights):
+        """`Statistics` of rows Z; every sum over coordinates is weighted by ``weights`` (d,).
+
+        The Gram matrix needs no (n, d, M) array of derivatives: with d_j k = k (c_j - z_j) / h^2,
+        sum_j w_j d_j k d_j k' = k k' [ c.c' - z.c - z.c' + z.z ] / h^4, products of matrices.
+        """
+        K, n, h = self.kernel(Z), len(Z), self.bandwidth
+        inner = (self.centres * weights) @ self.centres.T
+        cross = (Z * weights) @ self.centres.T
+        squares = (Z**2 @ weights)[:, None]
+        half = K * (0.5 * squares - cross)
+        gram = ((K.T @ K) * inner + half.T @ K + K.T @ half) / (n * h**4)
+        distances = squares + np.diag(inner) - 2.0 * cross
+        laplacian = (K * (distances / h**2 - weights.sum())).mean(0) / h**2
+        linear, constant = {}, {}
+        for base in BASES:
+            slope = self.base_score(Z, base) * weights
+            along = slope @ self.centres.T - (slope * Z).sum(1)[:, None]
+            linear[base] = laplacian + (K * along).mean(0) / h**2
+            constant[base] = self._base_loss(Z, base, weights)
+        return Statistics(gram, linear, constant)
+
+    def _base_loss(self, Z, base, weights):
+        if base == "flat":
+            return 0.0
+        squares = (self.base_score(Z, base) ** 2 @ weights).mean()
+        return float(0.5 * squares - np.diag(self.precision) @ weights)
+
+    def solved(self, statistics, penalty):
+        """The minimiser of J + penalty trace(gram) / M |f|^2 / 2 by base, |f| the RKHS norm."""
+        size = np.trace(statistics.gram) / len(self.centres)
+        system = statistics.gram + penalty * size * self.kernel(self.centres)
+        system[np.diag_indices_from(system)] += JITTER * size
+        factor = cho_factor(system)
+        return {base: -cho_solve(factor, linear) for base, linear in statistics.linear.items()}
+
+    def with_coefficients(self, alpha, base):
+        self.alpha, self.base = alpha, base
+        return self
+
+
+def mean_statistics(parts):
+    """Statistics of the union of parts of equal size."""
+    bases = parts[0].linear
+    return Statistics(
+        np.mean([part.gram for part in parts], axis=0),
+        {base: np.mean([part.linear[base] for part in parts], axis=0) for base in bases},
+        {base: np.mean([part.constant[base] for part in parts]) for base in bases},
+    )
+
+
+def without(whole, part):
+    """Statistics of all folds but one, from their mean and that one."""
+
+    def other(mean, own):
+        return (FOLDS * mean - own) / (FOLDS - 1)
+
+    linear = {base: other(whole.linear[base], part.linear[base]) for base in whole.linear}
+    return Statistics(other(whole.gram, part.gram), linear, whole.constant)
+
+
+def _family(Z, bandwidth, n_centres, seed):
+    centres = Z[np.random.default_rng(seed).permutation(len(Z))[:n_centres]]
+    precision = np.linalg.inv(np.atleast_2d(np.cov(Z.T)))
+    return KernelFamily(centres, bandwidth, Z.mean(0), precision)
+
+
+def _tune_kernel(train, validation, seed):
+    """(loss, settings, model) of the best scaling, bandwidth, base and penalty."""
+    rows = np.vstack([train, validation])
+    tried = [
+        candidate
+        for scaling in (standardising(rows), whitening(rows))
+        for candidate in _kernel_candidates(rows, scaling, seed)
+    ]
+    loss, settings, scaling = min(tried, key=lambda candidate: candidate[0])
+    return loss, settings, _refit_kernel(rows, scaling, settings, seed)
+
+
+def _kernel_candidates(rows, scaling, seed):
+    """(loss, settings, scaling) of a grid, by cross-validation: J of a tenth is too noisy."""
+    Z, weights = scaling.forward(rows), unit_weights(scaling)
+    order = np.random.default_rng(seed).permutation(len(Z))
+    folds = [Z[part] for part in np.array_split(order, FOLDS)]
+    for bandwidth in BANDWIDTHS:
+        family = _family(Z, bandwidth, SOME_CENTRES, seed)
+        parts = [family.statistics(fold, weights) for fold in folds]
+        whole = mean_statistics(parts)
+        for penalty in PENALTIES:
+            losses = [_fold_losses(family, whole, part, penalty) for part in parts]
+            for base, loss in zip(BASES, np.mean(losses, axis=0), strict=True):
+                settings = {"bandwidth": float(bandwidth), "penalty": penalty, "base": base}
+                yield loss, settings, scaling
+
+
+def _fold_losses(family, whole, held_out, penalty):
+    """J on a fold, for each base, of the coefficients that all other folds give."""
+    others = without(whole, held_out)
+    alphas = family.solved(others, penalty)
+    return [held_out.loss(alphas[base], base) for base in BASES]
+
+
+def _refit_kernel(rows, scaling, settings, seed):
+    Z = scaling.forward(rows)
+    n_centres = ALL_CENTRES if len(Z) <= ALL_CENTRES else SOME_CENTRES
+    family, base = _family(Z, settings["bandwidth"], n_centres, seed), settings["base"]
+    alphas = family.solved(family.statistics(Z, unit_weights(scaling)), settings["penalty"])
+    return ScoreModel(scaling, family.with_coefficients(alphas[base], base))
+
+
+# --- denoising network ----------------------------------------------------------------------------
+
+
+class DenoisingNetwork:
+    """psi(z) by a network of silu units, for rows corrupted with N(0, sigma^2 I)."""
+
+    def __init__(self, n_features):
+        sizes = (n_features, *HIDDEN)
+        layers = [nn.Sequential(nn.Linear(*pair), nn.SiLU()) for pair in pairwise(sizes)]
+        self.network = nn.Sequential(*layers, nn.Linear(HIDDEN[-1], n_features))
+        self.average = torch.optim.swa_utils.AveragedModel(
+            self.network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGING)
+        )
+
+    def gradient(self, Z):
+        with torch.no_grad():
+            return self.average(_float32(Z)).double().numpy()
+
+    def train(self, rows, sigma, generator):
+        """Denoising score matching (Vincent 2011): E |sigma psi(z + sigma eps) + eps|^2."""
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=LEARNING_RATE)
+        decay = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.05, STEPS)
+        for _ in range(STEPS):
+            index = torch.randint(len(rows), (BATCH_SIZE,), generator=generator)
+            noise = torch.randn(BATCH_SIZE, rows.shape[1], generator=generator)
+            noisy = rows[index] + sigma * noise
+            loss = (sigma * self.network(noisy) + noise).square().sum(1).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            decay.step()
+            self.average.update_parameters(self.network)
+
+    def loss(self, Z, weights):
+        """J on clean rows, the divergence exact."""
+        rows = _float32(Z).requires_grad_()
+        psi = self.average(rows)
+        total = 0.5 * psi.detach().double().square().numpy() @ weights
+        for j, weight in enumerate(weights):
+            (slope,) = torch.autograd.grad(psi[:, j].sum(), rows, retain_graph=True)
+            total += weight * slope[:, j].double().numpy()
+        return float(total.mean())
+
+
+def _float32(X):
+    return torch.tensor(X, dtype=torch.float32)
+
+
+def _tune_network(train, validation, seed):
+    """(loss, settings, model): the scaling is chosen at the largest noise, then sigma falls.
+
+    Every level starts from the weights of the one before, and the annealing ends where the held-out
+    loss has risen twice in a row.
+    """
+    scalings = standardising(train), whitening(train)
+    starts = [_Annealing(scaling, train, validation, seed) for scaling in scalings]
+    kept = min(starts, key=lambda annealing: annealing.best[0])
+    for sigma in NOISE_LEVELS[1:]:
+        if kept.worse == 2:
+            break
+        kept.level(sigma)
+    loss, sigma, weights = kept.best
+    kept.network.average.load_state_dict(weights)
+    return loss, {"noise_level": sigma}, ScoreModel(kept.scaling, kept.network)
+
+
+class _Annealing:
+    """One network on one scaling, trained at falling noise; ``best`` is (loss, sigma, weights)."""
+
+    def __init__(self, scaling, train, validation, seed):
+        self.scaling, self.rows = scaling, _float32(scaling.forward(train))
+        self.held_out, self.weights = scaling.forward(validation), unit_weights(scaling)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.network = DenoisingNetwork(train.shape[1])
+        self.generator = torch.Generator().manual_seed(seed)
+        self.best, self.worse = (np.inf, None, None), 0
+        self.level(NOISE_LEVELS[0])
+
+    def level(self, sigma):
+        self.network.train(self.rows, sigma, self.generator)
+        loss = self.network.loss(self.held_out, self.weights)
+        self.worse += 1
+        if loss < self.best[0]:
+            state = {k: v.clone() for k, v in self.network.average.state_dict().items()}
+            self.best, self.worse = (loss, sigma, state), 0
+
+
+_TUNERS = {"kef": (_tune_kernel, _refit_kernel), "denoiser": (_tune_network, None)}
+SCORE_PEERS = tuple(_TUNERS)
