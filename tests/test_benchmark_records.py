@@ -56,6 +56,16 @@ def test_a_stop_loses_one_record(options):
     assert [record["model"] for record in records.load(options.json)] == ["kde"]
 
 
+def test_what_another_command_adds_meanwhile_is_kept(options):
+    def measure(case):
+        if not options.json.exists():
+            records.run(cases_of("flow"), Measure(), options)
+        return {"mean": 0.0}
+
+    found = records.run(cases_of("kde", "gmm"), measure, options)
+    assert [record["model"] for record in found] == ["flow", "kde", "gmm"]
+
+
 def test_a_quick_record_never_stands_for_a_full_one(options):
     quick = argparse.Namespace(**{**vars(options), "quick": True})
     records.run(cases_of("kde"), Measure(), quick)

@@ -15,8 +15,8 @@ A command names its cases, a function that measures one, and how the records bec
 
 A record is its case, the figures measured and the environment. With ``--json FILE`` the file is
 written after every record, so that a stop loses one; cases which the file already holds are not run
-again, and the table shows all it holds. So peers and skrae can be run on different days: remove a
-record from the file to have it run anew.
+again, and the table shows all it holds. So peers and skrae can be run on different days, or by two
+commands at once: remove a record from the file to have it run anew.
 """
 
 import argparse
@@ -141,7 +141,8 @@ def run(cases, measure, options):
                 continue
             record = {**case, **measure(case), "environment": environment(options.threads)}
             print(json.dumps(record), file=sys.stderr, flush=True)
-            records.append(record)
+            # Read again: another command may have added to the file meanwhile.
+            records = [*load(options.json, records), record]
             save(records, options.json)
     return _of_size(records, options.quick)
 
@@ -150,9 +151,9 @@ def _of_size(records, quick):
     return [record for record in records if record.get("quick", False) == quick]
 
 
-def load(path):
-    """Records of a JSON file, [] if there is none."""
-    return json.loads(path.read_text()) if path and path.exists() else []
+def load(path, otherwise=()):
+    """Records of a JSON file, or others if there is none."""
+    return json.loads(path.read_text()) if path and path.exists() else list(otherwise)
 
 
 def save(records, path):
