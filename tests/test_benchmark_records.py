@@ -9,6 +9,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import multivariate_t
 
+from skrae import RegularizedAutoEncoderScore
 from tests.benchmarks import __main__ as index
 from tests.benchmarks import density, published, records, trust
 from tests.benchmarks.mass import StudentMixture, mass, summary
@@ -118,6 +119,14 @@ def test_mass_of_a_normalised_density_is_one(name, rows, random_seed):
     found = mass(peer, rows, np.random.default_rng(random_seed), n_draws=4_000)
     assert found["mass_stderr"] < 0.02
     assert abs(found["mass"] - 1.0) < 5.0 * found["mass_stderr"]
+
+
+def test_mass_of_skrae_is_one_within_its_own_normaliser(rows, random_seed):
+    model = RegularizedAutoEncoderScore(max_iter=20, random_state=0).fit(rows)
+    found = mass(model, rows, np.random.default_rng(random_seed), n_draws=4_000)
+    assert found["mass_stderr"] < 0.02
+    error = np.hypot(found["mass_stderr"], model.log_normalizer_stderr_)
+    assert abs(found["mass"] - 1.0) < 5.0 * error
 
 
 def test_mass_of_a_density_twice_too_large_is_two(rows, random_seed, monkeypatch):

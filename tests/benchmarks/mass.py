@@ -16,6 +16,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.linalg import cholesky
 from scipy.special import gammaln, logsumexp
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
@@ -91,15 +92,12 @@ def components(model, rng):
     if model.name == "kde":
         centres = model.scaling.inverse(density.rows)
         weights = np.full(len(centres), 1.0 / len(centres))
-        return weights, centres, _factors(density.bandwidth**2 * back.T @ back)[None], np.inf
+        return weights, centres, cholesky(density.bandwidth**2 * back.T @ back)[None], np.inf
     if model.name == "gmm":
         mixture = density.model
-        factors = _factors(back.T @ mixture.covariances_ @ back)
+        factors = cholesky(back.T @ mixture.covariances_ @ back)
         return mixture.weights_, model.scaling.inverse(mixture.means_), factors, np.inf
     return _of_draws(model.sample(FLOW_DRAWS, rng), rng)
-
-
-_factors = np.linalg.cholesky
 
 
 def _of_skrae(model):
@@ -107,7 +105,7 @@ def _of_skrae(model):
     back = np.linalg.inv(model.whitening_)
     covariances = model.base_factors_ @ np.swapaxes(model.base_factors_, 1, 2)
     means = model.base_means_ @ back + model.location_
-    return model.base_weights_, means, _factors(back.T @ covariances @ back), model.base_dofs_
+    return model.base_weights_, means, cholesky(back.T @ covariances @ back), model.base_dofs_
 
 
 def _of_draws(draws, rng):
@@ -119,7 +117,7 @@ def _of_draws(draws, rng):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(draws)
-    return mixture.weights_, mixture.means_, _factors(mixture.covariances_), np.inf
+    return mixture.weights_, mixture.means_, cholesky(mixture.covariances_), np.inf
 
 
 def proposal(model, rows, rng):
@@ -127,7 +125,7 @@ def proposal(model, rows, rng):
     weights, means, factors, dofs = components(model, rng)
     dofs = np.minimum(np.broadcast_to(dofs, weights.shape), DOF)
     inner = StudentMixture(weights / weights.sum(), means, INFLATION * factors, dofs)
-    wide = WIDE_SCALE * _factors(np.cov(rows.T))
+    wide = WIDE_SCALE * cholesky(np.cov(rows.T))
     outer = StudentMixture(np.ones(1), rows.mean(0)[None], wide[None], np.full(1, WIDE_DOF))
     return inner, outer
 
