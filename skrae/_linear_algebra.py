@@ -13,6 +13,13 @@ def quadratic_features(z):
     return torch.cat([torch.ones_like(z[:, :1]), z, *products], dim=1)
 
 
+def quadratic_columns(z):
+    """The same, shape (1 + d + d(d+1)/2, n): a monomial of all rows lies together in memory."""
+    columns = z.T.contiguous()
+    products = [columns[: i + 1] * columns[i] for i in range(len(columns))]
+    return torch.cat([torch.ones_like(columns[:1]), columns, *products])
+
+
 def unpack_symmetric(packed, d):
     """Symmetric (n, d, d) matrices from their lower triangles, shape (n, d(d+1)/2)."""
     i = torch.arange(d, device=packed.device)

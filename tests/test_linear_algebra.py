@@ -10,6 +10,7 @@ from skrae._linear_algebra import (
     distance_coefficients,
     draw_index,
     log_volume,
+    quadratic_columns,
     quadratic_features,
     unpack_symmetric,
 )
@@ -49,6 +50,7 @@ def test_features_are_the_monomials_in_packed_order(d, random_seed):
     X = np.random.default_rng(random_seed).standard_normal((4, d))
     expected = [np.concatenate([[1.0], x, pack(np.outer(x, x))]) for x in X]
     np.testing.assert_array_equal(quadratic_features(torch.as_tensor(X)), expected)
+    np.testing.assert_array_equal(quadratic_columns(torch.as_tensor(X)).T, expected)
 
 
 @each_size
