@@ -46,6 +46,21 @@ def test_value_and_gradient_equal_automatic_differentiation(activation, sizes, r
 
 @each_activation
 @each_depth
+def test_value_and_gradient_are_the_same_where_nothing_is_differentiated(
+    activation, sizes, random_seed
+):
+    parameters, z = random_parameters(3, sizes, random_seed), rows(20, 3, random_seed)
+    before = [z.clone(), *(p.clone() for p in parameters)]
+    with torch.no_grad():
+        found = value_and_gradient(z, parameters, activation)
+    expected = value_and_gradient(z, parameters, activation)
+    for own, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=0, atol=1e-13)
+    assert all(map(torch.equal, [z, *parameters], before)), "in place of temporaries alone"
+
+
+@each_activation
+@each_depth
 def test_derivatives_of_value_and_gradient_equal_double_autograd(activation, sizes, random_seed):
     """Of an arbitrary weighted sum of f and grad f, in the parameters and in z."""
     z = rows(20, 3, random_seed)
