@@ -14,7 +14,8 @@ from skrae._scaling import Scaling
 from skrae._score_field import NoiseMetric, ScoreField
 from skrae._targets import FieldTarget
 
-CHUNK = 4096
+# Rows at a time: on a processor as many as keep the layers of a network in its cache.
+CHUNK = {"cpu": 1024, "cuda": 4096}
 # Step, in sqrt(tau), of the differences that differentiate a corrected score.
 HESSIAN_STEP = 1e-3
 # Farther rows, in spreads of the data, overflow the network or a squared distance.
@@ -71,28 +72,35 @@ class Evaluator:
             fitted.decoder != "gradient" or not self.field.is_base
         )
 
-    def _map(self, function, X):
-        """function of each chunk of working-space rows, joined, float64."""
-        parts = []
-        for start in range(0, len(X), CHUNK):
-            z = self.scaling.forward(X[start : start + CHUNK])
+    def _map(self, function, X, finish):
+        """finish(function(z)) of each chunk z of working-space rows, joined.
+
+        `function` is from and to tensors, `finish` from and to float64 arrays.
+        """
+        answer, size = None, CHUNK[self.device]
+        for start in range(0, len(X), size):
+            z = self.scaling.forward(X[start : start + size])
             self._check_distance(z, start)
-            rows = torch.tensor(z, dtype=torch.float64, device=self.device)
             with torch.no_grad():
-                parts.append(function(rows).double().cpu().numpy())
-        return np.concatenate(parts)
+                values = function(torch.from_numpy(z).to(self.device)).double().cpu().numpy()
+            values = self._narrow(finish(values))
+            if answer is None:
+                answer = np.empty((len(X), *values.shape[1:]), self.dtype)
+            answer[start : start + size] = values
+        return answer
 
     def _check_distance(self, z, start):
+        limit = MAX_DISTANCE[self.dtype.name]
+        if np.abs(z).max() < limit:
+            return
         # What is not below the limit includes NaN, from an overflow in the scaling itself.
-        far = np.flatnonzero(~(np.abs(z) < MAX_DISTANCE[self.dtype.name]).all(axis=1))
-        if len(far):
-            raise ValueError(
-                f"Row {start + far[0]} is {np.abs(z[far[0]]).max():.1g} spreads away from the"
-                f" data the model was fitted to; expected less than"
-                f" {MAX_DISTANCE[self.dtype.name]:g} for {self.dtype.name}."
-            )
+        row = np.flatnonzero(~(np.abs(z) < limit).all(axis=1))[0]
+        raise ValueError(
+            f"Row {start + row} is {np.abs(z[row]).max():.1g} spreads away from the"
+            f" data the model was fitted to; expected less than {limit:g} for {self.dtype.name}."
+        )
 
-    def _answer(self, values):
+    def _narrow(self, values):
         if self.dtype == np.float32 and np.abs(values).max() > np.finfo(np.float32).max:
             raise ValueError(
                 f"The answer overflows float32: it has the value {np.abs(values).max():.2g};"
@@ -102,20 +110,20 @@ class Evaluator:
 
     def log_density(self, X):
         """(n,)"""
-        values = self._map(self.field.log_density, X)
-        return self._answer(values - self.log_z + self.scaling.log_det)
+        shift = self.scaling.log_det - self.log_z
+        return self._map(self.field.log_density, X, lambda values: values + shift)
 
     def base_log_density(self, X):
         """(n,), of q alone."""
-        return self._answer(self._map(self.field.base.log_density, X) + self.scaling.log_det)
+        shift = self.scaling.log_det
+        return self._map(self.field.base.log_density, X, lambda values: values + shift)
 
     def gradient(self, X):
         """(n, d), corrected for its bias where the model was fitted for that."""
-        score = self._corrected_gradient if self._corrects else self._gradient
-        return self._answer(self.scaling.gradient(score(X)))
+        return self._corrected_gradient(X) if self._corrects else self._gradient(X)
 
     def _gradient(self, X):
-        return self._map(lambda z: self.field.evaluate(z)[1], X)
+        return self._map(lambda z: self.field.evaluate(z)[1], X, self.scaling.gradient)
 
     def _corrected_gradient(self, X):
         n_kept = 0
@@ -126,7 +134,7 @@ class Evaluator:
             n_kept += int(kept.sum())
             return corrected
 
-        values = self._map(score, X)
+        values = self._map(score, X, self.scaling.gradient)
         if n_kept:
             warnings.warn(
                 f"{n_kept} of {len(X)} rows get the gradient of score_samples: there the"
@@ -147,7 +155,7 @@ class Evaluator:
     def hessian(self, X):
         """(n, d, d), the derivatives of `gradient`."""
         hessian = self._corrected_hessian if self._corrects else self.field.hessian
-        return self._answer(self.scaling.hessian(self._map(hessian, X)))
+        return self._map(hessian, X, self.scaling.hessian)
 
     def _corrected_hessian(self, z):
         return jacobian_by_differences(
@@ -156,23 +164,22 @@ class Evaluator:
 
     def reconstruct(self, X):
         """(n, d)"""
-        return self._answer(self.scaling.backward(self._map(self.field.reconstruct, X)))
+        return self._map(self.field.reconstruct, X, self.scaling.backward)
 
     def code(self, X):
         """(n, k)"""
-        return self._answer(self._map(self.field.code, X))
+        return self._map(self.field.code, X, lambda values: values)
 
     def decode(self, codes):
         """(n, d) from codes (n, k)."""
         rows = torch.tensor(codes, dtype=torch.float64, device=self.device)
         with torch.no_grad():
-            z = torch.cat([self.field.decode(part) for part in rows.split(CHUNK)])
-        return self._answer(self.scaling.backward(z.double().numpy(force=True)))
+            z = torch.cat([self.field.decode(part) for part in rows.split(CHUNK[self.device])])
+        return self._narrow(self.scaling.backward(z.double().numpy(force=True)))
 
     def local_covariance(self, X):
         """(n, d, d), positive semi-definite."""
-        covariance = self._map(self.field.local_covariance, X)
-        return self._answer(self.scaling.covariance(covariance))
+        return self._map(self.field.local_covariance, X, self.scaling.covariance)
 
 
 def sampling_target(fitted, device, temperature=1.0):

@@ -107,7 +107,7 @@ class ScoreField:
     def log_density(self, z):
         """log p~(z), shape (n,)."""
         log_q = self.base.log_density(z)
-        return log_q + self.log_ratio(z, log_q)
+        return log_q if self.is_base else log_q + self.log_ratio(z, log_q)
 
     def evaluate(self, z, beta=1.0):
         """log p_beta (n,), its gradient (n, d), log q (n,) and noise responsibilities (n, K).
