@@ -146,3 +146,10 @@ def test_table_shows_means_over_seeds_and_the_lowest_in_bold():
     lines = score.model_table(records, "fisher", 2).splitlines()
     assert lines[0] == "| density | n | skrae | kde |"
     assert lines[2] == "| ring | 9 | 0.20 | **0.10** |"
+
+
+def test_bandwidth_that_reaches_no_other_row_is_never_chosen(monkeypatch, random_seed):
+    monkeypatch.setattr(score_peers, "BANDWIDTHS", (1e-3, 1.0))
+    X = np.random.default_rng(random_seed).standard_normal((100, 4))
+    fit = score_peers.fit_score_peer("kef", X[:90], X[90:], seed=0)
+    assert fit.details["bandwidth"] == 1.0
