@@ -12,6 +12,7 @@ from skrae._objectives import (
     EXACT_CONTRACTION_FEATURES,
     balancing_shift,
     calibration_loss,
+    contraction_estimate,
     contraction_penalty,
     corrupt,
     denoising_loss,
@@ -279,13 +280,7 @@ class Trainer:
         if closed is not None:
             return closed
         field = ScoreField(self.base, self.decoder, self.parameters, self.metric)
-        exact = z.shape[1] <= EXACT_CONTRACTION_FEATURES
-        factors = self.metric.factors[k]
-        return contraction_penalty(
-            field.displacement,
-            z.double(),
-            factors,
-            self.metric.inverse_transposes[k].mT,
-            self.tau,
-            None if exact else self.generator,
-        ).float()
+        where = z.double(), self.metric.factors[k], self.metric.inverse_transposes[k].mT, self.tau
+        if z.shape[1] <= EXACT_CONTRACTION_FEATURES:
+            return contraction_penalty(field.displacement, *where).float()
+        return contraction_estimate(field.displacement_once, *where, self.generator).float()

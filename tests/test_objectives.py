@@ -11,6 +11,7 @@ from skrae._energy_decoder import BOUND
 from skrae._objectives import (
     balancing_shift,
     calibration_loss,
+    contraction_estimate,
     contraction_penalty,
     corrupt,
     denoising_loss,
@@ -133,10 +134,23 @@ def test_hutchinson_contraction_is_unbiased(d, random_seed):
     exact = contraction_penalty(displacement, z, factors, inverses, tau).item()
     rule = generator(random_seed)
     repeated = [part.expand(500, *part.shape[1:]) for part in (z, factors, inverses)]
-    means = [contraction_penalty(displacement, *repeated, tau, rule).item() for _ in range(100)]
+    means = [contraction_estimate(displacement, *repeated, tau, rule).item() for _ in range(100)]
     error = np.std(means, ddof=1) / math.sqrt(len(means))
     assert abs(np.mean(means) - exact) < 4 * error
     assert error < 0.02 * exact, "too few directions to see a wrong constant"
+
+
+def test_estimate_for_a_linear_map_is_that_of_its_directions(random_seed):
+    """Differences of r = z + tau z A^T are exact: |K^-1 (I + tau A) K v|^2 with the same v."""
+    n, d, tau = 12, 3, 0.3
+    z, slopes = rows(n, d, random_seed), rows(d, d, random_seed + 1)
+    factors, inverses = random_factors(n, d, random_seed)
+    where = (lambda z: z @ slopes.T), z, factors, inverses, tau
+    estimate = contraction_estimate(*where, generator(random_seed))
+    v = torch.randn(n, d, generator=generator(random_seed), dtype=torch.float64)
+    jacobian = torch.eye(d, dtype=torch.float64) + tau * slopes
+    moved = (inverses @ jacobian @ factors @ v[:, :, None])[..., 0]
+    torch.testing.assert_close(estimate, moved.square().sum(1).mean(), rtol=1e-10, atol=0)
 
 
 def test_contraction_is_differentiable_in_the_parameters(random_seed):

@@ -113,6 +113,17 @@ def test_reconstruct_equals_displacement(kind, random_seed):
 
 
 @each_kind
+def test_displacement_once_equals_displacement_and_its_derivatives(kind, random_seed):
+    field, z = random_field(3, random_seed, kind), rows(20, 3, random_seed)
+    weight, found = field.parameters[0].requires_grad_(), []
+    for displacement in (field.displacement, field.displacement_once):
+        moved = displacement(z)
+        found.append((moved.detach(), *torch.autograd.grad((moved**3).sum(), weight)))
+    for own, other in zip(*found, strict=True):
+        close(own, other, 1e-10)
+
+
+@each_kind
 @pytest.mark.parametrize("d", [1, 3])
 def test_reconstruction_jacobian_equals_finite_differences(kind, d, random_seed):
     field, z = random_field(d, random_seed, kind), rows(20, d, random_seed)
