@@ -70,3 +70,14 @@ def test_trial_without_all_sets_is_left_out_of_the_mean():
     ]
     row = outliers.auc_table(records, ("knn",)).splitlines()[-1]
     assert row == "| knn | **0.700** | **0.700** | **0.600** | - |"
+
+
+def test_model_without_all_sets_has_no_mean():
+    sets = {"knn": ("cardio", "thyroid"), "lof": ("cardio",)}
+    records = [
+        {"set": name, "seed": 0, "model": model, "auc": 0.5}
+        for model, names in sets.items()
+        for name in names
+    ]
+    row = outliers.auc_table(records, ("knn", "lof")).splitlines()[-1]
+    assert row == "| lof | **0.500** | - | - | - |"

@@ -154,14 +154,13 @@ def measure(case):
     return {"auc": auc, "fit_cpu": seconds.cpu, **details}
 
 
-def trial_means(records):
+def trial_means(records, n_sets):
     """One record a seed: the mean over the sets, for the seeds that have all of them.
 
     >>> found = [{"set": "a", "seed": 0, "auc": 0.5}, {"set": "b", "seed": 0, "auc": 0.7}]
-    >>> trial_means([*found, {"set": "a", "seed": 1, "auc": 0.5}])
+    >>> trial_means([*found, {"set": "a", "seed": 1, "auc": 0.5}], n_sets=2)
     [{'seed': 0, 'auc': 0.6}]
     """
-    n_sets = len({record["set"] for record in records})
     return [
         {"seed": seed, "auc": mean(group, "auc")}
         for (seed,), group in grouped(records, "seed").items()
@@ -174,26 +173,25 @@ def auc_table(records, models):
     found = [record for record in records if record["model"] in models]
     order = {"set": SETS, "model": models}
     sets = [name for (name,) in grouped(found, "set", order=order)]
-    columns = [*({"set": name} for name in sets), {}]
     names = [name for (name,) in grouped(found, "model", order=order)]
-    values = np.array([[_auc(found, name, column) for column in columns] for name in names])
-    best = np.nanmax(values, axis=0)
+    groups = [select(found, model=name) for name in names]
+    trials = [trial_means(group, len(sets)) for group in groups]
+    values = np.array(
+        [
+            [*(_auc(select(group, set=name)) for name in sets), _auc(means)]
+            for group, means in zip(groups, trials, strict=True)
+        ]
+    )
+    best = [np.nanmax(column, initial=0.0) for column in values.T]
     rows = [
-        [name, *(_bold(*pair) for pair in zip(row, best, strict=True)), _spread(found, name)]
-        for name, row in zip(names, values, strict=True)
+        [name, *map(_bold, row, best), cell(spread(means, "auc"))]
+        for name, row, means in zip(names, values, trials, strict=True)
     ]
     return table(["model", *sets, "mean", "sd over trials"], rows)
 
 
-def _auc(records, model, column):
-    """Mean AUC of a model in a column; the column without a set is the mean over all sets."""
-    group = select(records, model=model, **column)
-    group = group if column else trial_means(group)
+def _auc(group):
     return mean(group, "auc") if group else np.nan
-
-
-def _spread(records, model):
-    return cell(spread(trial_means(select(records, model=model)), "auc"))
 
 
 def _bold(value, best):
