@@ -1,9 +1,10 @@
 """What the exact contraction penalty adds to a training step of a one-hidden-layer auto-encoder.
 
-``python -m tests.benchmarks.contraction`` prints one markdown table: a step of |r(z) - z|^2 alone,
-and the same step with lambda |dr/dz|_F^2, the penalty from skrae's closed form, from d backward
-passes that are differentiated again, and from the Jacobian of vmap(jacrev). ``--quick`` measures
-the smallest case in a few seconds.
+``python -m tests.benchmarks.contraction`` prints two markdown tables. The first is of a step of
+|r(z) - z|^2 alone, and the same step with lambda |dr/dz|_F^2, the penalty from skrae's closed form,
+from d backward passes that are differentiated again, and from the Jacobian of vmap(jacrev); the
+second of deep networks, whose penalty is estimated. ``--quick`` measures the smallest cases in a
+few seconds.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from statistics import median
 import torch
 
 from skrae._one_layer import reconstruct, reconstruction_and_contraction
+from tests.benchmarks.contraction_deep import DEEP_NOTE, deep_records, deep_report
 from tests.benchmarks.records import table
 
 BATCH, CONTRACTION_WEIGHT, RATE = 256, 0.1, 1e-4
@@ -165,7 +167,7 @@ def main(arguments=None):
     """Print the table."""
     options = _parser().parse_args(arguments)
     torch.set_num_threads(1)
-    found = records(options)
+    found, deep = records(options), deep_records(options)
     if options.json:
         environment = {
             "python": platform.python_version(),
@@ -173,9 +175,10 @@ def main(arguments=None):
             "processor": platform.machine(),
             "threads": 1,
         }
-        content = {"environment": environment, "records": found}
+        content = {"environment": environment, "records": found, "deep": deep}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
-    print(report(found) + "\n\n" + NOTE)
+    parts = ["### One hidden layer, exact", report(found), NOTE]
+    print("\n\n".join([*parts, "### Deep networks, estimated", deep_report(deep), DEEP_NOTE]))
 
 
 if __name__ == "__main__":
