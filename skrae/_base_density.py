@@ -16,6 +16,9 @@ import torch
 
 from skrae._linear_algebra import distance_coefficients, log_volume, quadratic_columns
 
+# Rows at a time, whose monomials take hundreds of numbers each.
+CHUNK = 4096
+
 
 class MixtureDensity:
     """Mixture of K Gaussian (dof = inf) or Student-t (finite dof) components in d dimensions.
@@ -94,7 +97,8 @@ class MixtureDensity:
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
-        return torch.logsumexp(self._joint(z.double())[0], dim=0)
+        parts = [torch.logsumexp(self._joint(rows.double())[0], dim=0) for rows in z.split(CHUNK)]
+        return torch.cat(parts)
 
     def responsibilities(self, z):
         """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""

@@ -11,6 +11,8 @@ MIN_SPREAD, MAX_SPREAD = 1e-140, 1e140
 UNSCALED_LIMITS = 0.01, 100.0
 # Relative variance of a direction below which it is held to be collinear, and its floor.
 VARIANCE_FLOOR = 1e-10
+# Rows at a time, so that a large table is never held twice.
+BLOCK = 2**16
 
 
 class Scaling(NamedTuple):
@@ -23,7 +25,10 @@ class Scaling(NamedTuple):
 
     def forward(self, X):
         """Rows in working space, float64."""
-        return (X.astype(np.float64) - self.location) @ self.matrix
+        z = np.empty((len(X), len(self.matrix.T)))
+        for start, rows in _blocks(X):
+            np.matmul(rows - self.location, self.matrix, out=z[start : start + len(rows)])
+        return z
 
     def backward(self, z):
         """Rows in the units of the data."""
@@ -42,6 +47,12 @@ class Scaling(NamedTuple):
         return self.inverse.T @ covariance @ self.inverse
 
 
+def _blocks(*arrays):
+    """The place of each block of rows, and the block of every array in float64."""
+    for start in range(0, len(arrays[0]), BLOCK):
+        yield start, *(a[start : start + BLOCK].astype(np.float64, copy=False) for a in arrays)
+
+
 def fit_scaling(X, weights, kind, names=None):
     """`Scaling` of weighted rows: kind is "whiten", "standardize" or None.
 
@@ -58,7 +69,7 @@ def fit_scaling(X, weights, kind, names=None):
     """
     d = X.shape[1]
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
-    X, share = X.astype(np.float64), weights / weights.sum()
+    share = weights / weights.sum()
     location, scale = _location_and_scale(X, share)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(location)
     constant = scale <= rounding
@@ -81,13 +92,18 @@ def fit_scaling(X, weights, kind, names=None):
 
 def _location_and_scale(X, share):
     """Mean and standard deviation of each column, in units whose squares are within float64."""
-    exponents = np.frexp(np.abs(X).max(axis=0))[1] - 1
+    largest = np.max([np.abs(rows).max(axis=0) for _, rows in _blocks(X)], axis=0)
     # A power of two scales exactly, so that units of 2^k change nothing but the units.
-    X = np.ldexp(X, -exponents)
+    exponents = 1 - np.frexp(largest)[1]
+    location = sum(part @ np.ldexp(rows, exponents) for _, rows, part in _blocks(X, share))
     # The mean of equal numbers is not always that number.
-    location = np.where((X[0] == X).all(axis=0), X[0], share @ X)
-    scale = np.sqrt(share @ (X - location) ** 2)
-    return np.ldexp(location, exponents), np.ldexp(scale, exponents)
+    first = X[0].astype(np.float64)
+    equal = np.all([(first == rows).all(axis=0) for _, rows in _blocks(X)], axis=0)
+    location = np.where(equal, np.ldexp(first, exponents), location)
+    variance = sum(
+        part @ (np.ldexp(rows, exponents) - location) ** 2 for _, rows, part in _blocks(X, share)
+    )
+    return np.ldexp(location, -exponents), np.ldexp(np.sqrt(variance), -exponents)
 
 
 def _check_spreads(scale, names):
@@ -115,8 +131,10 @@ def _warn_of_units(location, scale, names):
 
 
 def _whitening(X, share, location, scale, constant, names):
-    standard = np.where(constant, 0.0, (X - location) / scale)
-    correlations = standard.T @ (share[:, None] * standard)
+    correlations = 0.0
+    for _, rows, part in _blocks(X, share):
+        standard = np.where(constant, 0.0, (rows - location) / scale)
+        correlations = correlations + standard.T @ (part[:, None] * standard)
     correlations[constant, constant] = 1.0
     variances, axes = np.linalg.eigh(correlations)
     floor = VARIANCE_FLOOR * variances.max()

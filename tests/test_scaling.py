@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from skrae import _scaling
 from skrae._scaling import fit_scaling
 
 each_kind = pytest.mark.parametrize("kind", ["whiten", "standardize", None])
@@ -213,3 +214,17 @@ def test_single_precision_rows_are_scaled_in_double(kind, random_seed):
     assert scaling.forward(single).dtype == np.float64
     same = fit_scaling(single.astype(np.float64), weights, kind)
     np.testing.assert_allclose(scaling.forward(single), same.forward(single), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["whiten", "standardize"])
+def test_many_blocks_of_rows_give_the_scaling_of_one(kind, monkeypatch, random_seed):
+    rng = np.random.default_rng(random_seed)
+    X = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 3)) + 10.0
+    weights = rng.uniform(0.1, 2.0, 50)
+    X[:, 2] = np.where(np.arange(50) < 45, 7.0, X[:, 2])  # constant in all blocks but the last
+    whole = fit_scaling(X, weights, kind)
+    monkeypatch.setattr(_scaling, "BLOCK", 7)
+    parts = fit_scaling(X, weights, kind)
+    for one, other in zip(parts, whole, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(parts.forward(X), (X - whole.location) @ whole.matrix, atol=1e-12)
