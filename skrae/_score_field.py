@@ -152,6 +152,8 @@ class ScoreField:
 
     def _in_metric(self, z, responsibilities, psi):
         """C(z) psi, shape (n, d)."""
+        if self.metric.kind == "isotropic":
+            return psi
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
         return torch.einsum("nij,nj->ni", covariance, psi)
 
