@@ -101,9 +101,9 @@ NOTE = (
     " over the differences split by split. One far row can rule a mean (an affine flow may give it"
     " minus a million nats), hence the median row. `mass` is the integral of the density and `s.e.`"
     " its standard error: of the splits the one farthest from 1, in standard errors; `-` where too"
-    " few draws count to tell. Processor seconds: `fit s` of the one fit that gave the kept model (a"
-    " flow: one training to its early stop on one scaling), `search s` of all that was tried for"
-    " it, for skrae the same; `fit / flow` in units of the spline flow's `fit s`, to be read where"
+    " few draws count to tell. Processor seconds: `fit s` of the one fit that gave the kept model"
+    " (a flow: one training to its early stop on one scaling), `search s` of all that was tried"
+    " for it, for skrae the same; `fit / flow` in units of the spline flow's `fit s`, to be read where"
     " both ran on the same machine."
 )
 
