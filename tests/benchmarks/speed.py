@@ -167,7 +167,9 @@ def _time_to(flow, group):
         (goal,) = (r["mean"] for r in flow if r["seed"] == record["seed"])
         fits = [*record["shorter"], record]
         seconds.append(min((f["fit_cpu"] for f in fits if f["mean"] >= goal), default=np.nan))
-    return f"{cell(np.mean(seconds), 1)} ({np.mean(seconds) / records.mean(flow, 'fit_cpu'):.2g})"
+    mean = float(np.mean(seconds))
+    share = mean / records.mean(flow, "fit_cpu")
+    return "-" if np.isnan(mean) else f"{cell(mean, 1)} ({share:.2g})"
 
 
 def growth(found):
