@@ -103,8 +103,8 @@ NOTE = (
     " its standard error: of the splits the one farthest from 1, in standard errors; `-` where too"
     " few draws count to tell. Processor seconds: `fit s` of the one fit that gave the kept model"
     " (a flow: one training to its early stop on one scaling), `search s` of all that was tried"
-    " for it, for skrae the same; `fit / flow` in units of the spline flow's `fit s`, to be read where"
-    " both ran on the same machine."
+    " for it, for skrae the same; `fit / flow` in units of the spline flow's `fit s`, to be read"
+    " where both ran on the same machine."
 )
 
 
