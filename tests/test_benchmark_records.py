@@ -7,14 +7,15 @@ import re
 import numpy as np
 import pytest
 from scipy.integrate import quad
-from scipy.stats import multivariate_t
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal, multivariate_t
 
 from skrae import RegularizedAutoEncoderScore
 from tests.benchmarks import __main__ as index
 from tests.benchmarks import density, published, records, trust
 from tests.benchmarks.mass import StudentMixture, mass, summary
 from tests.benchmarks.models import MODELS
-from tests.benchmarks.peers import fit_peer
+from tests.benchmarks.peers import KernelPeer, fit_peer
 
 
 @pytest.fixture
@@ -143,6 +144,16 @@ def test_too_few_effective_draws_give_no_mass():
     assert summary(weights) == {"mass": None, "mass_stderr": None, "mass_ess": 100.0}
 
 
+def test_kernel_density_of_a_far_row_is_the_sum_over_its_kernels(random_seed):
+    # scikit-learn's tree misses this one by tens of nats.
+    rows = np.random.default_rng(random_seed).standard_normal((2_000, 5))
+    far, width = np.full(5, 4.0), 0.2
+    terms = multivariate_normal(np.zeros(5), width**2 * np.eye(5)).logpdf(far - rows)
+    expected = logsumexp(terms) - np.log(len(rows))
+    found = KernelPeer(rows, width).log_density(far[None])[0]
+    assert found == pytest.approx(expected, rel=1e-10)
+
+
 # --- protocols ------------------------------------------------------------------------------------
 
 
@@ -198,7 +209,7 @@ def test_quick_of_published_runs_on_the_real_rows(data_folder, capsys):
     published.main(["--quick", "--protocols", "dkef", "--models", "kde"])
     value = re.search(r"dkef \| redwine \| kde \| (\S+)", capsys.readouterr().out)
     # What the first run gave: the split, its random numbers and the tuning are all deterministic.
-    assert float(value[1]) == -12.09
+    assert float(value[1]) == -12.35
 
 
 def test_quick_of_density_runs_on_the_real_rows(data_folder, capsys, monkeypatch):
