@@ -14,8 +14,10 @@ from skrae._scaling import Scaling
 from skrae._score_field import NoiseMetric, ScoreField
 from skrae._targets import FieldTarget
 
-# Rows at a time: on a processor as many as keep the layers of a network in its cache.
-CHUNK = {"cpu": 1024, "cuda": 4096}
+# Rows at a time: where derivatives are taken on a processor, as many as leave the layers of a
+# network, all of which are kept, in its cache.
+CHUNK = 4096
+DERIVATIVE_CHUNK = {"cpu": 1024, "cuda": 4096}
 # Step, in sqrt(tau), of the differences that differentiate a corrected score.
 HESSIAN_STEP = 1e-3
 # Farther rows, in spreads of the data, overflow the network or a squared distance.
@@ -72,12 +74,12 @@ class Evaluator:
             fitted.decoder != "gradient" or not self.field.is_base
         )
 
-    def _map(self, function, X, finish):
+    def _map(self, function, X, finish, size=None):
         """finish(function(z)) of each chunk z of working-space rows, joined.
 
         `function` is from and to tensors, `finish` from and to float64 arrays.
         """
-        answer, size = None, CHUNK[self.device]
+        answer, size = None, size or DERIVATIVE_CHUNK[self.device]
         for start in range(0, len(X), size):
             z = self.scaling.forward(X[start : start + size])
             self._check_distance(z, start)
@@ -111,12 +113,12 @@ class Evaluator:
     def log_density(self, X):
         """(n,)"""
         shift = self.scaling.log_det - self.log_z
-        return self._map(self.field.log_density, X, lambda values: values + shift)
+        return self._map(self.field.log_density, X, lambda values: values + shift, CHUNK)
 
     def base_log_density(self, X):
         """(n,), of q alone."""
         shift = self.scaling.log_det
-        return self._map(self.field.base.log_density, X, lambda values: values + shift)
+        return self._map(self.field.base.log_density, X, lambda values: values + shift, CHUNK)
 
     def gradient(self, X):
         """(n, d), corrected for its bias where the model was fitted for that."""
@@ -168,13 +170,13 @@ class Evaluator:
 
     def code(self, X):
         """(n, k)"""
-        return self._map(self.field.code, X, lambda values: values)
+        return self._map(self.field.code, X, lambda values: values, CHUNK)
 
     def decode(self, codes):
         """(n, d) from codes (n, k)."""
         rows = torch.tensor(codes, dtype=torch.float64, device=self.device)
         with torch.no_grad():
-            z = torch.cat([self.field.decode(part) for part in rows.split(CHUNK[self.device])])
+            z = torch.cat([self.field.decode(part) for part in rows.split(CHUNK)])
         return self._narrow(self.scaling.backward(z.double().numpy(force=True)))
 
     def local_covariance(self, X):

@@ -19,6 +19,9 @@ import torch
 
 from skrae._linear_algebra import draw_index
 
+# Rows at a time of which the network's layers stay in the cache.
+NETWORK_CHUNK = 1024
+
 
 class NoiseMetric:
     """The local noise covariances of a base density, or the identity.
@@ -107,7 +110,10 @@ class ScoreField:
     def log_density(self, z):
         """log p~(z), shape (n,)."""
         log_q = self.base.log_density(z)
-        return log_q if self.is_base else log_q + self.log_ratio(z, log_q)
+        if self.is_base:
+            return log_q
+        parts = zip(z.split(NETWORK_CHUNK), log_q.split(NETWORK_CHUNK), strict=True)
+        return log_q + torch.cat([self.log_ratio(*rows) for rows in parts])
 
     def evaluate(self, z, beta=1.0):
         """log p_beta (n,), its gradient (n, d), log q (n,) and noise responsibilities (n, K).

@@ -8,7 +8,7 @@ from skrae.datasets import Banana
 from tests.estimators import quick_estimator
 
 QUESTIONS = "score_samples", "log_density_gradient", "reconstruct", "transform", "base_log_density"
-N_ROWS = CHUNK["cpu"] + 10
+N_ROWS = CHUNK + 10
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_rows_beyond_a_chunk_are_answered_as_if_alone(model, question, dtype, ra
     assert len(answer) == N_ROWS
     assert answer.dtype == dtype
     np.testing.assert_array_equal(X, asked)
-    for some in (slice(0, 3), slice(CHUNK["cpu"] - 2, CHUNK["cpu"] + 2), slice(-3, None)):
+    for some in (slice(0, 3), slice(CHUNK - 2, CHUNK + 2), slice(-3, None)):
         alone = getattr(model, question)(X[some])
         # Products of few rows round differently.
         scale = np.finfo(dtype).eps * (1.0 + np.abs(alone).max())
@@ -34,8 +34,8 @@ def test_rows_beyond_a_chunk_are_answered_as_if_alone(model, question, dtype, ra
 
 def test_a_row_too_far_is_named_by_its_place_among_all(model):
     X = Banana().sample(N_ROWS, 0)
-    X[CHUNK["cpu"] + 4] = 1e200
-    with pytest.raises(ValueError, match=rf"Row {CHUNK['cpu'] + 4} is .* spreads away"):
+    X[CHUNK + 4] = 1e200
+    with pytest.raises(ValueError, match=rf"Row {CHUNK + 4} is .* spreads away"):
         model.score_samples(X)
 
 
