@@ -13,6 +13,8 @@ ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
 MIN_GAIN, MIN_STANDARD_ERRORS = 0.005, 2.0
 # The gain may stay this far below the best and the annealing go on.
 TOLERANCE = 0.01
+# A gain below MIN_GAIN that a level raised by less than this is not worth finer noise.
+MIN_RISE = 0.001
 
 
 class Outcome(NamedTuple):
@@ -37,6 +39,20 @@ def levels_for(noise_level, noise_covariance):
     return [level for level in ladder if level > 1.2 * noise_level] + [float(noise_level)], 1
 
 
+def _has_passed(gains):
+    """Whether finer noise is not worth a visit, by the gains of the levels visited so far.
+
+    The gain has fallen from its best, or the base density has nothing to be gained over: no gain
+    to speak of, which the last level has not raised. Below the base a falling gain is no reason,
+    as finer noise may still rise above it.
+    """
+    if len(gains) < 2:
+        return False
+    best = max(gains[:-1])
+    fell = best > 0.0 and gains[-1] < best - TOLERANCE
+    return fell or (abs(gains[-1]) < MIN_GAIN and gains[-1] < best + MIN_RISE)
+
+
 def anneal(trainer, levels, n_judged, max_steps, on_check=None):
     """Visit the levels until the held-out gain falls; `Outcome` of the best judged level.
 
@@ -58,11 +74,10 @@ def anneal(trainer, levels, n_judged, max_steps, on_check=None):
         if judged or interrupted or trainer.stopped:
             visited.append(level)
             gains.append(trainer.best_gain)
-            # Below the base there is nothing to keep: finer noise may still rise above it.
-            fell = trainer.best_gain < best[0] - TOLERANCE and best[0] > 0.0
+            done = _has_passed(gains)
             if trainer.best_gain > best[0] or best[2] is None:
                 best = (trainer.best_gain, trainer.best_error, trainer.best, level)
-            if fell or interrupted or trainer.stopped:
+            if done or interrupted or trainer.stopped:
                 break
         trainer.restart_from(trainer.best_average)
     gain, error, parameters, level = best

@@ -1,8 +1,9 @@
 """Choice of the base density on held-out rows: ridge, size, number of mixtures, width, tail.
 
-One growth per ridge finds the regularisation; more growths, split at random, are averaged with
-the best as long as the held-out density gains; the average is inflated and given a wide
-Student-t component, so that no row, however far, is infinitely surprising.
+One growth per ridge finds the regularisation; its covariances are pooled as far as the held-out
+density gains; more growths, split at random, are averaged with it where they differ, because what
+one of them imagines the others do not; the average is inflated and given a wide Student-t
+component, so that no row, however far, is infinitely surprising.
 """
 
 import math
@@ -10,17 +11,17 @@ import math
 import torch
 
 from skrae._base_density import MixtureDensity
-from skrae._mixture_fit import Settings, grow, log_density, single_gaussian
+from skrae._mixture_fit import Settings, grow, log_density, pool, single_gaussian
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
 TAIL_DOF = 3.0
 TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
-MIN_GAIN = 0.003
+MIN_DISAGREEMENT = 0.0005
 MAX_ROWS = 20_000
 
 
-def select_base(rows, held_out, generator, max_components=64, max_mixtures=2):
+def select_base(rows, held_out, generator, max_components=64, max_mixtures=4):
     """The base density chosen for weighted rows (z, w) by its held-out mean log density.
 
     Returns
@@ -28,7 +29,8 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=2):
     MixtureDensity
     """
     rows = _subsample(rows, generator)
-    _, first, settings = _best_ridge(rows, held_out, generator, max_components)
+    value, first, settings = _best_ridge(rows, held_out, generator, max_components)
+    _, first = pool(first, value, rows, held_out, settings)
     mixtures = _average(first, settings, rows, held_out, generator, max_components, max_mixtures)
     return _finish(mixtures, single_gaussian(*rows, settings.ridge), held_out)
 
@@ -73,18 +75,39 @@ def _mean(values, weights):
 
 
 def _average(first, settings, rows, held_out, generator, max_components, max_mixtures):
-    """Mixtures whose equal-weight average is better held out than fewer of them."""
+    """As many mixtures as differ: their average errs less than one of them."""
     z_out, w_out = held_out
-    mixtures, log_sum = [first], log_density(first, z_out)
+    mixtures, values = [first], [log_density(first, z_out)]
     while 2 * len(mixtures) <= max_mixtures and len(first.weights) > 1:
         fresh = [grow(rows, held_out, settings, generator, max_components)[1] for _ in mixtures]
-        more = [log_sum, *(log_density(m, z_out) for m in fresh)]
-        total = torch.logsumexp(torch.stack(more), dim=0)
-        gain = _mean(total - log_sum, w_out) - math.log(2.0)
-        if gain < MIN_GAIN:
+        more = [log_density(m, z_out) for m in fresh]
+        if not _helps(values, more, w_out):
             break
-        mixtures, log_sum = mixtures + fresh, total
+        mixtures, values = mixtures + fresh, values + more
     return mixtures
+
+
+def _helps(values, more, weights):
+    """Whether the average of all mixtures is worth it, by their held-out log densities.
+
+    log(mean p) - mean(log p) is the disagreement of the mixtures, which averaging removes from
+    the expected error of each. Where there is some, the average is taken unless it is worse than
+    fewer of them by more than the held-out rows' standard error.
+    """
+    disagreement = _mean(_log_mean(values + more) - torch.stack(values + more).mean(0), weights)
+    gain, error = _compared(_log_mean(values + more), _log_mean(values), weights)
+    return disagreement > MIN_DISAGREEMENT and gain > -error
+
+
+def _log_mean(values):
+    return torch.logsumexp(torch.stack(values), dim=0) - math.log(len(values))
+
+
+def _compared(first, second, weights):
+    """Weighted mean of the differences of two held-out log densities, and its standard error."""
+    share, difference = weights / weights.sum(), first - second
+    mean = float(share @ difference)
+    return mean, float((share.square() @ (difference - mean).square()).sqrt())
 
 
 def _finish(mixtures, tail, held_out):
@@ -109,6 +132,15 @@ def _finish(mixtures, tail, held_out):
     def value(density):
         return _mean(density.log_density(z), w)
 
-    inflation = max(INFLATIONS, key=lambda s: value(build(s, TAIL_WEIGHTS[0])))
+    inflation = _inflation([build(s, TAIL_WEIGHTS[0]).log_density(z) for s in INFLATIONS], w)
     weight = max(TAIL_WEIGHTS, key=lambda t: value(build(inflation, t)))
     return build(inflation, weight)
+
+
+def _inflation(values, weights):
+    """The smallest inflation within half a standard error of the best on the held-out rows."""
+    best = max(values, key=lambda value: _mean(value, weights))
+    losses = [_compared(best, value, weights) for value in values]
+    return next(
+        s for s, (loss, error) in zip(INFLATIONS, losses, strict=True) if loss <= 0.5 * error
+    )

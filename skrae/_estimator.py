@@ -80,7 +80,7 @@ class RegularizedAutoEncoderScore(
         The affine map to working space; undone in every output.
     max_components : int, default=64
         Largest number of components of one mixture.
-    max_mixtures : int, default=2
+    max_mixtures : int, default=4
         Largest number of mixtures that are averaged.
     calibration_weight : "auto" or float >= 0, default="auto"
         Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
@@ -165,7 +165,7 @@ class RegularizedAutoEncoderScore(
         base_density="mixture",
         scaling="whiten",
         max_components=64,
-        max_mixtures=2,
+        max_mixtures=4,
         calibration_weight="auto",
         learning_rate=0.01,
         batch_size=256,
@@ -264,7 +264,8 @@ class RegularizedAutoEncoderScore(
     def _weighted_rows(self, X, sample_weight):
         """The rows of positive weight, and their weights with mean 1."""
         weights = check_weights(sample_weight, X)
-        X, weights = X[weights > 0.0], weights[weights > 0.0]
+        if not weights.all():  # a copy of the rows only where there is something to leave out
+            X, weights = X[weights > 0.0], weights[weights > 0.0]
         if (X[0] == X).all():
             raise ValueError(
                 f"Got {len(X)} row(s) of positive weight, all equal; expected at least two"

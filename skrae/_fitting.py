@@ -96,6 +96,7 @@ def fit_density(X, weights, options, rng, device, names=None, previous=None, on_
     z = torch.as_tensor(z)
     weights = torch.as_tensor(weights)
     rows, judged = (Part(z[part], weights[part]) for part in (train, held_out))
+    del z  # the parts are copies; a large table is not held twice
     if previous:
         base = MixtureDensity(*previous.base)
     else:

@@ -6,7 +6,8 @@ covariance is shrunk towards its parent's (an inverse-Wishart prior with that mo
     C_k = (N_k S_k + strength * C_parent) / (N_k + strength) + ridge * I
 
 so that a component with few rows stays as wide as the place it came from, whatever the scale.
-At the end components are merged and the prior relaxed as long as the held-out rows gain.
+At the end components are merged, and the prior is relaxed, or covariances are pooled, as long as
+the held-out rows gain.
 Monomials, coefficients and volumes are those of the base density.
 """
 
@@ -18,12 +19,14 @@ import torch
 from skrae._linear_algebra import (
     distance_coefficients,
     log_volume,
-    quadratic_features,
+    quadratic_columns,
     unpack_symmetric,
 )
 
 CHUNK = 4096
 MIN_ROWS = 2.0
+# EM steps after which a stronger prior is judged.
+POOLED_STEPS = 15
 
 
 class Mixture(NamedTuple):
@@ -43,19 +46,21 @@ class Settings(NamedTuple):
 
 
 def log_joint(mixture):
-    """A function z -> log w_k N(z; mu_k, C_k), shape (n, K)."""
+    """A function of `quadratic_columns` of z -> log w_k N(z; mu_k, C_k), shape (K, n)."""
     factors = torch.linalg.cholesky(mixture.covariances)
     coefficients = -0.5 * distance_coefficients(mixture.means, factors)
     d = mixture.means.shape[1]
     constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
     coefficients[:, 0] += constants
-    return lambda z: quadratic_features(z) @ coefficients.T
+    return lambda columns: coefficients @ columns
 
 
 def log_density(mixture, z):
     """log density of the mixture at each row of z, shape (n,)."""
     joint = log_joint(mixture)
-    return torch.cat([torch.logsumexp(joint(rows), dim=1) for rows in z.split(CHUNK)])
+    return torch.cat(
+        [torch.logsumexp(joint(quadratic_columns(rows)), dim=0) for rows in z.split(CHUNK)]
+    )
 
 
 def single_gaussian(z, weights, ridge):
@@ -71,8 +76,8 @@ def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
     joint, moments = log_joint(mixture), 0.0
     for rows, w in zip(z.split(CHUNK), weights.split(CHUNK), strict=True):
-        features = quadratic_features(rows)
-        moments = moments + (torch.softmax(joint(rows), dim=1) * w[:, None]).T @ features
+        columns = quadratic_columns(rows)
+        moments = moments + torch.softmax(joint(columns), dim=0).mul_(w) @ columns.T
     keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))
     return maximise(moments[keep], mixture.priors[keep], settings)
 
@@ -171,6 +176,27 @@ def relax(mixture, value, rows, held_out, settings, factor=4.0):
         if fresh_value <= value:
             break
         value, mixture = fresh_value, fresh
+    return value, mixture
+
+
+def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
+    """Shrink the covariances towards their mean while the held-out density gains.
+
+    The prior of every component becomes the pooled covariance sum_k w_k C_k, ever stronger, so
+    that components of one shape learn it from the rows of all. (value, mixture) of the best.
+    """
+    current, worse, (z_out, w_out) = mixture, 0, held_out
+    strength = factor * settings.strength
+    while len(mixture.weights) > 1 and worse < patience and strength < len(rows[0]):
+        pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
+        current = current._replace(priors=pooled.expand_as(current.covariances).clone())
+        for _ in range(POOLED_STEPS):
+            current = em_step(current, *rows, settings._replace(strength=strength))
+        fresh_value = float(w_out @ log_density(current, z_out) / w_out.sum())
+        worse = worse + 1 if fresh_value <= value else 0
+        if fresh_value > value:
+            value, mixture = fresh_value, current
+        strength *= factor
     return value, mixture
 
 

@@ -27,7 +27,7 @@ SHIFT_RATE = 0.1
 # Shrinkage of the head offered to the held-out rows at every check, against overfitting.
 HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
 # The learning rate falls by this factor from one noise level to the next.
-LEVEL_DECAY = 0.7
+LEVEL_DECAY = 0.85
 MIN_EFFECTIVE_DRAWS = 100
 
 
@@ -97,7 +97,7 @@ class Judge:
         """u of the held-out rows and of the draws of q."""
         with torch.no_grad():
             rows = zip((self.z, self.draws), self._log_q, strict=True)
-            return [decoder.head_input(z, parameters, log_q).double() for z, log_q in rows]
+            return [_head_inputs(decoder, parameters, *part) for part in rows]
 
     def _gain(self, held_out, drawn):
         log_sum = torch.logsumexp(drawn, 0)
@@ -107,6 +107,12 @@ class Judge:
         if effective < min(MIN_EFFECTIVE_DRAWS, len(drawn) / 10) or not np.isfinite(mean):
             return -np.inf, 0.0
         return mean, float((self.weights.square() @ (rows - mean).square()).sqrt())
+
+
+def _head_inputs(decoder, parameters, z, log_q):
+    """u of rows, a few thousand at a time, whose layers take hundreds of numbers each."""
+    parts = zip(z.split(4096), log_q.split(4096), strict=True)
+    return torch.cat([decoder.head_input(rows, parameters, q).double() for rows, q in parts])
 
 
 class Trainer:
@@ -161,7 +167,7 @@ class Trainer:
     def _draw_components(self, rows):
         responsibilities = self.metric.responsibilities(rows)
         repeated = responsibilities.repeat_interleave(COMPONENT_DRAWS, dim=0)
-        return draw_index(repeated, self.generator).reshape(-1, COMPONENT_DRAWS)
+        return draw_index(repeated, self.generator).to(torch.int16).reshape(-1, COMPONENT_DRAWS)
 
     def run(self, max_steps, on_check=None):
         """Train until max_steps, or until the held-out gain has not risen for `patience` checks.
@@ -234,7 +240,7 @@ class Trainer:
         size = self.settings.batch_size
         index = self._draw_rows(size)
         which = torch.randint(COMPONENT_DRAWS, (size,), **to)
-        return self.z[index], self.components[index, which]
+        return self.z[index], self.components[index, which].long()
 
     def _loss(self, z, k):
         settings, sigma, tau = self.settings, self.noise_level, self.tau

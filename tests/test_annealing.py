@@ -209,3 +209,18 @@ def test_weights_that_no_held_out_row_could_judge_are_still_the_trained_ones():
     assert head_of(outcome) == [0.0, 0.0]
     assert outcome.noise_level == 0.5
     assert float(outcome.parameters[0]) == ENCODER
+
+
+@pytest.mark.parametrize(
+    ("gains", "n_visited"),
+    [
+        ([0.0, 0.0005, 0.3], 2),  # nothing to gain, and no rise
+        ([-0.002, -0.003, 0.3], 2),
+        ([0.001, 0.003, 0.3], 3),  # little, but rising
+        ([-0.5, -0.6, 0.3], 3),  # far below the base: the network has not learnt it yet
+    ],
+)
+def test_levels_that_gain_nothing_over_the_base_end_the_annealing(gains, n_visited):
+    trainer = ScriptedTrainer(gains)
+    anneal(trainer, [0.3, 0.2, 0.1], 3, 10)
+    assert trainer.levels == [0.3, 0.2, 0.1][:n_visited]

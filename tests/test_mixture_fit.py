@@ -7,8 +7,8 @@ import pytest
 import torch
 from scipy import stats
 
-from skrae import _base_selection, _mixture_fit
-from skrae._base_selection import select_base
+from skrae import _mixture_fit
+from skrae._linear_algebra import quadratic_columns
 from skrae._mixture_fit import (
     Mixture,
     Settings,
@@ -17,6 +17,7 @@ from skrae._mixture_fit import (
     log_density,
     log_joint,
     merge_closest,
+    pool,
     refine,
     relax,
     shrink,
@@ -101,7 +102,9 @@ def test_log_density_equals_scipy(random_seed):
     z, weights = draw(200, random_seed)
     mixture = split_twice(z, weights, random_seed)
     oracle = slow_joint(mixture, z)
-    np.testing.assert_allclose(log_joint(mixture)(z), oracle, rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(
+        log_joint(mixture)(quadratic_columns(z)).T, oracle, rtol=1e-11, atol=1e-11
+    )
     total = np.logaddexp.reduce(oracle, axis=1)
     np.testing.assert_allclose(log_density(mixture, z), total, rtol=1e-11, atol=1e-11)
 
@@ -310,7 +313,7 @@ def test_held_out_weights_count_as_repetitions(random_seed):
         for held_out in (weighted, repeated)
     )
     assert first[0] == pytest.approx(second[0], abs=1e-12)
-    assert_same_mixtures(first[1], second[1], rtol=0)
+    assert_same_mixtures(first[1], second[1], rtol=1e-12)
 
 
 @pytest.mark.parametrize("max_components", [1, 2, 7])
@@ -333,107 +336,27 @@ def test_growth_reaches_the_truth(random_seed):
     assert -noise < losses.mean() < stats.chi2(n_parameters).isf(1e-5) / (2 * n) + noise
 
 
-@pytest.fixture(scope="module")
-def base(random_seed):
-    """The base of 1000 rows, with its rows and its held-out rows, whose weights are not equal."""
-    rows = draw(1000, random_seed)
-    weights = torch.as_tensor(np.random.default_rng(random_seed).uniform(0.5, 2, 500))
-    held_out = draw(500, random_seed + 1000)[0], weights
-    return select_base(rows, held_out, generator(random_seed), 16, 2), rows, held_out
+CURVE = MixtureOfGaussians(
+    np.full(12, 1 / 12),
+    4.0 * np.eye(12),
+    0.1 * np.eye(12),
+)
 
 
-# What a tail that is not needed costs at its least weight, 1e-3, and as much for the ridge.
-PRICE = 2e-3
+def test_pooling_learns_a_common_covariance(random_seed):
+    """Components of one shape: an average of K covariances has 1/K of the variance of each."""
+    rows, held_out = draw(600, random_seed, CURVE), draw(2000, random_seed + 1000, CURVE)
+    value, mixture = grow(rows, held_out, SETTINGS, generator(0), max_components=16)
+    pooled_value, pooled = pool(mixture, value, rows, held_out, SETTINGS)
+    assert pooled_value > value + 0.1
+    z, _ = draw(5000, random_seed + 2000, CURVE)
+    gain = log_density(pooled, z) - log_density(mixture, z)
+    assert float(gain.mean()) > 0.1
 
 
-def mean_value(values, weights):
-    return float(weights @ values / weights.sum())
-
-
-def test_base_is_much_better_than_a_single_gaussian(base):
-    density, rows, (z, weights) = base
-    single = mean_value(log_density(single_gaussian(*rows, 0.0), z), weights)
-    assert mean_value(density.log_density(z), weights) > single + 0.5
-
-
-@pytest.mark.parametrize("n", [10, 100, 1000])
-def test_base_is_no_worse_than_a_single_gaussian_that_is_the_truth(n, random_seed):
-    gaussian = MixtureOfGaussians([1.0], [[0.0, 0.0]], TRUTH.covariances[0])
-    rows, (z, weights) = (draw(n, random_seed + shift, gaussian) for shift in (0, 1000))
-    density = select_base(rows, (z, weights), generator(random_seed), 4, 2)
-    single = mean_value(log_density(single_gaussian(*rows, 0.0), z), weights)
-    assert mean_value(density.log_density(z), weights) > single - PRICE
-
-
-def test_base_approaches_the_truth(base, random_seed):
-    density, (rows, _), _ = base
-    z, _ = draw(20_000, random_seed + 2000)
-    losses = TRUTH.log_density(z.numpy()) - density.log_density(z).numpy()
-    noise = 5 * losses.std() / len(z) ** 0.5
-    # Wilks' cost of the 16 components allowed: an average of several costs no more than each.
-    cost = stats.chi2(16 * 6 - 1).isf(1e-5) / (2 * len(rows))
-    assert -noise < losses.mean() < cost + noise
-
-
-def assert_same_densities(one, other):
-    for name in ("weights", "means", "factors", "dofs"):
-        assert torch.equal(getattr(one, name), getattr(other, name))
-
-
-@pytest.mark.parametrize("max_rows", [200, 1000])
-def test_base_is_reproducible_and_leaves_the_global_state(max_rows, monkeypatch):
-    monkeypatch.setattr(_base_selection, "MAX_ROWS", max_rows)
-    rows, held_out = draw(300, 0), draw(200, 1000)
-    state = torch.get_rng_state()
-    first, again, other = (select_base(rows, held_out, generator(s), 8, 2) for s in (3, 3, 4))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert_same_densities(first, again)
-    assert not torch.equal(first.log_density(rows[0]), other.log_density(rows[0]))
-
-
-def test_held_out_weights_of_a_base_count_as_repetitions(random_seed):
-    rows = draw(300, random_seed)
-    # The ladders of inflation and tail weight are finite: equal choices are equal to the bit.
-    densities = [
-        select_base(rows, held_out, generator(0), 8, 2)
-        for held_out in draw_counted(200, random_seed + 1000)
-    ]
-    assert_same_densities(*densities)
-
-
-@pytest.mark.parametrize(("min_gain", "n_mixtures"), [(1e-9, 1), (-1e-9, 4)])
-def test_average_of_equal_mixtures_gains_nothing_and_is_the_same(
-    min_gain, n_mixtures, monkeypatch, random_seed
-):
-    rows, held_out = draw(100, random_seed), draw(100, random_seed + 1000)
-    grown = grow(rows, held_out, SETTINGS, generator(0), max_components=4)
-    monkeypatch.setattr(_base_selection, "grow", lambda *args: grown)
-    monkeypatch.setattr(_base_selection, "MIN_GAIN", min_gain)
-    one, several = (select_base(rows, held_out, generator(0), 4, m) for m in (1, 4))
-    assert len(several.weights) - 1 == n_mixtures * (len(one.weights) - 1)
-    z, _ = rows
-    np.testing.assert_allclose(several.log_density(z), one.log_density(z), atol=1e-9)
-
-
-def test_base_weights_sum_to_one(base):
-    # The tail's weight passes through float32.
-    assert float(base[0].weights.sum()) == pytest.approx(1, abs=1e-7)
-
-
-def test_base_has_one_tail_as_wide_as_the_rows(base):
-    density, (z, _), _ = base
-    (tail,) = torch.isfinite(density.dofs).nonzero()[:, 0]
-    scale = (density.factors[tail] @ density.factors[tail].T).numpy()
-    np.testing.assert_allclose(scale, np.cov(z.T, ddof=0), rtol=0.02, atol=0.02)
-
-
-def test_tail_keeps_a_far_row_unsurprising(base):
-    """1e6 standard deviations away log q is the tail's: log w + log t_3, some -70 nats."""
-    density, (z, _), _ = base
-    far = z.mean(0, keepdim=True) + 1e6 * z.std(0)
-    (tail,) = torch.isfinite(density.dofs).nonzero()[:, 0]
-    scale = (density.factors[tail] @ density.factors[tail].T).numpy()
-    law = stats.multivariate_t(density.means[tail].numpy(), scale, df=float(density.dofs[tail]))
-    expected = np.log(float(density.weights[tail])) + law.logpdf(far.numpy())
-    assert float(density.log_density(far)) == pytest.approx(float(expected), rel=1e-9)
-    assert expected > -100
+def test_pooling_leaves_what_it_does_not_improve(random_seed):
+    """One narrow and one wide component share no shape."""
+    truth = MixtureOfGaussians([0.5, 0.5], [[0.0, 0.0], [3.0, 0.0]], [np.eye(2), 1e-3 * np.eye(2)])
+    rows, held_out = draw(1000, random_seed, truth), draw(1000, random_seed + 1000, truth)
+    value, mixture = grow(rows, held_out, SETTINGS, generator(0), max_components=2)
+    assert pool(mixture, value, rows, held_out, SETTINGS) == (value, mixture)
