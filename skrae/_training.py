@@ -167,7 +167,7 @@ class Trainer:
     def _draw_components(self, rows):
         responsibilities = self.metric.responsibilities(rows)
         repeated = responsibilities.repeat_interleave(COMPONENT_DRAWS, dim=0)
-        return draw_index(repeated, self.generator).to(torch.int16).reshape(-1, COMPONENT_DRAWS)
+        return draw_index(repeated, self.generator).to(torch.int32).reshape(-1, COMPONENT_DRAWS)
 
     def run(self, max_steps, on_check=None):
         """Train until max_steps, or until the held-out gain has not risen for `patience` checks.
