@@ -8,8 +8,8 @@ number that makes the sum integrate to one. On the line all of them can be drawn
 
 # %%
 # q is a single Gaussian here (`base_density="gaussian"`), with one wide Student-t component, so
-# that there is much left to correct. By default q is a mixture of Gaussians chosen on held-out
-# rows, and f small.
+# that there is much left to correct. By default q is an average of Gaussian mixtures chosen on
+# held-out rows, and f small.
 import os
 from pathlib import Path
 
