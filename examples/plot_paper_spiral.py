@@ -177,16 +177,16 @@ if len(peaks):
 # data ever were, between the windings and far outside, and up to a fifth of the grid ends in them:
 # the paper's spurious maxima. Nor does the line integral of (r - x) / sigma^2 make a density:
 # log-likelihoods are about that of a single Gaussian, -0.22. Calibrated, it gains a little, but to
-# mend a density is not to mend r everywhere: from two of the states an attractor is left.
+# mend a density is not to mend r everywhere: from one of the states an attractor is left.
 #
 # For the gradient decoder r(x) - x is tau grad log p(x), log p = log q + f with a bounded network
 # f, and all its attractors are maxima of that density. Denoising alone leaves the heights of
 # separate regions open, as it sees slopes near the data only; chance decides whether the density
-# is good, poor, or so poor that the base, a Gaussian with its maximum in the hole of the spiral,
-# takes its place. Calibration settles it, since it compares the density with q also at draws of q,
-# which lie off the data too: mass that the model puts there costs. From each of the three states
-# the calibrated gradient decoder has nothing off the data that attracts, no maximum there, and a
-# log-likelihood 1.1 nats above that of the Gaussian.
+# is good, as from one of the states, or hardly better than the base. Calibration settles it, since
+# it compares the density with q also at draws of q, which lie off the data too: mass that the model
+# puts there costs. From each of the three states the calibrated gradient decoder has nothing off
+# the data that attracts, no maximum there, and a log-likelihood more than a nat above that of the
+# Gaussian, close to the truth.
 #
 # With all defaults the base is a mixture of many narrow Gaussians. Its wide Student-t component,
 # which keeps the tails heavy and holds the share of the mass printed above, has a mode of its own
