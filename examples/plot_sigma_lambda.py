@@ -136,9 +136,9 @@ for name, (i, j) in best.items():
 #           - \tfrac{1}{2} |z - c|^2 \Bigr) - \log Z,
 #
 # is known in closed form up to log Z. Over held-out rows the mean of the bracket is positive, and
-# no smaller for a smaller sigma, so that divided by tau it grows at least as 1 / tau. Of the list
-# of sigmas it picks the smallest; for the gradient decoder at lambda = 0 both scores above prefer
-# one in the middle.
+# hardly ever smaller for a smaller sigma, so that divided by tau it grows about as 1 / tau or
+# faster. Of the list of sigmas it picks the smallest; for the gradient decoder at lambda = 0 both
+# scores above prefer one in the middle.
 
 
 def mean_potential(model, rows):
