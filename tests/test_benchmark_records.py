@@ -224,9 +224,19 @@ def test_quick_of_trust_asks_for_one_set_a_table():
 
 
 def test_every_command_is_listed_and_says_what_it_prints(capsys):
-    index.main()
+    index.main([])
     printed = capsys.readouterr().out
     for name in index.COMMANDS:
         assert f"`{name}`" in printed
     with_main = {p.stem for p in index.FOLDER.glob("*.py") if '"__main__"' in p.read_text()}
     assert with_main - {"__main__"} == set(index.COMMANDS)
+
+
+def test_kept_records_make_the_tables_of_their_command(tmp_path, capsys):
+    case = {"set": "redwine", "seed": 0, "model": "iforest", "auc": 0.875, "fit_cpu": 1.0}
+    records.save([case], tmp_path / "outliers.json")
+    index.main(["--report", str(tmp_path)])
+    printed = capsys.readouterr().out
+    assert printed.startswith("## `python -m tests.benchmarks.outliers`")
+    assert ".875" in printed
+    assert "tests.benchmarks.density" not in printed

@@ -1,12 +1,16 @@
 """What can be measured: every command of the benchmarks, its table and its time on one core.
 
-Each is run as ``python -m tests.benchmarks.NAME``, and ``--help`` tells its options.
+Each is run as ``python -m tests.benchmarks.NAME``, and ``--help`` tells its options. The records of
+docs/benchmarks come from ``--json docs/benchmarks/NAME.json``; ``python -m tests.benchmarks
+--report docs/benchmarks`` prints the tables that they make, without measuring anything.
 """
 
+import argparse
 import ast
+import importlib
 from pathlib import Path
 
-from tests.benchmarks.records import table
+from tests.benchmarks.records import load, table
 
 FOLDER = Path(__file__).parent
 # Processor time of a full run, every model included; --quick of any takes less than a minute.
@@ -21,6 +25,8 @@ COMMANDS = {
     "trust": "20 minutes",
     "contraction": "5 minutes",
 }
+# Of these docs/benchmarks keeps the records.
+KEPT = "density", "published", "score", "outliers", "speed"
 
 
 def first_line(name):
@@ -29,11 +35,30 @@ def first_line(name):
     return ast.get_docstring(tree).splitlines()[0]
 
 
-def main():
-    """Print the list of commands."""
+def index():
+    """The list of commands, as a table."""
     rows = [[f"`{name}`", first_line(name), time] for name, time in COMMANDS.items()]
-    print("Run one as python -m tests.benchmarks.NAME; --quick makes it small, --help explains it.")
-    print("\n" + table(["name", "what it prints", "a full run, about"], rows))
+    text = "Run one as python -m tests.benchmarks.NAME; --quick makes it small, --help explains it."
+    return text + "\n\n" + table(["name", "what it prints", "a full run, about"], rows)
+
+
+def reports(folder):
+    """The tables of every ``NAME.json`` of a folder, each under the command that printed it."""
+    parts = []
+    for name in KEPT:
+        records = load(folder / f"{name}.json")
+        if records:
+            module = importlib.import_module(f"tests.benchmarks.{name}")
+            parts += [f"## `python -m tests.benchmarks.{name}`", module.report(records)]
+    return "\n\n".join(parts)
+
+
+def main(arguments=None):
+    """Print the list of commands, or the tables of records that were kept."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--report", type=Path, metavar="FOLDER", help="print its records' tables")
+    folder = parser.parse_args(arguments).report
+    print(reports(folder) if folder else index())
 
 
 if __name__ == "__main__":
