@@ -80,9 +80,9 @@ print(f"its base alone        {model.base_log_density(test).mean():8.2f}")
 print(f"GaussianMixture({best[0]:2d})   {peer.score(test):8.2f}")
 
 # %%
-# The extremes of the held-out images by their log density, and new images. Likely is a plain 0, 4
-# or 6; unlikely is ink where hardly any image has it, as in a long stroke to the edge. The chains
-# behind the new images mix slowly in 64 columns, which R-hat tells: some look like no digit.
+# The extremes of the held-out images by their log density, and new images. Likely is mostly a plain
+# 0, 4 or 6; unlikely is ink where hardly any image has it, as in a long stroke to the edge. The
+# chains behind the new images mix slowly in 64 columns, which R-hat tells: some look like no digit.
 order = np.argsort(model.score_samples(test))
 sampler = RAESampler(
     model, n_chains=16 if quick else 64, n_warmup=64 if quick else 512, random_state=0
