@@ -78,8 +78,11 @@ def _average(first, settings, rows, held_out, generator, max_components, max_mix
     """As many mixtures as differ: their average errs less than one of them."""
     z_out, w_out = held_out
     mixtures, values = [first], [log_density(first, z_out)]
-    while 2 * len(mixtures) <= max_mixtures and len(first.weights) > 1:
-        fresh = [grow(rows, held_out, settings, generator, max_components)[1] for _ in mixtures]
+    while len(mixtures) < max_mixtures and len(first.weights) > 1:
+        n_fresh = min(len(mixtures), max_mixtures - len(mixtures))
+        fresh = [
+            grow(rows, held_out, settings, generator, max_components)[1] for _ in range(n_fresh)
+        ]
         more = [log_density(m, z_out) for m in fresh]
         if not _helps(values, more, w_out):
             break

@@ -81,7 +81,7 @@ class RegularizedAutoEncoderScore(
     max_components : int, default=64
         Largest number of components of one mixture.
     max_mixtures : int, default=4
-        Largest number of mixtures that are averaged.
+        Largest number of mixtures that are averaged; it is doubled up to that where it helps.
     calibration_weight : "auto" or float >= 0, default="auto"
         Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
         the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with

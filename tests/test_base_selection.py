@@ -89,12 +89,12 @@ def test_held_out_weights_of_a_base_count_as_repetitions(random_seed, monkeypatc
     assert_same_mixtures(one.arrays(), other.arrays(), rtol=1e-11)
 
 
-DISAGREEING = [(0.0005, 1), (-1e-9, 4)]
+DISAGREEING = [(0.0005, 4, 1), (-1e-9, 4, 4), (-1e-9, 3, 3)]
 
 
-@pytest.mark.parametrize(("least", "n_mixtures"), DISAGREEING)
+@pytest.mark.parametrize(("least", "most", "n_mixtures"), DISAGREEING)
 def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
-    least, n_mixtures, monkeypatch, random_seed
+    least, most, n_mixtures, monkeypatch, random_seed
 ):
     rows, held_out = draw(100, random_seed), draw(100, random_seed + 1000)
     grown = grow(rows, held_out, SETTINGS, generator(0), max_components=4)
@@ -102,7 +102,7 @@ def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
     monkeypatch.setattr(_base_selection, "MIN_DISAGREEMENT", least)
     # A gain that is exactly zero is no loss: the least error is not a bound.
     monkeypatch.setattr(_base_selection, "_compared", lambda *args: (0.0, 1e-9))
-    one, several = (select_base(rows, held_out, generator(0), 4, m) for m in (1, 4))
+    one, several = (select_base(rows, held_out, generator(0), 4, m) for m in (1, most))
     assert len(several.weights) - 1 == n_mixtures * (len(one.weights) - 1)
     z, _ = rows
     np.testing.assert_allclose(several.log_density(z), one.log_density(z), atol=1e-9)
