@@ -63,6 +63,12 @@ def log_density(mixture, z):
     )
 
 
+def mean_log_density(mixture, rows):
+    """Mean log density of weighted rows (z, w), by which mixtures are judged."""
+    z, weights = rows
+    return float(weights @ log_density(mixture, z) / weights.sum())
+
+
 def single_gaussian(z, weights, ridge):
     """The one-component mixture of weighted rows z (n, d)."""
     share = weights / weights.sum()
@@ -110,17 +116,16 @@ def split(mixture, generator):
 
 def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
     """EM until the held-out log density falls; the best on the way, its value and the last."""
-    (z, weights), (z_out, w_out) = rows, held_out
     best_value, best = -math.inf, mixture
     for step in range(max_steps + 1):
         if step % every == 0:
-            value = float(w_out @ log_density(mixture, z_out) / w_out.sum())
+            value = mean_log_density(mixture, held_out)
             if value < best_value - 0.02:
                 break
             if value > best_value:
                 best_value, best = value, mixture
         if step < max_steps:
-            mixture = em_step(mixture, z, weights, settings)
+            mixture = em_step(mixture, *rows, settings)
     return best_value, best, mixture
 
 
@@ -185,14 +190,14 @@ def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
     The prior of every component becomes the pooled covariance sum_k w_k C_k, ever stronger, so
     that components of one shape learn it from the rows of all. (value, mixture) of the best.
     """
-    current, worse, (z_out, w_out) = mixture, 0, held_out
+    current, worse = mixture, 0
     strength = factor * settings.strength
     while len(mixture.weights) > 1 and worse < patience and strength < len(rows[0]):
         pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
         current = current._replace(priors=pooled.expand_as(current.covariances).clone())
         for _ in range(POOLED_STEPS):
             current = em_step(current, *rows, settings._replace(strength=strength))
-        fresh_value = float(w_out @ log_density(current, z_out) / w_out.sum())
+        fresh_value = mean_log_density(current, held_out)
         worse = worse + 1 if fresh_value <= value else 0
         if fresh_value > value:
             value, mixture = fresh_value, current
