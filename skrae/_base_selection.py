@@ -17,6 +17,7 @@ FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
 TAIL_DOF = 3.0
 TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
+# Nats below which growths have found the same mixture: an average of them is itself again.
 MIN_DISAGREEMENT = 0.0005
 MAX_ROWS = 20_000
 
@@ -97,8 +98,10 @@ def _helps(values, more, weights):
     the expected error of each. Where there is some, the average is taken unless it is worse than
     fewer of them by more than the held-out rows' standard error.
     """
-    disagreement = _mean(_log_mean(values + more) - torch.stack(values + more).mean(0), weights)
-    gain, error = _compared(_log_mean(values + more), _log_mean(values), weights)
+    every = values + more
+    average = _log_mean(every)
+    disagreement = _mean(average - torch.stack(every).mean(0), weights)
+    gain, error = _compared(average, _log_mean(values), weights)
     return disagreement > MIN_DISAGREEMENT and gain > -error
 
 

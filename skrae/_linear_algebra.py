@@ -7,14 +7,11 @@ coefficients of all K components in one matrix, all distances are one matrix pro
 import torch
 
 
-def quadratic_features(z):
-    """Monomials (1, z_i, z_i z_j for j <= i) of each row, shape (n, 1 + d + d(d+1)/2)."""
-    products = [z[:, : i + 1] * z[:, i : i + 1] for i in range(z.shape[1])]
-    return torch.cat([torch.ones_like(z[:, :1]), z, *products], dim=1)
-
-
 def quadratic_columns(z):
-    """The same, shape (1 + d + d(d+1)/2, n): a monomial of all rows lies together in memory."""
+    """The monomials 1, z_i and z_i z_j (j <= i) of rows z (n, d), shape (1 + d + d(d+1)/2, n).
+
+    A monomial of all rows lies together in memory.
+    """
     columns = z.T.contiguous()
     products = [columns[: i + 1] * columns[i] for i in range(len(columns))]
     return torch.cat([torch.ones_like(columns[:1]), columns, *products])
@@ -39,7 +36,7 @@ def draw_index(probabilities, generator):
 
 
 def distance_coefficients(means, factors):
-    """Coefficients (K, D) with quadratic_features(z) @ coefficients.T = |L_k^-1 (z - mu_k)|^2."""
+    """Coefficients (K, D) with coefficients @ quadratic_columns(z) = |L_k^-1 (z - mu_k)|^2."""
     d = means.shape[1]
     precisions = torch.cholesky_inverse(factors)
     linear = torch.einsum("kij,kj->ki", precisions, means)

@@ -29,6 +29,8 @@ HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
 # The learning rate falls by this factor from one noise level to the next.
 LEVEL_DECAY = 0.85
 MIN_EFFECTIVE_DRAWS = 100
+# Rows at a time where every row, or every held-out row, is asked something.
+CHUNK = 4096
 
 
 class Settings(NamedTuple):
@@ -110,8 +112,8 @@ class Judge:
 
 
 def _head_inputs(decoder, parameters, z, log_q):
-    """u of rows, a few thousand at a time, whose layers take hundreds of numbers each."""
-    parts = zip(z.split(4096), log_q.split(4096), strict=True)
+    """u of rows, in chunks, as the layers take hundreds of numbers a row."""
+    parts = zip(z.split(CHUNK), log_q.split(CHUNK), strict=True)
     return torch.cat([decoder.head_input(rows, parameters, q).double() for rows, q in parts])
 
 
@@ -145,7 +147,7 @@ class Trainer:
         self.tau = noise_level**2 + self.settings.contraction_weight
         before, settings = self.decoder, self.settings
         self.decoder = make_decoder(settings.decoder, settings.activation, self.tau, self.base)
-        self.components = torch.cat([self._draw_components(rows) for rows in self.z.split(4096)])
+        self.components = torch.cat([self._draw_components(rows) for rows in self.z.split(CHUNK)])
         if self.decoder.reconstructs:
             self._prepare_decoder(renew=before is None or before.tau != self.tau)
         self.best, self.best_gain, self.best_error = None, -np.inf, 0.0

@@ -5,7 +5,7 @@ import doctest
 import numpy as np
 import pytest
 
-from tests.benchmarks import score, score_peers
+from tests.benchmarks import kernel_family, score, score_peers
 from tests.benchmarks.models import Fit
 from tests.benchmarks.peers import standardising, whitening
 from tests.benchmarks.records import Seconds
@@ -39,7 +39,7 @@ def test_examples_in_docstrings(module, monkeypatch):
     assert doctest.testmod(module).failed == 0
 
 
-@pytest.mark.parametrize("base", score_peers.BASES)
+@pytest.mark.parametrize("base", kernel_family.BASES)
 def test_loss_of_a_kernel_family_is_that_of_its_gradient(rows, family, base):
     alpha = np.random.default_rng(1).standard_normal(20)
     expected = score_matching_loss(family.with_coefficients(alpha, base).gradient, rows)
@@ -49,7 +49,9 @@ def test_loss_of_a_kernel_family_is_that_of_its_gradient(rows, family, base):
 def test_solution_minimises_the_penalised_loss(rows, family):
     statistics, penalty = family.statistics(rows, WEIGHTS), 0.01
     size = np.trace(statistics.gram) / 20
-    ridge = penalty * size * family.kernel(family.centres) + score_peers.JITTER * size * np.eye(20)
+    ridge = penalty * size * family.kernel(family.centres) + kernel_family.JITTER * size * np.eye(
+        20
+    )
 
     def criterion(alpha, base):
         return statistics.loss(alpha, base) + 0.5 * alpha @ ridge @ alpha
@@ -62,14 +64,14 @@ def test_solution_minimises_the_penalised_loss(rows, family):
 
 
 def test_statistics_of_folds_are_those_of_their_union(rows, family):
-    folds = np.split(rows, score_peers.FOLDS)
+    folds = np.split(rows, kernel_family.FOLDS)
     parts = [family.statistics(fold, WEIGHTS) for fold in folds]
-    whole = score_peers.mean_statistics(parts)
-    rest = score_peers.without(whole, parts[0])
+    whole = kernel_family.mean_statistics(parts)
+    rest = kernel_family.without(whole, parts[0])
     for found, expected in ((whole, rows), (rest, np.vstack(folds[1:]))):
         direct = family.statistics(expected, WEIGHTS)
         np.testing.assert_allclose(found.gram, direct.gram, atol=1e-10)
-        for base in score_peers.BASES:
+        for base in kernel_family.BASES:
             np.testing.assert_allclose(found.linear[base], direct.linear[base], atol=1e-10)
     assert whole.constant == pytest.approx(family.statistics(rows, WEIGHTS).constant)
 

@@ -9,7 +9,6 @@ few seconds.
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 from statistics import median
@@ -18,7 +17,7 @@ import torch
 
 from skrae._one_layer import reconstruct, reconstruction_and_contraction
 from tests.benchmarks.contraction_deep import DEEP_NOTE, deep_records, deep_report
-from tests.benchmarks.records import table
+from tests.benchmarks.records import environment, table
 
 BATCH, CONTRACTION_WEIGHT, RATE = 256, 0.1, 1e-4
 WIDTHS, UNITS = (10, 50, 200), (128, 256)
@@ -169,13 +168,7 @@ def main(arguments=None):
     torch.set_num_threads(1)
     found, deep = records(options), deep_records(options)
     if options.json:
-        environment = {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "processor": platform.machine(),
-            "threads": 1,
-        }
-        content = {"environment": environment, "records": found, "deep": deep}
+        content = {"environment": environment(1), "records": found, "deep": deep}
         options.json.write_text(json.dumps(content, indent=1) + "\n")
     parts = ["### One hidden layer, exact", report(found), NOTE]
     print("\n\n".join([*parts, "### Deep networks, estimated", deep_report(deep), DEEP_NOTE]))

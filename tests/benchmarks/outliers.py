@@ -98,9 +98,8 @@ def _by_smooth(name, train, test, seed):
     if name in OPTIONS:
         model = RegularizedAutoEncoderScore(random_state=seed, **OPTIONS[name])
         return -model.fit(train).score_samples(test)
-    return -blurred_log_density(_base_fit(train.tobytes(), train.shape, seed), float(name[5:]))(
-        test
-    )
+    model = _base_fit(train.tobytes(), train.shape, seed)
+    return -blurred_log_density(model, float(name.removeprefix("blur=")))(test)
 
 
 @cache
@@ -117,17 +116,15 @@ def _base_fit(content, shape, seed):
 def blurred_log_density(model, s):
     """Log density, in working space, of the base convolved with N(0, s^2 I).
 
-    For a Gaussian component C becomes C + s^2 I; the scale of the one Student-t component is
-    widened likewise, which is no convolution but keeps its tail.
+    Exact for Gaussian components; the one Student-t component is widened likewise, which is no
+    convolution but keeps its tail.
     """
     import torch
 
     from skrae._base_density import MixtureDensity
 
-    covariances = model.base_factors_ @ model.base_factors_.swapaxes(1, 2)
-    factors = np.linalg.cholesky(covariances + s**2 * np.eye(covariances.shape[1]))
-    arrays = model.base_weights_, model.base_means_, factors, model.base_dofs_
-    blurred = MixtureDensity(*arrays)
+    arrays = model.base_weights_, model.base_means_, model.base_factors_, model.base_dofs_
+    blurred = MixtureDensity(*arrays).blurred(s**2, local=False)
 
     def log_density(X):
         z = (np.asarray(X) - model.location_) @ model.whitening_

@@ -41,7 +41,7 @@ def _log_density(flow, rows):
     return torch.cat([flow().log_prob(block) for block in rows.split(BLOCK_ROWS)])
 
 
-def _build_flow(name, n_features):
+def build_flow(name, n_features):
     # Importing zuko switches off torch's argument checks for the whole process: only a run that
     # asks for a flow pays that.
     import zuko
@@ -54,7 +54,7 @@ def _tune_flow(name, rows, held_out, seed):
     """Train to the early stop; torch's global generator is left as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        flow = _build_flow(name, rows.shape[1])
+        flow = build_flow(name, rows.shape[1])
         settings = _train_to_early_stop(flow, _float32(rows), _float32(held_out))
     return FlowPeer(flow.eval()), settings
 

@@ -93,11 +93,6 @@ class FittedPeer:
     fit_seconds: Seconds
     search_seconds: Seconds
 
-    @property
-    def cpu_seconds(self):
-        """Processor time of the fit that gave the kept model."""
-        return self.fit_seconds.cpu
-
     def score_samples(self, X):
         """Log density, shape (n,), in nats and in the units of ``X``."""
         return self.density.log_density(self.scaling.forward(X)) + self.scaling.log_determinant

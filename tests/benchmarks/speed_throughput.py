@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from tests.benchmarks.peer_flows import FlowPeer, _build_flow
+from tests.benchmarks.peer_flows import FlowPeer, build_flow
 from tests.benchmarks.peers import KernelPeer, MixturePeer
 
 DTYPES = "float32", "float64"
@@ -104,7 +104,7 @@ def _models(model, rows, fresh):
         models["skrae, network kept"] = with_network(model), 1
     models["network alone"] = Network(rows.shape[1], torch.from_numpy(fresh).dtype), 1
     models["Gaussian mixture"] = Peer(MixturePeer(rows, GMM_COMPONENTS, GMM_RIDGE, 0)), 1
-    models["spline flow"] = Peer(FlowPeer(_build_flow("flow", rows.shape[1]).eval())), FLOW_SHARE
+    models["spline flow"] = Peer(FlowPeer(build_flow("flow", rows.shape[1]).eval())), FLOW_SHARE
     models["kernel density"] = Peer(KernelPeer(rows, BANDWIDTH)), KDE_SHARE
     return models
 
