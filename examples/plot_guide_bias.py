@@ -3,7 +3,7 @@ What noise and contraction cost
 ===============================
 
 With unlimited rows, what would the best auto-encoder say? Not quite the score: noise blurs the
-density, and contraction does something similar. `skrae.population` computes the best
+density, and contraction does something similar. `skrae.datasets` computes the best
 reconstruction of a known density, so the bias can be seen, and removed.
 """
 
@@ -18,8 +18,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-from skrae.datasets import SexticWell
-from skrae.population import (
+from skrae.datasets import (
+    SexticWell,
     contractive_optimum,
     correct_denoising,
     denoising_optimum,

@@ -22,8 +22,8 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 from skrae import RegularizedAutoEncoderScore
-from skrae.datasets import SexticWell
-from skrae.population import (
+from skrae.datasets import (
+    SexticWell,
     contractive_optimum,
     correct_denoising,
     denoising_optimum,
@@ -53,7 +53,7 @@ def at_rows(values):
 # The best auto-encoders
 # ----------------------
 # With unlimited rows and capacity, denoising (sigma) and contraction (lambda = sigma^2) have the
-# optima of `skrae.population`. At sigma = 0.3 the plain estimate misses three quarters of the
+# optima of `skrae.datasets`. At sigma = 0.3 the plain estimate misses three quarters of the
 # score. The correction of the denoising optimum moves the bias to the next order in sigma^2; that
 # of the contractive one inverts its Euler-Lagrange equation and leaves no bias at all.
 optima = {}

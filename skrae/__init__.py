@@ -1,9 +1,9 @@
 """Density, score and samples from regularized auto-encoders, as one scikit-learn estimator."""
 
 from skrae import datasets, metrics, plotting
-from skrae._chains import Chains
-from skrae._estimator import RegularizedAutoEncoderScore
-from skrae._sampler import RAESampler
+from skrae.density.estimator import RegularizedAutoEncoderScore
+from skrae.sampling.chains import Chains
+from skrae.sampling.sampler import RAESampler
 
 __version__ = "0.1.0.dev0"
 

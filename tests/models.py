@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from skrae._base_density import MixtureDensity
-from skrae._decoders import GradientDecoder
-from skrae._networks import initial_parameters
-from skrae._score_field import NoiseMetric, ScoreField
+from skrae.autoencoders.decoders.gradient import GradientDecoder
+from skrae.autoencoders.layers import initial_parameters
+from skrae.density.score_field import NoiseMetric, ScoreField
+from skrae.mixtures.mixture import MixtureDensity
 
 
 def generator(seed):

@@ -15,7 +15,7 @@ from statistics import median
 
 import torch
 
-from skrae._one_layer import reconstruct, reconstruction_and_contraction
+from skrae.autoencoders.one_layer import reconstruct, reconstruction_and_contraction
 from tests.benchmarks.contraction_deep import DEEP_NOTE, deep_records, deep_report
 from tests.benchmarks.records import environment, table
 

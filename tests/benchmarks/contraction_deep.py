@@ -12,11 +12,11 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from skrae import _training
-from skrae._base_density import MixtureDensity
-from skrae._decoders import make_decoder
-from skrae._objectives import contraction_penalty
-from skrae._score_field import NoiseMetric, ScoreField
+from skrae.autoencoders import training
+from skrae.autoencoders.decoders.gradient import make_decoder
+from skrae.autoencoders.objectives import contraction_penalty
+from skrae.density.score_field import NoiseMetric, ScoreField
+from skrae.mixtures.mixture import MixtureDensity
 from tests.benchmarks.records import table
 
 BATCH, LAYERS, COMPONENTS, NOISE_LEVEL, CONTRACTION_WEIGHT = 256, (128, 128), 16, 0.2, 0.1
@@ -58,7 +58,7 @@ def make_trainer(d, decoder, covariance, calibration_weight, contraction_weight)
     base = MixtureDensity(weights, rng.standard_normal((COMPONENTS, d)), factors, dofs)
     z = base.sample(4000, generator)
     parameters = make_decoder(decoder, "silu", 1.0, base).initial_parameters(d, LAYERS, generator)
-    settings = _training.Settings(
+    settings = training.Settings(
         contraction_weight=contraction_weight,
         calibration_weight=calibration_weight,
         decoder=decoder,
@@ -70,7 +70,7 @@ def make_trainer(d, decoder, covariance, calibration_weight, contraction_weight)
         patience=1,
     )
     metric, rows = NoiseMetric(base, covariance), (z, torch.ones_like(z[:, 0]))
-    trainer = _training.Trainer(rows, base, metric, None, parameters, settings, generator)
+    trainer = training.Trainer(rows, base, metric, None, parameters, settings, generator)
     trainer.start_level(NOISE_LEVEL)
     for _ in range(3):
         trainer._step()
@@ -113,7 +113,7 @@ def _seconds(trainer):
 
 def _differentiated_twice():
     return patch.multiple(
-        _training, contraction_estimate=twice, ScoreField=_field_differentiated_twice
+        training, contraction_estimate=twice, ScoreField=_field_differentiated_twice
     )
 
 

@@ -102,8 +102,8 @@ def fit_ours(train, validation, seed):
 
 def fit_mixture(train, validation, seed):
     """Conditional draws of a Gaussian mixture whose size and ridge the validation rows choose."""
-    from skrae._base_density import MixtureDensity
-    from skrae._conditional import ConditionalMixture
+    from skrae.mixtures.conditional import ConditionalMixture
+    from skrae.mixtures.mixture import MixtureDensity
 
     peer = fit_peer("gmm", train, validation, seed)
     model, back = peer.density.model, np.linalg.inv(peer.scaling.matrix)

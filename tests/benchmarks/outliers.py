@@ -121,7 +121,7 @@ def blurred_log_density(model, s):
     """
     import torch
 
-    from skrae._base_density import MixtureDensity
+    from skrae.mixtures.mixture import MixtureDensity
 
     arrays = model.base_weights_, model.base_means_, model.base_factors_, model.base_dofs_
     blurred = MixtureDensity(*arrays).blurred(s**2, local=False)

@@ -18,7 +18,7 @@ from tests.benchmarks import sampling_recovery as recovery
 from tests.benchmarks import sampling_targets as targets
 from tests.benchmarks.records import table
 from tests.benchmarks.sampling_ours import skrae
-from tests.known_targets import Known, correlated_gaussian
+from tests.sampling.known_targets import Known, correlated_gaussian
 
 LEAPFROG_LIMITS = (3, 7, 15, 31)
 TRIAL_DRAWS = 64

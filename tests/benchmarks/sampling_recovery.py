@@ -7,7 +7,7 @@ from skrae.datasets import GaussianCurve
 from tests.benchmarks.records import table
 from tests.benchmarks.sampling_ours import skrae
 from tests.benchmarks.sampling_peers import fit_mixture
-from tests.known_targets import Known, five_modes
+from tests.sampling.known_targets import Known, five_modes
 
 N_DIRECTIONS = 1000
 FLOOR_PAIRS = 10

@@ -16,9 +16,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skrae import RegularizedAutoEncoderScore
-from skrae._metropolis import independence_step, langevin_step
-from skrae._normalizer import tempered_target
 from skrae.datasets import Banana, Gaussian, RotatedMixture, Spiral, StudentT
+from skrae.sampling.mcmc.kernels import independence_step, langevin_step
+from skrae.sampling.mcmc.tempered_smc import tempered_target
 from tests.benchmarks import records
 from tests.benchmarks.data import density_split
 from tests.benchmarks.models import OURS

@@ -1,0 +1,1 @@
+"""Networks, their criteria, and the loop that trains them."""

@@ -1,0 +1,1 @@
+"""The reconstruction functions r(z) that a density can be read from."""

@@ -1,0 +1,187 @@
+"""The encoder and its bounded head: a scalar f(z) whose gradient is the decoder.
+
+    h_0 = z,   h_l = s(h_{l-1} W_l + b_l),   u = h_L w + b
+    f(z) = softplus(c) - softplus(c - u),    c = HEAD_BOUND
+
+f(z) = 0 where u = 0 and f < softplus(c): a region to which the base density gives mass m never
+holds more than m exp(softplus(c)) of the model's unnormalised mass. Value and gradient come out of
+one forward and one backward sweep; their derivatives for training are written out by hand (forward
+tangents along the incoming gradient, then one sweep back), because double autograd allocates more.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from skrae.autoencoders.activations import HIDDEN_UNITS
+
+HEAD_BOUND = 4.0
+MAX_SLOPE = 20.0
+_OFFSET = math.log1p(math.exp(HEAD_BOUND))
+
+
+# Hidden units that are smooth enough for the gradient to be trained.
+ACTIVATIONS = {name: HIDDEN_UNITS[name] for name in ("silu", "tanh", "softplus")}
+
+
+def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
+    """Weights W_l (in, out) and biases b_l in turn; the last layer is zero, so that f = 0."""
+    to = {"generator": generator, "device": device, "dtype": torch.float32}
+    parameters, n_in = [], n_features
+    for n_out in hidden_layer_sizes:
+        weight = torch.randn(n_in, n_out, **to) / math.sqrt(n_in)
+        bias = 0.5 * torch.randn(n_out, **to)
+        parameters += [weight, bias]
+        n_in = n_out
+    del to["generator"]
+    return [*parameters, torch.zeros(n_in, 1, **to), torch.zeros(1, **to)]
+
+
+def localise_first_layer(parameters, rows, whiteners, activation, generator):
+    """Turn half the first layer to fine detail: a unit changes at a row, at the local scale there.
+
+    A unit's weights are w = K^-T xi / sqrt(d), xi ~ N(0, I), so that w.(x - z_i) is of order one
+    over the local width at its row z_i; steeper than MAX_SLOPE they are shortened. The next
+    layer's weights are divided by each unit's standard deviation over the rows.
+
+    Parameters
+    ----------
+    parameters : list of tensors, as `initial_parameters` returns
+    rows : tensor of shape (n, d), n at least the number of units turned
+    whiteners : tensor of shape (n, d, d), K^-T of each row
+    """
+    weight, bias, after = parameters[0].clone(), parameters[1].clone(), parameters[2]
+    n, d = min(weight.shape[1] // 2, len(rows)), weight.shape[0]
+    to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
+    slopes = torch.einsum("nij,nj->ni", whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
+    slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
+    weight[:, :n] = slopes.T
+    bias[:n] = 0.5 * torch.randn(n, **to) - (slopes * rows[:n]).sum(1)
+    units = HIDDEN_UNITS[activation].value(torch.addmm(bias, rows, weight))
+    deviations = units.std(dim=0).clamp_min(1e-3)
+    after = after * (deviations[n:].mean() / deviations)[:, None]
+    return [weight, bias, after, *parameters[3:]]
+
+
+class Layers:
+    """Parameters that are weights and biases in turn, for the decoders that have such."""
+
+    def localise(self, parameters, rows, whiteners, generator):
+        """The parameters with half the first layer turned to fine detail at these rows."""
+        return localise_first_layer(parameters, rows, whiteners, self.activation, generator)
+
+    @staticmethod
+    def arrays(parameters):
+        """coefs and intercepts: weights (n_in, n_out) and biases (n_out,) of each layer."""
+        return parameters[0::2], parameters[1::2]
+
+    @staticmethod
+    def parameters(coefs, intercepts):
+        """The inverse of `arrays`."""
+        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
+
+
+def encode(z, parameters, activation):
+    """The code h_L, shape (n, hidden_layer_sizes[-1])."""
+    function = HIDDEN_UNITS[activation].value
+    for weight, bias in zip(parameters[0:-2:2], parameters[1:-2:2], strict=True):
+        z = function(torch.addmm(bias, z, weight))
+    return z
+
+
+def head_input(z, parameters, activation):
+    """u(z), shape (n,)."""
+    return torch.addmm(parameters[-1], encode(z, parameters, activation), parameters[-2])[:, 0]
+
+
+def bounded_head(u):
+    """f = softplus(c) - softplus(c - u): 0 at 0, slope below 1, never above softplus(c)."""
+    return _OFFSET - F.softplus(HEAD_BOUND - u)
+
+
+def value(z, parameters, activation):
+    """f(z), shape (n,)."""
+    return bounded_head(head_input(z, parameters, activation))
+
+
+def scale_head(parameters, factor):
+    """The parameters with u scaled by `factor`; 0 is the base density itself."""
+    return [*parameters[:-2], parameters[-2] * factor, parameters[-1] * factor]
+
+
+def value_and_gradient(z, parameters, activation):
+    """f(z) and grad f(z), shapes (n,) and (n, d), differentiable once in the parameters and z."""
+    if not torch.is_grad_enabled():
+        return _sweeps(z, parameters, HIDDEN_UNITS[activation].value_and_slope)
+    return _ValueAndGradient.apply(activation, z, *parameters)
+
+
+def _sweeps(z, parameters, function):
+    """The same where nothing is differentiated: one sweep forward and one back, keeping slopes."""
+    *weights, last = parameters[0::2]
+    *biases, last_bias = parameters[1::2]
+    slopes = []
+    for weight, bias in zip(weights, biases, strict=True):
+        z, slope = function(torch.addmm(bias, z, weight))
+        slopes.append(slope)
+    u = torch.addmm(last_bias, z, last)
+    delta = torch.sigmoid(HEAD_BOUND - u) * last.T
+    for weight, slope in zip(reversed(weights), reversed(slopes), strict=True):
+        delta = slope.mul_(delta) @ weight.T
+    return bounded_head(u)[:, 0], delta
+
+
+def differentiable_value_and_gradient(z, parameters, activation):
+    """The same by autograd, differentiable any number of times (z must require gradients)."""
+    f = value(z, parameters, activation)
+    (gradient,) = torch.autograd.grad(f.sum(), z, create_graph=True)
+    return f, gradient
+
+
+class _ValueAndGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, activation, z, *parameters):
+        weights, biases = parameters[0::2], parameters[1::2]
+        function = HIDDEN_UNITS[activation].value_and_slope
+        inputs, outputs, slopes = [], [z], []
+        for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
+            inputs.append(torch.addmm(bias, outputs[-1], weight))
+            h, slope = function(inputs[-1])
+            outputs.append(h)
+            slopes.append(slope)
+        u = torch.addmm(biases[-1], outputs[-1], weights[-1])
+        head_slope = torch.sigmoid(HEAD_BOUND - u)
+        above, below = [], []
+        delta = head_slope * weights[-1].T
+        for weight, slope in zip(reversed(weights[:-1]), reversed(slopes), strict=True):
+            above.insert(0, delta)
+            below.insert(0, delta * slope)
+            delta = below[0] @ weight.T
+        ctx.activation, ctx.depth = activation, len(slopes)
+        ctx.save_for_backward(*weights, *inputs, *outputs, *slopes, *above, *below, head_slope)
+        return bounded_head(u)[:, 0], delta
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, value_weight, gradient_weight):
+        n, saved = ctx.depth, list(ctx.saved_tensors)
+        take = [saved[:0]] + [[saved.pop(0) for _ in range(k)] for k in (n + 1, n, n + 1, n, n, n)]
+        _, weights, inputs, outputs, slopes, above, below = take
+        (head_slope,) = saved
+        pre, tangents = [], [gradient_weight]
+        for weight, slope in zip(weights[:-1], slopes, strict=True):
+            pre.append(tangents[-1] @ weight)
+            tangents.append(slope * pre[-1])
+        head_curvature = head_slope * (head_slope - 1.0)
+        bar = head_slope * value_weight[:, None] + head_curvature * (tangents[-1] @ weights[-1])
+        gradients = [outputs[-1].T @ bar + tangents[-1].T @ head_slope, bar.sum(0)]
+        curvature = HIDDEN_UNITS[ctx.activation].curvature
+        for i in reversed(range(n)):
+            back = bar @ weights[i + 1].T
+            bar = curvature(inputs[i], outputs[i + 1], slopes[i]).mul_(pre[i]).mul_(above[i])
+            bar.addcmul_(slopes[i], back)
+            weight_gradient = torch.addmm(outputs[i].T @ bar, tangents[i].T, below[i])
+            gradients = [weight_gradient, bar.sum(0), *gradients]
+        z_gradient = bar @ weights[0].T if ctx.needs_input_grad[1] else None
+        return (None, z_gradient, *gradients)

@@ -1,0 +1,1 @@
+"""The score estimator: options, fit, and what a fitted density answers."""

@@ -1,0 +1,296 @@
+"""RegularizedAutoEncoderScore: the border between scikit-learn and torch."""
+
+import os
+import warnings
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+
+from skrae.autoencoders.callbacks import (
+    DECORATOR_FRAMES,
+    CallbackSupport,
+    FitReport,
+    with_callbacks,
+)
+from skrae.density.device import available_device
+from skrae.density.fitting import fit_density, n_checks
+from skrae.density.options import (
+    check_continuation,
+    check_options,
+    check_rows,
+    check_weights,
+    resolved_options,
+)
+from skrae.density.queries import DensityQueries
+
+SPREAD_LIMIT = 0.1
+INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
+
+# A fork after multi-threaded torch work would wait for threads that the child does not have.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+
+class RegularizedAutoEncoderScore(
+    DensityQueries,
+    DensityMixin,
+    CallbackSupport,
+    BaseEstimator,
+):
+    """Normalised density, its derivatives and samples from a regularized auto-encoder.
+
+    In working space z the model is log p(z) = log q(z) + f(z) - log Z: q a mixture of Gaussians,
+    f a bounded neural network, log Z by sequential Monte Carlo. The network is trained so that the
+    reconstruction r(z) = z + tau C(z) grad log p(z), tau = sigma^2 + lambda, denoises rows
+    corrupted with noise of covariance sigma^2 C and contracts (weight lambda).
+
+    Parameters
+    ----------
+    noise_level : "auto" or float >= 0, default="auto"
+        sigma, the standard deviation of the corruption relative to the noise covariance. "auto"
+        anneals it from large to small and keeps the level whose held-out log density is best.
+    contraction_weight : float >= 0, default=0.0
+        lambda, the weight of the squared Frobenius norm of dr/dz. Exact up to 4 features and for
+        free and tied decoders of one hidden layer, else by Hutchinson's estimator (one direction
+        a row).
+    noise_covariance : {"auto", "local", "isotropic"}, default="auto"
+        C: the covariance of the base component a row belongs to, or the identity in working space.
+        "auto": local for the gradient decoder without bias_correction, else isotropic, the only
+        choice there.
+    hidden_layer_sizes : "auto", int or sequence of int, default="auto"
+        Units of the encoder's layers; the last is the code that `transform` returns. The free
+        decoder mirrors them, the tied one has one layer. "auto": (128, 128, 128), or (128,) for
+        the free and the tied decoder.
+    activation : {"auto", "silu", "tanh", "softplus", "sigmoid", "relu"}, default="auto"
+        "auto": "silu", or "sigmoid" for the tied decoder. Silu, tanh and softplus for the
+        gradient decoder, sigmoid, tanh and relu for the tied one, any for the free one.
+    decoder : {"gradient", "free", "tied"}, default="gradient"
+        The reconstruction function. "gradient": r = z + tau C grad log p(z) over an encoder of
+        any depth. "free": r = g(code), the paper's general auto-encoder, its density a line
+        integral of (r - z)/tau. "tied": r = h(z W + b) W^T + c up to units, its energy in closed
+        form (Kamyshanska & Memisevic 2013).
+    bias_correction : bool, default=False
+        Let `log_density_gradient` return the score of the reconstruction without its first-order
+        bias in sigma^2 and lambda: J g = (r - z)/lambda - Lap r for contraction, J g =
+        (r - z)/sigma^2 - Lap r/2 for denoising, J = dr/dz. It holds for an r that
+        the criterion alone has trained, and needs many rows. `log_density_hessian` follows; all
+        other answers stay as they are.
+    base_density : {"mixture", "gaussian"}, default="mixture"
+        q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
+        Student-t component.
+    scaling : {"whiten", "standardize", None}, default="whiten"
+        The affine map to working space; undone in every output.
+    max_components : int, default=64
+        Largest number of components of one mixture.
+    max_mixtures : int, default=4
+        Largest number of mixtures that are averaged; it is doubled up to that where it helps.
+    calibration_weight : "auto" or float >= 0, default="auto"
+        Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
+        the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with
+        bias_correction.
+    learning_rate : float > 0, default=0.01
+    batch_size : int, default=256
+        Rows a step; each is corrupted twice, with noise of either sign.
+    max_iter : int, default=300
+        Steps at each noise level; 30 + n_samples / 6 if that is fewer and there is calibration.
+    n_iter_no_change : int, default=3
+        Checks (6 a level) without a better held-out log density that end a level.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
+    warm_start : bool, default=False
+        Continue from the last fit: its scaling, base density and network, whose
+        hidden_layer_sizes and activation must be the same.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    verbose : bool or int, default=0
+        Print one line at each held-out check.
+    random_state : int, RandomState instance or None, default=None
+
+    Attributes
+    ----------
+    coefs_, intercepts_ : lists of arrays
+        Weights (n_in, n_out) and biases (n_out,) of each layer; the last maps the code to the head.
+    noise_level_ : float
+        The sigma that was chosen.
+    noise_levels_, noise_level_scores_ : arrays of shape (n_levels,)
+        The levels tried and their held-out mean log densities, nats per row in the units of X.
+    base_score_ : float
+        The held-out mean log density of the base density alone.
+    curl_ : float
+        How far (r - z)/tau is from a gradient, |J - J^T|_F / (2 |J|_F) with J its Jacobian at
+        rows: 0 for the gradient and the tied decoder, at most 1.
+    network_gain_ : float
+        What the network adds to base_score_; exactly 0 where none beat the base by two standard
+        errors and 0.005 nats: then the base density itself is the model.
+    log_normalizer_, log_normalizer_stderr_ : float
+        log Z = log E_q exp f, in nats: mean and standard error over 4 repeats.
+    log_normalizer_repeats_ : array of shape (4,)
+    base_weights_, base_means_, base_factors_, base_dofs_ : arrays
+        The components of q in working space: (K,), (K, d), Cholesky factors (K, d, d), degrees of
+        freedom (K,), inf for a Gaussian.
+    location_, whitening_ : arrays of shape (d,) and (d, d)
+        z = (x - location_) @ whitening_.
+    loss_curve_, validation_curve_ : lists of float
+        Training criterion and held-out gain over q, in nats per row, at each check.
+    n_iter_ : int
+        Training steps in all, those that `warm_start` continued included.
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
+
+    References
+    ----------
+    Alain & Bengio (2014), "What regularized auto-encoders learn from the data-generating
+    distribution", JMLR 15. Vincent (2011), "A connection between score matching and denoising
+    autoencoders". Gutmann & Hyvarinen (2012), "Noise-contrastive estimation".
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skrae import RegularizedAutoEncoderScore
+    >>> X = load_iris().data
+    >>> model = RegularizedAutoEncoderScore(random_state=0).fit(X)
+    >>> model.score_samples(X).shape, model.log_density_gradient(X).shape
+    ((150,), (150, 4))
+    >>> model.sample(3, random_state=0).shape
+    (3, 4)
+    """
+
+    def __init__(
+        self,
+        noise_level="auto",
+        contraction_weight=0.0,
+        *,
+        noise_covariance="auto",
+        hidden_layer_sizes="auto",
+        activation="auto",
+        decoder="gradient",
+        bias_correction=False,
+        base_density="mixture",
+        scaling="whiten",
+        max_components=64,
+        max_mixtures=4,
+        calibration_weight="auto",
+        learning_rate=0.01,
+        batch_size=256,
+        max_iter=300,
+        n_iter_no_change=3,
+        validation_fraction=0.1,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.noise_level = noise_level
+        self.contraction_weight = contraction_weight
+        self.noise_covariance = noise_covariance
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.decoder = decoder
+        self.bias_correction = bias_correction
+        self.base_density = base_density
+        self.scaling = scaling
+        self.max_components = max_components
+        self.max_mixtures = max_mixtures
+        self.calibration_weight = calibration_weight
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    @with_callbacks
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit scaling, base density, network and normaliser to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers in any units; at least two different rows.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; a weight of 2 counts as the row twice. Only their ratios matter.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an option or data outside what is expected; nothing fitted before is lost.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
+        """
+        check_options(self)
+        options = resolved_options(self)
+        previous = None
+        if self.warm_start and hasattr(self, "coefs_"):
+            previous = self._fitted()
+            check_continuation(options, previous)
+        before = {name: vars(self)[name] for name in INPUT_ATTRIBUTES if name in vars(self)}
+        try:
+            X = check_rows(self, X, reset=previous is None, ensure_min_samples=2)
+            rows, weights = self._weighted_rows(X, sample_weight)
+            report = FitReport(self, rows, n_checks(options))
+            result = fit_density(
+                rows,
+                weights,
+                options,
+                check_random_state(self.random_state),
+                available_device(self.device),
+                names=getattr(self, "feature_names_in_", None),
+                previous=previous,
+                on_check=report.check,
+            )
+        except BaseException:
+            for name in INPUT_ATTRIBUTES:
+                vars(self).pop(name, None)
+            vars(self).update(before)
+            raise
+        self._store(result, X.dtype, previous)
+        report.end()
+        self._warn(result)
+        return self
+
+    def _weighted_rows(self, X, sample_weight):
+        """The rows of positive weight, and their weights with mean 1."""
+        weights = check_weights(sample_weight, X)
+        if not weights.all():  # a copy of the rows only where there is something to leave out
+            X, weights = X[weights > 0.0], weights[weights > 0.0]
+        if (X[0] == X).all():
+            raise ValueError(
+                f"Got {len(X)} row(s) of positive weight, all equal; expected at least two"
+                " different rows: one point has no density."
+            )
+        return X, weights / weights.mean()
+
+    def _warn(self, result):
+        spread = np.ptp(result.log_z_repeats)
+        if spread > SPREAD_LIMIT:
+            warnings.warn(
+                f"log Z differs by {spread:.2f} nats between repeats; expected at most"
+                f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
+                " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
+                ConvergenceWarning,
+                stacklevel=3 + DECORATOR_FRAMES,
+            )
+        if result.outcome.interrupted:
+            warnings.warn(
+                "The fit was interrupted; the best weights so far are kept and usable.",
+                ConvergenceWarning,
+                stacklevel=3 + DECORATOR_FRAMES,
+            )

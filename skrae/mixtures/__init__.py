@@ -1,0 +1,1 @@
+"""The base density: mixtures of Gaussians, fitted, chosen, conditioned."""

@@ -1,0 +1,224 @@
+"""Weighted expectation-maximisation for Gaussian mixtures that grow by splitting.
+
+Every component is split along its longest axis, refined by EM, and split again. A child's
+covariance is shrunk towards its parent's (an inverse-Wishart prior with that mode):
+
+    C_k = (N_k S_k + strength * C_parent) / (N_k + strength) + ridge * I
+
+so that a component with few rows stays as wide as the place it came from, whatever the scale.
+At the end components are merged, and the prior is relaxed, or covariances are pooled, as long as
+the held-out rows gain.
+Monomials, coefficients and volumes are those of the base density.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from skrae.mixtures.components import (
+    distance_coefficients,
+    log_volume,
+    quadratic_columns,
+    unpack_symmetric,
+)
+
+CHUNK = 4096
+MIN_ROWS = 2.0
+# EM steps after which a stronger prior is judged.
+POOLED_STEPS = 15
+
+
+class Mixture(NamedTuple):
+    """Weights (K,), means (K, d), covariances (K, d, d) and the prior covariances (K, d, d)."""
+
+    weights: torch.Tensor
+    means: torch.Tensor
+    covariances: torch.Tensor
+    priors: torch.Tensor
+
+
+class Settings(NamedTuple):
+    """Regularisation of one growth: ridge on the diagonal, prior strength in rows."""
+
+    ridge: float
+    strength: float
+
+
+def log_joint(mixture):
+    """A function of `quadratic_columns` of z -> log w_k N(z; mu_k, C_k), shape (K, n)."""
+    factors = torch.linalg.cholesky(mixture.covariances)
+    coefficients = -0.5 * distance_coefficients(mixture.means, factors)
+    d = mixture.means.shape[1]
+    constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
+    coefficients[:, 0] += constants
+    return lambda columns: coefficients @ columns
+
+
+def log_density(mixture, z):
+    """log density of the mixture at each row of z, shape (n,)."""
+    joint = log_joint(mixture)
+    return torch.cat(
+        [torch.logsumexp(joint(quadratic_columns(rows)), dim=0) for rows in z.split(CHUNK)]
+    )
+
+
+def mean_log_density(mixture, rows):
+    """Mean log density of weighted rows (z, w), by which mixtures are judged."""
+    z, weights = rows
+    return float(weights @ log_density(mixture, z) / weights.sum())
+
+
+def single_gaussian(z, weights, ridge):
+    """The one-component mixture of weighted rows z (n, d)."""
+    share = weights / weights.sum()
+    mean = share @ z
+    covariance = (z - mean).T @ (share[:, None] * (z - mean))
+    covariance += ridge * torch.eye(z.shape[1], dtype=z.dtype)
+    return Mixture(torch.ones_like(mean[:1]), mean[None], covariance[None], covariance[None])
+
+
+def em_step(mixture, z, weights, settings):
+    """One step of expectation-maximisation; components left with few rows are dropped."""
+    joint, moments = log_joint(mixture), 0.0
+    for rows, w in zip(z.split(CHUNK), weights.split(CHUNK), strict=True):
+        columns = quadratic_columns(rows)
+        moments = moments + torch.softmax(joint(columns), dim=0).mul_(w) @ columns.T
+    keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))
+    return maximise(moments[keep], mixture.priors[keep], settings)
+
+
+def maximise(moments, priors, settings):
+    """Mixture from its weighted moments (K, 1 + d + d(d+1)/2)."""
+    d = priors.shape[1]
+    counts = moments[:, :1]
+    means = moments[:, 1 : d + 1] / counts
+    second = unpack_symmetric(moments[:, d + 1 :] / counts, d)
+    scatter = second - means[:, :, None] * means[:, None, :]
+    shrink = (counts / (counts + settings.strength))[:, :, None]
+    covariances = shrink * scatter + (1.0 - shrink) * priors
+    covariances += settings.ridge * torch.eye(d, dtype=means.dtype)
+    return Mixture(counts[:, 0] / counts.sum(), means, covariances, priors)
+
+
+def split(mixture, generator):
+    """Every component in two, moved apart along its longest axis and a little at random."""
+    lengths, axes = torch.linalg.eigh(mixture.covariances)
+    longest = axes[:, :, -1] * lengths[:, -1:].sqrt()
+    noise = torch.randn(mixture.means.shape, generator=generator, dtype=longest.dtype)
+    factors = axes * lengths.clamp_min(0.0).sqrt()[:, None, :]
+    offset = 0.5 * longest + 0.3 * torch.einsum("kij,kj->ki", factors, noise)
+    shrunk = mixture.covariances - 0.49 * longest[:, :, None] * longest[:, None, :]
+    means = torch.cat([mixture.means + offset, mixture.means - offset])
+    twice = torch.cat([shrunk, shrunk])
+    return Mixture(torch.cat([mixture.weights, mixture.weights]) / 2, means, twice, twice)
+
+
+def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
+    """EM until the held-out log density falls; the best on the way, its value and the last."""
+    best_value, best = -math.inf, mixture
+    for step in range(max_steps + 1):
+        if step % every == 0:
+            value = mean_log_density(mixture, held_out)
+            if value < best_value - 0.02:
+                break
+            if value > best_value:
+                best_value, best = value, mixture
+        if step < max_steps:
+            mixture = em_step(mixture, *rows, settings)
+    return best_value, best, mixture
+
+
+def merge_closest(mixture):
+    """The mixture with one component less: the two that lose least by one Gaussian's moments.
+
+    The loss is Runnalls' (2007) bound on the Kullback-Leibler divergence,
+    [ (w_i + w_j) log|C_ij| - w_i log|C_i| - w_j log|C_j| ] / 2.
+    """
+    i, j = torch.triu_indices(len(mixture.weights), len(mixture.weights), offset=1)
+    merged = _merged(mixture, i, j)
+    volumes = log_volume(torch.linalg.cholesky(mixture.covariances))
+    volume = log_volume(torch.linalg.cholesky(merged.covariances))
+    own = mixture.weights * volumes
+    best = int((merged.weights * volume - own[i] - own[j]).argmin())
+    keep = torch.ones(len(mixture.weights), dtype=torch.bool)
+    keep[i[best]] = keep[j[best]] = False
+    pairs = zip(mixture, merged, strict=True)
+    return Mixture(*(torch.cat([old[keep], new[best : best + 1]]) for old, new in pairs))
+
+
+def _merged(mixture, i, j):
+    """The moment-preserving union of components i and j, for index vectors i and j."""
+    weights = mixture.weights[i] + mixture.weights[j]
+    share = (mixture.weights[i] / weights)[:, None]
+    means = share * mixture.means[i] + (1.0 - share) * mixture.means[j]
+    apart = mixture.means[i] - mixture.means[j]
+    between = (share * (1.0 - share))[:, :, None] * apart[:, :, None] * apart[:, None, :]
+    within = [
+        share[:, :, None] * c[i] + (1.0 - share)[:, :, None] * c[j]
+        for c in (mixture.covariances, mixture.priors)
+    ]
+    return Mixture(weights, means, within[0] + between, within[1] + between)
+
+
+def shrink(mixture, value, rows, held_out, settings, patience=4):
+    """Merge components until the held-out density no longer gains; (value, mixture) of the best."""
+    current, worse = mixture, 0
+    while worse < patience and len(current.weights) > 1:
+        merged = merge_closest(current)
+        fresh_value, current, _ = refine(merged, rows, held_out, settings)
+        worse = worse + 1 if fresh_value < value else 0
+        if fresh_value >= value:
+            value, mixture = fresh_value, current
+    return value, mixture
+
+
+def relax(mixture, value, rows, held_out, settings, factor=4.0):
+    """Weaken the prior while the held-out density gains; (value, mixture) of the best."""
+    while settings.strength > 0.1:
+        settings = settings._replace(strength=settings.strength / factor)
+        fresh_value, fresh, _ = refine(mixture, rows, held_out, settings)
+        if fresh_value <= value:
+            break
+        value, mixture = fresh_value, fresh
+    return value, mixture
+
+
+def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
+    """Shrink the covariances towards their mean while the held-out density gains.
+
+    The prior of every component becomes the pooled covariance sum_k w_k C_k, ever stronger, so
+    that components of one shape learn it from the rows of all. (value, mixture) of the best.
+    """
+    current, worse = mixture, 0
+    strength = factor * settings.strength
+    while len(mixture.weights) > 1 and worse < patience and strength < len(rows[0]):
+        pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
+        current = current._replace(priors=pooled.expand_as(current.covariances).clone())
+        for _ in range(POOLED_STEPS):
+            current = em_step(current, *rows, settings._replace(strength=strength))
+        fresh_value = mean_log_density(current, held_out)
+        worse = worse + 1 if fresh_value <= value else 0
+        if fresh_value > value:
+            value, mixture = fresh_value, current
+        strength *= factor
+    return value, mixture
+
+
+def grow(rows, held_out, settings, generator, max_components=64, patience=2):
+    """The best of mixtures of 1, 2, 4, ... components, shrunk and relaxed: (value, mixture).
+
+    The value is the mean log density of the held-out rows.
+    """
+    mixture = single_gaussian(*rows, settings.ridge)
+    best_value, best, worse = -math.inf, mixture, 0
+    while True:
+        value, candidate, mixture = refine(mixture, rows, held_out, settings)
+        worse = worse + 1 if value < best_value else 0
+        if value > best_value:
+            best_value, best = value, candidate
+        size = len(mixture.weights)
+        if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
+            best_value, best = shrink(best, best_value, rows, held_out, settings)
+            return relax(best, best_value, rows, held_out, settings)
+        mixture = split(mixture, generator)

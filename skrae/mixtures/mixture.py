@@ -1,0 +1,138 @@
+"""The base density q: a mixture of Gaussians and Student-t components.
+
+    log q(z) = log sum_k w_k c_k(z),   c_k = N(mu_k, C_k)  or  t_nu(mu_k, C_k)
+
+Each squared Mahalanobis distance is a quadratic polynomial of z, so all of them are one matrix
+product of the monomials (1, z, z z^T) with fixed coefficients. The gradient is A z + b with A and b
+the mean -C_k^-1 and C_k^-1 mu_k of the components at z, a second matrix product.
+Inside, a component of all rows lies together in memory: few components reduce fastest so.
+Float64 throughout: narrow components cancel digits that float32 does not have.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from skrae.mixtures.components import distance_coefficients, log_volume, quadratic_columns
+
+# Rows at a time, whose monomials take hundreds of numbers each.
+CHUNK = 4096
+
+
+class MixtureDensity:
+    """Mixture of K Gaussian (dof = inf) or Student-t (finite dof) components in d dimensions.
+
+    Parameters
+    ----------
+    weights : array of shape (K,), summing to one.
+    means : array of shape (K, d).
+    factors : array of shape (K, d, d), lower Cholesky factors of the scale matrices C_k.
+    dofs : array of shape (K,), degrees of freedom, whole numbers; inf is a Gaussian.
+    """
+
+    def __init__(self, weights, means, factors, dofs, device="cpu"):
+        to = {"dtype": torch.float64, "device": device}
+        self.weights, self.means, self.factors, self.dofs = (
+            torch.as_tensor(np.asarray(a), **to) for a in (weights, means, factors, dofs)
+        )
+        if (self.dofs != self.dofs.round()).any() or (self.dofs < 1.0).any():
+            raise ValueError(f"dofs is {self.dofs.tolist()}; expected whole numbers >= 1 or inf.")
+        self._coefficients = distance_coefficients(self.means, self.factors)
+        self._constants = self.weights.log() - log_volume(self.factors) + self._normalisers()
+        self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
+        precisions = torch.cholesky_inverse(self.factors)
+        centres = torch.einsum("kij,kj->ki", precisions, self.means)
+        self._pulls = torch.cat([centres, precisions.flatten(1)], dim=1)
+
+    def arrays(self):
+        """weights, means, factors and dofs as NumPy arrays."""
+        own = (self.weights, self.means, self.factors, self.dofs)
+        return tuple(a.numpy(force=True) for a in own)
+
+    def to(self, device):
+        """The same density with its tensors on `device`."""
+        return MixtureDensity(*self.arrays(), device=device)
+
+    def blurred(self, variance, local):
+        """The density of rows of q with noise: of covariance variance C_k (local) or variance I.
+
+        Exact for Gaussian components; Student-t components get the scale matrix likewise.
+        """
+        if local:
+            factors = math.sqrt(1.0 + variance) * self.factors
+        else:
+            identity = torch.eye(self.n_features, dtype=torch.float64, device=self.factors.device)
+            factors = torch.linalg.cholesky(self.factors @ self.factors.mT + variance * identity)
+        own = self.weights, self.means, factors, self.dofs
+        return MixtureDensity(*(a.numpy(force=True) for a in own), device=self.means.device)
+
+    @property
+    def n_features(self):
+        return self.means.shape[1]
+
+    def _normalisers(self):
+        d = self.n_features
+        gaussian = torch.full_like(self.dofs, -0.5 * d * math.log(2.0 * math.pi))
+        nu = torch.where(torch.isfinite(self.dofs), self.dofs, 1.0)
+        student = (
+            torch.lgamma(0.5 * (nu + d))
+            - torch.lgamma(0.5 * nu)
+            - 0.5 * d * torch.log(nu * math.pi)
+        )
+        return torch.where(torch.isfinite(self.dofs), student, gaussian)
+
+    def _joint(self, z):
+        """log w_k c_k(z) and d log c_k / d(-m_k/2), by which heavy tails damp it; (K, n) each."""
+        distances = torch.mm(self._coefficients, quadratic_columns(z)).clamp_min(0.0)
+        logits = torch.add(self._constants[:, None], distances, alpha=-0.5)
+        damping = torch.ones_like(logits)
+        if len(self._heavy):
+            nu, d = self.dofs[self._heavy][:, None], self.n_features
+            m = distances[self._heavy]
+            tails = self._constants[self._heavy][:, None] - 0.5 * (nu + d) * torch.log1p(m / nu)
+            logits = logits.index_copy(0, self._heavy, tails)
+            damping = damping.index_copy(0, self._heavy, (nu + d) / (nu + m))
+        return logits, damping
+
+    def log_density(self, z):
+        """log q(z), shape (n,)."""
+        parts = [torch.logsumexp(self._joint(rows.double())[0], dim=0) for rows in z.split(CHUNK)]
+        return torch.cat(parts)
+
+    def responsibilities(self, z):
+        """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""
+        return torch.softmax(self._joint(z.double())[0], dim=0).T
+
+    def evaluate(self, z):
+        """log q (n,), its gradient (n, d) and the responsibilities (n, K)."""
+        z = z.double()
+        logits, damping = self._joint(z)
+        log_density = torch.logsumexp(logits, dim=0)
+        responsibilities = torch.exp(logits - log_density)
+        d = self.n_features
+        pulls = (responsibilities * damping).T @ self._pulls
+        towards = torch.einsum("nij,nj->ni", pulls[:, d:].unflatten(1, (d, d)), z)
+        return log_density, pulls[:, :d] - towards, responsibilities.T
+
+    def sample(self, n_samples, generator):
+        """Independent draws, shape (n_samples, d)."""
+        k = self._draw_components(n_samples, generator)
+        to = {"dtype": torch.float64, "device": self.means.device}
+        noise = torch.randn(n_samples, self.n_features, generator=generator, **to)
+        noise = torch.einsum("nij,nj->ni", self.factors[k], noise)
+        for index in self._heavy:
+            rows = (k == index).nonzero()[:, 0]
+            noise[rows] *= _student_scale(self.dofs[index], len(rows), generator, to)
+        return self.means[k] + noise
+
+    def _draw_components(self, n_samples, generator):
+        to = {"dtype": torch.float64, "device": self.means.device}
+        uniform = torch.rand(n_samples, generator=generator, **to)
+        return torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform)
+
+
+def _student_scale(dof, n, generator, to):
+    """sqrt(nu / chi2_nu) for a whole number nu: turns Gaussian noise into Student-t noise."""
+    squares = torch.randn(n, int(dof), generator=generator, **to).square().sum(1)
+    return torch.sqrt(dof / squares)[:, None]

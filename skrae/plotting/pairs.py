@@ -1,0 +1,202 @@
+"""PairDisplay: scatter plots of all pairs of features, beside the data."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_array, check_scalar
+
+from skrae.plotting.panels import (
+    DATA_COLOR,
+    DRAWS_COLOR,
+    FONT_SIZE,
+    bin_edges,
+    chosen_columns,
+    column_names,
+    evenly_spaced,
+    histogram,
+    limits,
+    panels,
+    require_matplotlib,
+    small_ticks,
+    transparency,
+    wrapped,
+)
+
+MAX_FEATURES = 5
+
+
+class PairDisplay:
+    """Scatter plots of all pairs of features, below a diagonal of marginal histograms.
+
+    Rows of data, if given, are overlaid in a second colour: draws of a density that fits the
+    data lie where the data do. Histograms count all rows; the scatter plots show `n_points`.
+
+    Parameters
+    ----------
+    draws : ndarray of shape (n, n_features)
+        Of the features to show only.
+    feature_names : list of str
+    X : ndarray of shape (n_samples, n_features), default=None
+        Data to compare with.
+
+    Attributes
+    ----------
+    axes_ : ndarray of shape (n_features, n_features) of matplotlib Axes
+        Those above the diagonal are empty.
+    figure_ : matplotlib Figure
+    scatters_, data_scatters_ : ndarray of shape (n_features, n_features) of PathCollection
+        Of the draws and of X, None on and above the diagonal.
+    histograms_, data_histograms_ : list of n_features matplotlib StepPatch
+        Without X, the second is empty.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from matplotlib.figure import Figure
+    >>> from skrae.plotting import PairDisplay
+    >>> rng = np.random.default_rng(0)
+    >>> draws, X = rng.standard_normal((5000, 2)), rng.standard_normal((300, 2))
+    >>> display = PairDisplay.from_chains(draws, X=X, axes=Figure().subplots(2, 2))
+    >>> display.scatters_[1, 0].get_offsets().shape
+    (2000, 2)
+    >>> display.axes_[1, 0].get_xlabel(), display.axes_[1, 0].get_ylabel()
+    ('x0', 'x1')
+    """
+
+    def __init__(self, *, draws, feature_names, X=None):
+        self.draws = draws
+        self.feature_names = feature_names
+        self.X = X
+
+    @classmethod
+    def from_chains(
+        cls,
+        chains,
+        *,
+        features=None,
+        X=None,
+        feature_names=None,
+        n_points=2000,
+        axes=None,
+        **kwargs,
+    ):
+        """Draw the pairs of features of `chains`.
+
+        Parameters
+        ----------
+        chains : Chains or array-like of shape (n, d)
+            Draws, of all chains together.
+        features : str, int or list of them, default=None
+            Names or indices of columns; None shows the first 5.
+        X : array-like of shape (n_samples, d), default=None
+            Data to compare with, in all columns of the draws; NaN where unknown.
+        feature_names : list of str, default=None
+            One for each of the d columns; None takes those of `chains`, or else x0, x1, ...
+        n_points : int, default=2000
+            The most draws, and the most rows of X, in a scatter plot: evenly spaced ones.
+        axes : array of n_features^2 matplotlib Axes, default=None
+            None makes a new figure.
+        **kwargs
+            For `Axes.scatter`, of the draws.
+
+        Returns
+        -------
+        display : PairDisplay
+
+        Raises
+        ------
+        ValueError
+            If a feature is unknown, if X has not d columns, or if `axes` or `feature_names` are
+            not of the right number.
+        """
+        require_matplotlib(f"{cls.__name__}.from_chains")
+        draws = getattr(chains, "draws", chains)
+        if draws is not chains:
+            draws = np.reshape(draws, (-1, np.shape(draws)[-1]))
+        draws = check_array(draws, dtype=np.float64, input_name="draws")
+        d = draws.shape[1]
+        names = column_names(feature_names, getattr(chains, "feature_names", None), d)
+        columns = chosen_columns(
+            range(min(d, MAX_FEATURES)) if features is None else features, names
+        )
+        if X is not None:
+            X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+            if X.shape[1] != d:
+                raise ValueError(f"X has {X.shape[1]} columns; expected {d}, as the draws have.")
+            X = X[:, columns]
+        names = [names[column] for column in columns]
+        display = cls(draws=draws[:, columns], feature_names=names, X=X)
+        return display.plot(axes, n_points=n_points, **kwargs)
+
+    def plot(self, axes=None, *, n_points=2000, **kwargs):
+        """Draw on `axes`, or on a new figure; the parameters are those of `from_chains`.
+
+        Returns
+        -------
+        display : PairDisplay
+        """
+        require_matplotlib(f"{type(self).__name__}.plot")
+        check_scalar(n_points, "n_points", Integral, min_val=1)
+        d = len(self.feature_names)
+        side = max(0.6 + 1.5 * d, 4.0)
+        self.axes_ = panels(axes, d, d, (side, side), sharex="col")
+        self.figure_ = self.axes_[0, 0].figure
+        draws = self.draws[evenly_spaced(len(self.draws), n_points)]
+        X = None if self.X is None else self.X[evenly_spaced(len(self.X), n_points)]
+        self._set_limits(draws if X is None else np.concatenate([draws, X]))
+        self.scatters_ = self._scatter(draws, {"color": DRAWS_COLOR, **kwargs})
+        self.data_scatters_ = self._scatter(X, {"color": DATA_COLOR})
+        self._plot_histograms()
+        self._label_axes()
+        return self
+
+    def _set_limits(self, shown):
+        """Give a feature the same limits wherever it is an axis; empty the panels above."""
+        for feature, values in enumerate(shown.T):
+            low, high = limits(values)
+            for panel in self.axes_[feature:, feature]:
+                panel.set_xlim(low, high)
+            for panel in self.axes_[feature, :feature]:
+                panel.set_ylim(low, high)
+            for panel in self.axes_[feature, feature + 1 :]:
+                panel.set_axis_off()
+
+    def _scatter(self, rows, options):
+        """Draw rows in every panel below the diagonal; return the artists, None elsewhere."""
+        artists = np.full(self.axes_.shape, None, dtype=object)
+        if rows is None:
+            return artists
+        looks = {"s": 6, "linewidths": 0, "alpha": transparency(len(rows)), "rasterized": True}
+        for i, j in zip(*np.tril_indices(len(artists), -1), strict=True):
+            artists[i, j] = self.axes_[i, j].scatter(rows[:, j], rows[:, i], **looks | options)
+        return artists
+
+    def _plot_histograms(self):
+        self.histograms_, self.data_histograms_ = [], []
+        for feature, panel in enumerate(self.axes_.diagonal()):
+            low, high = panel.get_xlim()
+            draws = self.draws[:, feature]
+            edges = bin_edges(draws, low, high, len(draws))
+            look = {"fill": True, "color": DRAWS_COLOR, "alpha": 0.5, "label": "draws"}
+            self.histograms_.append(panel.stairs(histogram(draws, edges), edges, **look))
+            if self.X is None:
+                continue
+            values = self.X[:, feature]
+            edges = bin_edges(values, low, high, len(values))
+            look = {"color": DATA_COLOR, "linewidth": 1.5, "label": "data"}
+            self.data_histograms_.append(panel.stairs(histogram(values, edges), edges, **look))
+
+    def _label_axes(self):
+        d = len(self.axes_)
+        names = [wrapped(name) for name in self.feature_names]
+        style = {"size": FONT_SIZE, "parse_math": False}
+        for i, j in zip(*np.tril_indices(d), strict=True):
+            panel = self.axes_[i, j]
+            small_ticks(panel, labelbottom=i == d - 1, labelleft=j < i and j == 0, left=j < i)
+            if i == d - 1:
+                panel.set_xlabel(names[j], **style)
+            if j == 0 and i > 0:
+                panel.set_ylabel(names[i], **style)
+        if self.X is not None:
+            handles = [self.histograms_[0], self.data_histograms_[0]]
+            self.axes_[0, -1].legend(handles=handles, loc="upper right", fontsize=FONT_SIZE)

@@ -1,0 +1,117 @@
+"""Chains: what `RAESampler.sample_chains` returns."""
+
+import numpy as np
+
+from skrae.sampling.mcmc import diagnostics
+from skrae.sampling.reports import RHAT_LIMIT, Health
+
+# Draws of a chain that R-hat is judged by at first, where a warning is all that is asked.
+HEALTH_DRAWS = 256
+
+
+class Chains:
+    """Draws of several Markov chains, in the units of the data, and their diagnostics.
+
+    Attributes
+    ----------
+    draws : array of shape (n_chains, n_draws, n_features)
+    log_density : array of shape (n_chains, n_draws)
+        What `score_samples` gives for the draws, in nats; not divided by the temperature.
+    acceptance_rate : array of shape (n_chains,)
+        Share of all transitions, those between kept draws included, that were accepted.
+    step_size : float
+        Of the local moves, in units of the metric; 0 where there are none.
+    thin : int
+        Transitions a draw.
+    n_nonfinite : array of shape (n_chains,)
+        Proposals whose log density was NaN or infinite; all of them were rejected.
+    feature_names : list of str or None
+    """
+
+    def __init__(self, record, run, thin, feature_names=None):
+        self.draws, self.log_density = record.positions, record.log_density
+        self.acceptance_rate = record.n_accepted / max(record.n_transitions, 1)
+        self.n_nonfinite = record.n_nonfinite
+        self._n_proposed = record.n_transitions * len(record.positions)
+        self.step_size, self.thin = run.kernel.step_size, thin
+        self.feature_names = None if feature_names is None else [str(n) for n in feature_names]
+        self._moment = run.moment
+        arrays = None if run.target.base is None else run.target.base.arrays()
+        self._origin = run.target.scaling, arrays
+
+    def __repr__(self):
+        n_chains, n_draws, d = self.draws.shape
+        return (
+            f"Chains(n_chains={n_chains}, n_draws={n_draws}, n_features={d},"
+            f" acceptance_rate={self.acceptance_rate.mean():.2f}, step_size={self.step_size:.3g},"
+            f" rhat={self.rhat().max():.3f}, ess={self.ess().min():.0f})"
+        )
+
+    def ess(self):
+        """Effective sample size of each feature, shape (n_features,).
+
+        Bulk ESS of rank-normalised split chains (Vehtari et al. 2021): how many independent draws
+        locate the distribution equally well.
+        """
+        return diagnostics.ess(self.draws)
+
+    def rhat(self):
+        """Potential scale reduction of each feature, shape (n_features,); mixed chains are near 1.
+
+        The larger of the rank-normalised split R-hat and its folded version (Vehtari et al. 2021).
+        Above 1.01 the chains have not explored the same distribution, or are too short to tell:
+        with m chains it stays above that until the effective sample size is some 100 m. It cannot
+        see a mode in which no chain has been. NaN for one chain.
+        """
+        return diagnostics.rhat(self.draws)
+
+    def mcse(self):
+        """Monte-Carlo standard error of the mean of each feature, shape (n_features,), units of X.
+
+        sd / sqrt(ESS), of split chains without ranks.
+        """
+        return diagnostics.mcse(self.draws)
+
+    def _health(self):
+        """What `skrae.sampling.reports` judges the chains by."""
+        # Ranks of all draws would take a good part of the time in which they were drawn, and a few
+        # of the draws hardly look better than all.
+        rhat = diagnostics.rhat(self.draws[:, :: -(-self.draws.shape[1] // HEALTH_DRAWS)])
+        if np.nanmax(rhat, initial=1.0) > RHAT_LIMIT:
+            rhat = self.rhat()
+        rate = float(self.acceptance_rate.mean())
+        n_nonfinite = int(self.n_nonfinite.sum())
+        return Health(rhat, self.draws.shape[1], rate, n_nonfinite, self._n_proposed)
+
+    def to_arviz(self):
+        """The draws as ArviZ's data structure, for its plots and summaries.
+
+        Returns
+        -------
+        data : xarray.DataTree
+            Group "posterior" with the variable "x" (chain, draw, feature), group "sample_stats"
+            with "lp", the log density.
+
+        Raises
+        ------
+        ImportError
+            Without the package arviz-base.
+        """
+        try:
+            from arviz_base import from_dict
+        except ImportError as error:
+            raise ImportError(
+                "to_arviz needs the package arviz-base; expected it installed, as by the extra"
+                " skrae[mcmc]."
+            ) from error
+        d = self.draws.shape[2]
+        names = self.feature_names or [f"x{j}" for j in range(d)]
+        return from_dict(
+            {"posterior": {"x": self.draws}, "sample_stats": {"lp": self.log_density}},
+            coords={"feature": names},
+            dims={"x": ["feature"]},
+        )
+
+    def to_rows(self):
+        """All draws of all chains as rows, shape (n_chains * n_draws, n_features)."""
+        return np.concatenate(list(self.draws))

@@ -1,0 +1,163 @@
+"""Completion of partly observed rows: chains that move the missing entries of each row alone.
+
+Several chains a row jump by draws of q(missing | observed), which is known in closed form, and move
+locally in the metric of its components. The weights p / q of completed rows decide, because
+p(missing | observed) / q(missing | observed) is p / q up to a constant of the row.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae.mixtures.conditional import ConditionalMixture
+from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.affine import Scaling
+from skrae.sampling.mcmc import diagnostics
+from skrae.sampling.mcmc.density_ratios import PathIntegral, exact
+from skrae.sampling.mcmc.runs import start_run
+from skrae.sampling.mcmc.warmup import Plan
+from skrae.sampling.targets import AffineTarget
+
+CHAINS_PER_ROW = 4
+N_WARMUP, CYCLE = 64, 8
+MAX_THIN = 16
+# Draws of q(missing | observed) from which each chain's start is chosen.
+START_DRAWS = 8
+# Numbers that the conditional factors (rows, K, d, d) may hold at once.
+MAX_NUMBERS = 4_000_000
+# Rows at a time: those that an interrupt can lose.
+MAX_ROWS = 512
+
+
+class Completion(NamedTuple):
+    """Completed rows, and what their chains were like."""
+
+    draws: np.ndarray  # (n, n_samples, d)
+    rhat: np.ndarray  # (n,), of the worst missing entry; NaN where there are too few draws
+    n_draws: int  # a chain
+    n_nonfinite: int
+    n_proposed: int
+
+
+class _Jumps:
+    """Draws of q(missing | observed) in the order of the chains: chain i completes row i mod n."""
+
+    def __init__(self, conditional):
+        self.conditional, self.n_rows = conditional, len(conditional.missing)
+
+    def sample(self, n_samples, generator):
+        return self.conditional.sample(n_samples // self.n_rows, generator).flatten(0, 1)
+
+
+def complete(target, density_ratio, X, n_samples, generator, reporter=None):
+    """`n_samples` draws of the missing entries (NaN) of each row of X, given the observed ones.
+
+    An interrupt ends the run with the rows that are done, unless there are none.
+
+    Parameters
+    ----------
+    target : target with a base density
+    density_ratio : function of `skrae.sampling.mcmc.density_ratios`; an expansion gives way to `exact`
+    X : array of shape (n, d), in the units of the data
+
+    Returns
+    -------
+    Completion
+    """
+    columns, base = column_space(target)
+    # An expansion about a point says nothing of a jump.
+    ratio = density_ratio if isinstance(density_ratio, PathIntegral) else exact
+    plan = Plan("auto", "local", None, ratio, N_WARMUP, cycle=CYCLE)
+    parts = []
+    size = max(1, min(MAX_ROWS, MAX_NUMBERS // base.factors.numel()))
+    try:
+        for start in range(0, len(X), size):
+            rows = X[start : start + size]
+            parts.append(_complete_chunk(columns, base, plan, rows, n_samples, generator))
+            if reporter:
+                reporter.rows(min(start + size, len(X)), len(X))
+    except KeyboardInterrupt:
+        if not parts:
+            raise
+    draws = np.concatenate([p.draws for p in parts])
+    draws = np.where(np.isnan(X[: len(draws), None]), draws, X[: len(draws), None])
+    counts = (sum(getattr(p, name) for p in parts) for name in ("n_nonfinite", "n_proposed"))
+    rhat = np.concatenate([p.rhat for p in parts])
+    return Completion(draws, rhat, parts[0].n_draws, *counts)
+
+
+def column_space(target):
+    """The target, the scaling and the base density in standardised columns.
+
+    Working space turns the axes; only where each axis is a column are entries missing or not.
+    """
+    weights, means, factors = target.base.weights, target.base.means, target.base.factors
+    inverse, matrix = (torch.as_tensor(a).to(means) for a in target.scaling[2:0:-1])
+    moments = torch.einsum("k,kij->ij", weights, factors @ factors.mT + _outer(means))
+    spread = torch.einsum("ij,ik,kj->j", inverse, moments, inverse).sqrt()
+    back = inverse / spread
+    # The triangle of a QR decomposition: a covariance would lose half the digits.
+    roots = torch.linalg.qr((back.mT @ factors).mT).R.mT
+    roots = roots * roots.diagonal(dim1=1, dim2=2).sign()[:, None, :]
+    arrays = (a.numpy(force=True) for a in (weights, means @ back, roots, target.base.dofs))
+    base = MixtureDensity(*arrays, device=means.device)
+    s = spread.numpy(force=True)
+    scaling = Scaling(target.scaling.location, np.diag(1.0 / s), np.diag(s), -np.log(s).sum())
+    return AffineTarget(target, spread[:, None] * matrix, scaling), base
+
+
+def _outer(vectors):
+    """v v^T of each row v, shape (n, d, d)."""
+    return vectors[:, :, None] * vectors[:, None, :]
+
+
+def _complete_chunk(columns, base, plan, X, n_samples, generator):
+    missing = torch.as_tensor(np.isnan(X), device=base.means.device)
+    filled = np.where(np.isnan(X), columns.scaling.location, X)
+    y = torch.as_tensor(columns.scaling.forward(filled), device=base.means.device)
+    jumps = _Jumps(ConditionalMixture(base, y, missing))
+    columns.base, columns.factors = jumps, jumps.conditional.factors
+    state = _start(columns, generator)
+    run = start_run(columns, state, plan, generator, np.float64)
+    n_draws = math.ceil(n_samples / CHAINS_PER_ROW)
+    pilot = run.draw(2 * CYCLE)
+    kept = run.draw(n_draws, _thin(pilot))
+    if pilot.interrupted or kept.interrupted:
+        raise KeyboardInterrupt
+    draws = kept.positions.reshape(CHAINS_PER_ROW, len(X), n_draws, X.shape[1])
+    # One draw of each chain after another, so that the first few come from all chains.
+    rows = draws.transpose(1, 2, 0, 3).reshape(len(X), -1, X.shape[1])[:, :n_samples]
+    counted = kept.count_with(pilot)
+    n_proposed = counted.n_transitions * len(kept.positions)
+    n_nonfinite = int(counted.n_nonfinite.sum())
+    # A start of density zero is left for the first proposal of a positive one; here none came.
+    found = np.isfinite(kept.log_density).all(1).reshape(CHAINS_PER_ROW, len(X)).all(0)
+    rhat = np.where(found, _row_rhat(draws), np.inf)
+    return Completion(rows, rhat, n_draws, n_nonfinite, n_proposed)
+
+
+def _thin(pilot):
+    """Twice the autocorrelation time of jumps that are accepted as on the slower tenth of rows."""
+    rate = max(float(np.quantile(pilot.n_accepted, 0.1)) / pilot.n_transitions, 1e-3)
+    return min(MAX_THIN, math.ceil(2.0 * (2.0 - rate) / rate))
+
+
+def _row_rhat(draws):
+    """R-hat of each row's worst entry, (n,), from draws (chains, n, n_draws, d)."""
+    n_chains, n, n_draws, d = draws.shape
+    columns = draws.transpose(0, 2, 1, 3).reshape(n_chains, n_draws, n * d)
+    return np.nanmax(diagnostics.rhat(columns).reshape(n, d), axis=1, initial=1.0)
+
+
+def _start(columns, generator):
+    """Each chain at one of START_DRAWS draws of q, chosen with probability p / q."""
+    n = CHAINS_PER_ROW * columns.base.n_rows
+    y = columns.base.sample(START_DRAWS * n, generator)
+    log_density, log_base = columns.densities(y)
+    weights = (log_density - log_base).nan_to_num(-torch.inf, -torch.inf, -torch.inf)
+    weights = weights.reshape(START_DRAWS, n)
+    gumbel = -torch.empty_like(weights).exponential_(generator=generator).log_()
+    choice = (weights + gumbel).argmax(0)
+    return columns(y.reshape(START_DRAWS, n, -1)[choice, torch.arange(n, device=y.device)])

@@ -1,0 +1,1 @@
+"""Markov chain Monte Carlo: kernels, warm-up, runs, diagnostics, tempering."""

@@ -1,0 +1,300 @@
+"""RAESampler: Metropolis-Hastings on any fitted density, following scikit-learn's habits."""
+
+from numbers import Integral
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_scalar
+
+from skrae.sampling.chains import Chains
+from skrae.sampling.completion import complete
+from skrae.sampling.mcmc.runs import Run, start_run
+from skrae.sampling.progress import reporting
+from skrae.sampling.reports import (
+    remedy_for,
+    warn_of_chains,
+    warn_of_interruption,
+    warn_of_length,
+    warn_of_no_base,
+    warn_of_nonfinite,
+    warn_of_rows,
+)
+from skrae.sampling.start import check_continuation, check_incomplete_rows, check_start, make_task
+from skrae.sampling.thinning import base_rows, chain_rows, needs_no_chains
+
+
+class RAESampler(BaseEstimator):
+    """Markov chains that draw from any fitted density: Metropolis-Hastings in parallel.
+
+    A chain at x proposes y and moves there with probability
+
+        min(1, p(y) k(y -> x) / (p(x) k(x -> y))),
+
+    k the density of the proposal. All chains take a step in one batch.
+
+    Parameters
+    ----------
+    estimator : fitted object with `score_samples`
+        `log_density_gradient` too for gradient proposals. A `RegularizedAutoEncoderScore` is
+        sampled inside torch, any other by its public methods.
+    proposal : {"auto", "random_walk", "langevin", "hamiltonian", "independence"}, default="auto"
+        "random_walk": y = x + noise (Alain & Bengio 2014). "langevin": a step up the score, plus
+        noise. "hamiltonian": leapfrog, of a random number of steps. "independence": draws of the
+        base density, which jump between modes. "auto": jumps and local moves, as warm-up sets.
+    n_chains : int >= 1, default=64
+    n_warmup : int >= 0, default=512
+        Transitions that tune step size and metric and are thrown away.
+    step_size : "auto" or float > 0, default="auto"
+        Of local moves, in units of the metric; "auto" tunes it to the acceptance that is best in
+        many dimensions: 0.234 and 0.574 for random walk and Langevin, and to 0.8 for Hamiltonian.
+    log_ratio : {"auto", "exact", "path", "first_order", "second_order"}, default="auto"
+        How log p(y) - log p(x) is had. "auto", "exact": difference of `score_samples`. "path": line
+        integral of the score. "first_order", "second_order": expansions about x (Alain & Bengio
+        2014), which are biased, and for local moves alone: "auto" proposals are then "langevin",
+        and `second_order` needs `log_density_hessian`.
+    temperature : float > 0, default=1.0
+        The chains draw from p^(1 / temperature). A `RegularizedAutoEncoderScore` in d dimensions
+        has Student-t tails of 3 degrees of freedom: that is a density below 1 + 3 / d alone.
+    init : "auto" or array of shape (n_chains, n_features), default="auto"
+        Starts; "auto" draws them from the base density or by the estimator's own `sample`.
+    base_density : "auto", None, fitted mixture or array of shape (n, n_features), default="auto"
+        What jumps are drawn from. A GaussianMixture, or rows to fit one to. "auto": the
+        estimator's own base density; the estimator itself if it is a GaussianMixture; a mixture
+        fitted to rows of its `sample`; where it has none of them, proposal "auto" fits one to the
+        last draws of its warm-up, with a warning, and others do without.
+    metric : {"auto", "local", "dense", "diagonal"}, default="auto"
+        The covariance local moves are scaled by: that of the base density's component a chain is
+        in, or one of all warm-up draws, full or diagonal. "auto": "local" for the short moves of
+        "auto" between jumps; else "dense".
+    thin : int >= 1, default=1
+        Transitions a draw of `sample_chains`; memory is that of the draws kept.
+    progress : bool or callable, default=False
+        True draws a bar (needs rich); a callable is handed a tuple with the fields stage, n_done,
+        n_total, acceptance_rate and rhat.
+    random_state : int, RandomState instance or None, default=None
+
+    References
+    ----------
+    Hastings (1970), "Monte Carlo sampling methods using Markov chains and their applications",
+    Biometrika 57. Roberts & Tweedie (1996), Bernoulli 2. Duane et al. (1987), Physics Letters B
+    195. Alain & Bengio (2014), "What regularized auto-encoders learn from the data-generating
+    distribution", JMLR 15, section 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.mixture import GaussianMixture
+    >>> from skrae import RAESampler
+    >>> X = np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 100.0]
+    >>> sampler = RAESampler(GaussianMixture(2, random_state=0).fit(X), random_state=0)
+    >>> sampler.sample(1000).shape
+    (1000, 2)
+    >>> chains = sampler.sample_chains(200)
+    >>> chains.draws.shape, bool((chains.rhat() < 1.05).all())
+    ((64, 200, 2), True)
+    >>> sampler.impute([[0.5, np.nan]]).shape
+    (1, 2)
+    """
+
+    def __init__(
+        self,
+        estimator,
+        *,
+        proposal="auto",
+        n_chains=64,
+        n_warmup=512,
+        step_size="auto",
+        log_ratio="auto",
+        temperature=1.0,
+        init="auto",
+        base_density="auto",
+        metric="auto",
+        thin=1,
+        progress=False,
+        random_state=None,
+    ):
+        self.estimator = estimator
+        self.proposal = proposal
+        self.n_chains = n_chains
+        self.n_warmup = n_warmup
+        self.step_size = step_size
+        self.log_ratio = log_ratio
+        self.temperature = temperature
+        self.init = init
+        self.base_density = base_density
+        self.metric = metric
+        self.thin = thin
+        self.progress = progress
+        self.random_state = random_state
+
+    def __sklearn_clone__(self):
+        # The estimator is what is sampled, like data: a clone of it would be unfitted.
+        return type(self)(**self.get_params(deep=False))
+
+    def sample(self, n_samples=1):
+        """Draw rows that are independent enough to use.
+
+        Chains run until R-hat is at most 1.01, or no longer falls, or for 4096 transitions, and are
+        thinned by twice their measured autocorrelation time.
+
+        Parameters
+        ----------
+        n_samples : int >= 1, default=1
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features)
+            Fewer rows after a KeyboardInterrupt.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For options, an estimator or starts other than what is expected.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where the chains do not mix, or the rows are worth fewer than half as many independent
+            ones, and after an interrupt.
+        RuntimeWarning
+            Where proposals had a log density of NaN or infinity.
+        """
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        task = make_task(self)
+        with torch.no_grad(), reporting(self.progress) as reporter:
+            if needs_no_chains(task.target, self.proposal):
+                rows = base_rows(task.target, n_samples, task.generator)
+                return rows.astype(task.dtype, copy=False)
+            run = start_run(*task.start(), reporter)
+            rows, quality = chain_rows(run, n_samples, reporter)
+        if task.plan.learns:
+            warn_of_no_base(run.target.base is not None, stacklevel=2)
+        if quality.interrupted:
+            warn_of_interruption(f"the {len(rows)} rows", stacklevel=2)
+        remedy = remedy_for(self.proposal, self.base_density)
+        warn_of_chains(quality.health, task.names, remedy, stacklevel=2)
+        warn_of_length(quality.ess, len(rows), stacklevel=2)
+        return rows
+
+    def sample_chains(self, n_draws, X_init=None, *, continue_from=None):
+        """Run the chains and return their draws as they are, with diagnostics.
+
+        Parameters
+        ----------
+        n_draws : int >= 1
+            Draws a chain, each after `thin` transitions.
+        X_init : array-like of shape (n_chains, n_features), default=None
+            Starts, instead of those of the option `init`.
+        continue_from : Chains, default=None
+            Go on exactly where this run ended, without a warm-up: two runs in a row give the draws
+            of one long run. Its own draws are not repeated; its chains, kernel and step size go on,
+            whatever the options say now.
+
+        Returns
+        -------
+        chains : Chains
+            Shorter after a KeyboardInterrupt.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For options, an estimator or starts other than what is expected.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where R-hat is above 1.01, or above what as many independent draws may show, and after
+            an interrupt.
+        RuntimeWarning
+            Where proposals had a log density of NaN or infinity.
+        """
+        check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        check_start(self.estimator, X_init, continue_from)
+        task = make_task(self, X_init, continue_from and continue_from._origin)
+        with torch.no_grad(), reporting(self.progress) as reporter:
+            if continue_from is None:
+                run = start_run(*task.start(), reporter)
+            else:
+                moment = check_continuation(task, continue_from)
+                run = Run(task.target, moment, task.dtype)
+            record = run.draw(n_draws, self.thin, reporter and reporter.draws(n_draws))
+        chains = Chains(record, run, self.thin, task.names)
+        if task.plan.learns and continue_from is None:
+            warn_of_no_base(run.target.base is not None, stacklevel=2)
+        if record.interrupted:
+            warn_of_interruption(f"the {chains.draws.shape[1]} draws a chain", stacklevel=2)
+        remedy = remedy_for(self.proposal, self.base_density)
+        warn_of_chains(chains._health(), task.names, remedy, stacklevel=2)
+        return chains
+
+    def sample_conditional(self, X, n_samples=100):
+        """Draw the missing entries of rows given the observed ones.
+
+        Four chains a row jump by draws of the base density given the observed entries, and move
+        locally within the missing ones, whatever `proposal`, `n_chains` and `init` say; the draws
+        are those of p^(1 / temperature).
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            NaN where unknown. A row without NaN is returned as it is; for one of only NaN the
+            draws are those of `sample`.
+        n_samples : int >= 1, default=100
+
+        Returns
+        -------
+        draws : array of shape (n, n_samples, n_features)
+            Completed rows, of the dtype of X. Fewer of them after a KeyboardInterrupt: the first.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For options, an estimator or rows not as expected, or without a base density.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where the chains of some rows do not mix, and after an interrupt.
+        RuntimeWarning
+            Where proposals had a log density of NaN or infinity.
+        """
+        return self._conditional(X, n_samples, stacklevel=3)
+
+    def _conditional(self, X, n_samples, stacklevel):
+        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        task = make_task(self)
+        X = check_incomplete_rows(task, self.estimator, X)
+        draws = np.repeat(X[:, None], n_samples, axis=1)
+        rows = np.flatnonzero(np.isnan(X).any(axis=1))
+        if not len(rows):
+            return draws
+        with torch.no_grad(), reporting(self.progress) as reporter:
+            by = task.plan.density_ratio, X[rows].astype(np.float64), n_samples, task.generator
+            done = complete(task.target, *by, reporter)
+        draws[rows[: len(done.draws)]] = done.draws
+        if len(done.draws) < len(rows):
+            draws = draws[: rows[len(done.draws)]]
+            warn_of_interruption(f"the first {len(draws)} rows", stacklevel)
+        warn_of_nonfinite(done.n_nonfinite, done.n_proposed, stacklevel)
+        warn_of_rows(done.rhat, done.n_draws, rows, stacklevel)
+        return draws
+
+    def impute(self, X, n_samples=100):
+        """Fill the missing entries of rows with their mean given the observed ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, n_features)
+            NaN where unknown.
+        n_samples : int >= 1, default=100
+            Draws of `sample_conditional` that the mean is taken of.
+
+        Returns
+        -------
+        X : array of shape (n, n_features)
+        """
+        draws = self._conditional(X, n_samples, stacklevel=3)
+        # The mean of equal numbers is not always that number.
+        constant = (draws == draws[:, :1]).all(axis=1)
+        return np.where(constant, draws[:, 0], draws.mean(axis=1))

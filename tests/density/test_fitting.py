@@ -1,0 +1,334 @@
+"""How a fit proceeds: what it selects, continues, reports and leaves alone; how it is stopped."""
+
+import copy
+import importlib.util
+import pickle
+import random
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_equal
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from skrae import datasets
+from skrae.autoencoders.training import Trainer
+from skrae.preprocessing.affine import Scaling
+from skrae.preprocessing.split import split_rows
+from tests.density.estimators import quick_estimator
+
+HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None
+needs_callbacks = pytest.mark.skipif(not HAS_CALLBACKS, reason="callbacks are of scikit-learn 1.9")
+HAS_RICH = importlib.util.find_spec("rich") is not None
+
+
+@pytest.fixture(scope="module")
+def X(random_seed):
+    """Rows of a thickened circle."""
+    return datasets.Ring().sample(300, random_seed)
+
+
+def held_out_rows(model, X):
+    """The rows that a fit of `model` held out, by the seed it was given."""
+    scaling = Scaling(model.location_, model.whitening_, None, 0.0)
+    rng = check_random_state(model.random_state)
+    return X[split_rows(scaling.forward(X), model.validation_fraction, rng)[1]]
+
+
+@pytest.mark.parametrize("base_density", ["gaussian", "mixture"])
+@pytest.mark.parametrize("noise_covariance", ["local", "isotropic"])
+def test_level_is_chosen_on_held_out_rows(X, base_density, noise_covariance):
+    model = quick_estimator(
+        noise_level="auto",
+        base_density=base_density,
+        noise_covariance=noise_covariance,
+        hidden_layer_sizes=(32, 32),
+    ).fit(X)
+    best = np.argmax(model.noise_level_scores_)
+    assert model.noise_level_ == model.noise_levels_[best]
+    assert (np.diff(model.noise_levels_) < 0.0).all()
+    held_out = held_out_rows(model, X)
+    assert model.base_score_ == pytest.approx(model.base_log_density(held_out).mean())
+    score = model.score(held_out)
+    # The judge's log Z has noise of its own, of 1/sqrt(2400) times the spread of exp f.
+    assert score >= model.base_score_ - 0.03
+    if model.coefs_[-1].any():
+        assert score == pytest.approx(model.noise_level_scores_[best], abs=0.1)
+
+
+def test_pure_noise_is_not_modelled_worse_than_by_the_base(random_seed):
+    """Where the network has nothing to find, the model is the base density itself."""
+    X = np.random.default_rng(random_seed).standard_normal((100, 6))
+    model = quick_estimator(noise_level="auto", learning_rate=0.1, max_iter=36).fit(X)
+    held_out = held_out_rows(model, X)
+    assert model.score(held_out) >= model.base_log_density(held_out).mean() - 0.03
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"noise_level": 0.2},
+        {"noise_level": 0.0, "contraction_weight": 0.02},
+        {"noise_level": 0.2, "contraction_weight": 0.02},
+        {"noise_level": 0.2, "noise_covariance": "isotropic"},
+        {"noise_level": 0.0, "contraction_weight": 0.02, "noise_covariance": "isotropic"},
+        {"noise_level": 0.2, "activation": "tanh"},
+        {"noise_level": 0.2, "activation": "softplus"},
+    ],
+    ids=str,
+)
+def test_every_criterion_learns_the_ring(options):
+    """The hole of the ring, which one Gaussian cannot have: much better than the base."""
+    X = datasets.Ring().sample(900, 0)
+    model = quick_estimator(hidden_layer_sizes=(32, 32), max_iter=120, **options).fit(X)
+    assert model.noise_level_ == options["noise_level"]
+    fresh = datasets.Ring().sample(300, 12345)
+    assert model.score(fresh) > model.base_log_density(fresh).mean() + 0.3
+    hole, ring = model.score_samples([[0.0, 0.0], [1.0, 0.0]])
+    assert ring > hole + 1.0
+
+
+def test_warm_start_continues(X):
+    model = quick_estimator(warm_start=True, max_iter=30).fit(X)
+    first = copy.deepcopy(vars(model))
+    model.fit(X)
+    kept = ("location_", "whitening_", "base_weights_", "base_means_", "base_factors_")
+    assert_equal({k: first[k] for k in kept}, {k: vars(model)[k] for k in kept})
+    assert first["n_iter_"] < model.n_iter_ <= first["n_iter_"] + 30
+    assert model.loss_curve_[: len(first["loss_curve_"])] == first["loss_curve_"]
+    assert len(model.loss_curve_) == len(model.validation_curve_) > len(first["loss_curve_"])
+    assert not np.array_equal(model.coefs_[0], first["coefs_"][0])
+
+
+def test_without_warm_start_a_second_fit_is_the_first(X):
+    model = quick_estimator(max_iter=30).fit(X)
+    first = copy.deepcopy(vars(model))
+    assert_equal(vars(model.fit(X)), first)
+    assert_equal(vars(model.fit(2.0 * X + 1.0).fit(X)), first)
+
+
+@pytest.mark.parametrize(("name", "other"), [("hidden_layer_sizes", (8,)), ("activation", "tanh")])
+def test_warm_start_refuses_another_network(X, name, other):
+    model = quick_estimator(warm_start=True, max_iter=12).fit(X)
+    before = copy.deepcopy(vars(model))
+    model.set_params(**{name: other})
+    with pytest.raises(ValueError, match=f"{name} is .* expected .*warm_start"):
+        model.fit(X)
+    assert_equal(vars(model), {**before, name: other})
+
+
+def test_same_seed_same_model(X):
+    first, second, other = (quick_estimator(random_state=s, max_iter=30).fit(X) for s in (1, 1, 2))
+    assert_equal(vars(first), vars(second))
+    assert not np.array_equal(first.score_samples(X), other.score_samples(X))
+
+
+def test_verbose_prints_a_line_a_check(X, capsys):
+    quick_estimator(max_iter=30).fit(X)
+    assert capsys.readouterr().out == ""
+    model = quick_estimator(max_iter=30, verbose=1).fit(X)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(model.validation_curve_)
+    assert all("noise level" in line and "nats" in line for line in lines)
+
+
+def global_state():
+    """What a fit must leave alone."""
+    legacy_generator = check_random_state(None)
+    return {
+        "torch random state": torch.get_rng_state().tolist(),
+        "numpy random state": [np.asarray(part).tolist() for part in legacy_generator.get_state()],
+        "python random state": random.getstate(),
+        "threads": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "gradients": torch.is_grad_enabled(),
+        "numpy errors": np.geterr(),
+        "warnings filters": list(warnings.filters),
+    }
+
+
+def test_nothing_global_changes(X):
+    before = global_state()
+    model = quick_estimator(max_iter=12, contraction_weight=0.01).fit(X)
+    model = pickle.loads(pickle.dumps(model))
+    model.score_samples(X), model.log_density_hessian(X), model.sample(5, 0), model.local_moments(X)
+    assert global_state() == before
+
+
+def test_global_seeds_have_no_influence(X):
+    scores = []
+    for seed in (1, 2):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            scores.append(quick_estimator(max_iter=12).fit(X).score_samples(X))
+    np.testing.assert_array_equal(*scores)
+
+
+def test_default_dtype_of_torch_has_no_influence(X):
+    expected = quick_estimator(max_iter=12).fit(X).score_samples(X)
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = quick_estimator(max_iter=12).fit(X).score_samples(X)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_input_is_left_alone(X):
+    rows, weights = X.copy(), np.linspace(0.0, 2.0, len(X))
+    rows.setflags(write=False)
+    weights.setflags(write=False)
+    model = quick_estimator(max_iter=12).fit(rows, sample_weight=weights)
+    model.score(rows, sample_weight=weights)
+    np.testing.assert_array_equal(rows, X)
+    np.testing.assert_array_equal(weights, np.linspace(0.0, 2.0, len(X)))
+
+
+def interrupt_after(n_steps, monkeypatch):
+    """Let training steps raise KeyboardInterrupt from this one on."""
+    step = Trainer._step
+
+    def interrupted(trainer):
+        if trainer.n_steps >= n_steps:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    monkeypatch.setattr(Trainer, "_step", interrupted)
+
+
+def test_interrupted_training_leaves_the_best_weights(X, monkeypatch):
+    interrupt_after(70, monkeypatch)
+    model = quick_estimator(max_iter=120, hidden_layer_sizes=(32, 32))
+    with pytest.warns(ConvergenceWarning, match="interrupted") as caught:
+        model.fit(X)
+    assert caught[0].filename == __file__
+    assert model.n_iter_ <= 70
+    held_out = held_out_rows(model, X)
+    assert model.score(held_out) > model.base_score_
+
+
+def test_training_interrupted_at_once_leaves_the_base(X, monkeypatch):
+    interrupt_after(0, monkeypatch)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = quick_estimator().fit(X)
+    np.testing.assert_allclose(model.score_samples(X), model.base_log_density(X))
+
+
+def test_warm_start_interrupted_at_once_keeps_the_network(X, monkeypatch):
+    model = quick_estimator(warm_start=True, hidden_layer_sizes=(32, 32), max_iter=120).fit(X)
+    before = model.score(X)
+    interrupt_after(0, monkeypatch)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(X)
+    assert model.score(X) == pytest.approx(before, abs=0.05)
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("place", ["fit_scaling", "select_base"])
+def test_fit_that_fails_before_training_loses_nothing(X, interruption, place, monkeypatch):
+    def fail(*args, **kwargs):
+        raise interruption
+
+    model = quick_estimator(max_iter=12).fit(X)
+    before = copy.deepcopy(vars(model))
+    monkeypatch.setattr(f"skrae.density.fitting.{place}", fail)
+    with pytest.raises(interruption):
+        model.fit(X[:, :1])
+    assert_equal(vars(model), before)
+    assert model.score_samples(X).shape == (len(X),)
+
+
+class Recorder:
+    """A callback that counts tasks, and stops or interrupts at one of them."""
+
+    def __init__(self, stop_at=None, interrupt_at=None):
+        self.stop_at, self.interrupt_at = stop_at, interrupt_at
+        self.events, self.fitted = [], None
+
+    def setup(self, estimator, context):
+        self.events.append("setup")
+
+    def teardown(self, estimator, context):
+        self.events.append("teardown")
+
+    def on_fit_task_begin(self, estimator, context):
+        self.events.append(f"begin {context.task_name}")
+
+    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
+        self.events.append(f"end {context.task_name}")
+        self.fitted = fitted_estimator
+        if context.task_name != "check":
+            return False
+        n_checks = self.events.count("end check")
+        if n_checks == self.interrupt_at:
+            raise KeyboardInterrupt
+        return n_checks == self.stop_at
+
+
+@needs_callbacks
+def test_callback_is_told_of_every_check_and_of_the_end(X):
+    recorder = Recorder()
+    model = quick_estimator(max_iter=30).set_callbacks(recorder).fit(X)
+    n_checks = len(model.validation_curve_)
+    checks = ["begin check", "end check"] * n_checks
+    assert recorder.events == ["setup", "begin fit", *checks, "end fit", "teardown"]
+    np.testing.assert_array_equal(recorder.fitted.score_samples(X), model.score_samples(X))
+
+
+@needs_callbacks
+def test_callback_stops_the_fit(X):
+    recorder = Recorder(stop_at=2)
+    model = quick_estimator(noise_level="auto").set_callbacks(recorder).fit(X)
+    assert len(model.validation_curve_) == 2
+    assert np.isfinite(model.score(X))
+
+
+@needs_callbacks
+def test_callback_that_interrupts_leaves_the_best_weights(X):
+    model = quick_estimator(hidden_layer_sizes=(32, 32)).set_callbacks(Recorder(interrupt_at=3))
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model.fit(X)
+    assert len(model.validation_curve_) == 3
+    assert model.score(held_out_rows(model, X)) >= model.base_score_ - 0.03
+
+
+@needs_callbacks
+@pytest.mark.parametrize("max_iter", [1, 8, 12, 17, 29])
+def test_callback_context_has_room_for_every_check(max_iter):
+    X = datasets.Ring().sample(40, 0)
+    quick_estimator(max_iter=max_iter, n_iter_no_change=100, hidden_layer_sizes=4).fit(X)
+
+
+@needs_callbacks
+@pytest.mark.skipif(not HAS_RICH, reason="the progress bar is drawn by rich")
+def test_progress_bar_alone_and_nested(X, capsys):
+    from sklearn.callback import ProgressBar
+
+    model = quick_estimator(max_iter=30).set_callbacks(ProgressBar())
+    model.fit(X)
+    assert "RegularizedAutoEncoderScore" in capsys.readouterr().out
+    pipeline = make_pipeline(StandardScaler(), quick_estimator(max_iter=12))
+    search = GridSearchCV(pipeline, {"regularizedautoencoderscore__noise_level": [0.2, 0.4]}, cv=2)
+    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(X)
+    assert "GridSearchCV" in capsys.readouterr().out
+
+
+@needs_callbacks
+def test_estimator_with_a_callback_can_be_pickled_after_fit(X):
+    model = quick_estimator(max_iter=12).set_callbacks(Recorder()).fit(X)
+    restored = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(restored.score_samples(X), model.score_samples(X))
+
+
+@pytest.mark.parametrize("max_iter", [1, 200])
+def test_network_gain_tells_whether_the_base_is_the_model(max_iter):
+    X = datasets.Moons().sample(400, 0)
+    model = quick_estimator(max_iter=max_iter, base_density="gaussian").fit(X)
+    learned = bool(model.coefs_[-1].any())
+    assert (model.network_gain_ > 0.0) == learned == (max_iter == 200)
+    assert np.array_equal(model.score_samples(X), model.base_log_density(X)) != learned

@@ -1,0 +1,133 @@
+"""A fitted estimator outlives its process: pickle, joblib, skops, clone."""
+
+import io
+import pickle
+import subprocess
+import sys
+
+import joblib
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skrae import RegularizedAutoEncoderScore, datasets
+from tests.density.estimators import quick_estimator
+
+
+@pytest.fixture(scope="module")
+def X(random_seed):
+    """Rows of a thickened circle."""
+    return datasets.Ring().sample(100, random_seed)
+
+
+@pytest.fixture(scope="module")
+def fitted(X):
+    """A fitted model."""
+    return quick_estimator(max_iter=36).fit(X)
+
+
+def through_pickle(model):
+    """The model, pickled and back."""
+    return pickle.loads(pickle.dumps(model))
+
+
+def through_joblib(model):
+    """The model, dumped by joblib and back."""
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+def through_skops(model):
+    """The model, dumped by skops and back, its class the one type to be trusted."""
+    skops = pytest.importorskip("skops.io")
+    dumped = skops.dumps(model)
+    untrusted = skops.get_untrusted_types(data=dumped)
+    assert untrusted == ["skrae.density.estimator.RegularizedAutoEncoderScore"]
+    return skops.loads(dumped, trusted=untrusted)
+
+
+@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])
+def test_round_trip_answers_the_same(through, fitted, X):
+    copy = through(fitted)
+    np.testing.assert_array_equal(copy.score_samples(X), fitted.score_samples(X))
+    np.testing.assert_array_equal(copy.log_density_gradient(X), fitted.log_density_gradient(X))
+    np.testing.assert_array_equal(copy.sample(5, 0), fitted.sample(5, 0))
+    assert copy.get_params() == fitted.get_params()
+
+
+def test_round_trip_can_be_continued(fitted, X):
+    copy = through_pickle(fitted).set_params(warm_start=True).fit(X)
+    assert copy.n_iter_ > fitted.n_iter_
+
+
+def test_pickle_answers_the_same_in_another_process(fitted, X, tmp_path):
+    model_file, rows_file = tmp_path / "model.pickle", tmp_path / "rows.npy"
+    model_file.write_bytes(pickle.dumps(fitted))
+    np.save(rows_file, X)
+    script = (
+        "import pickle, sys, numpy as np\n"
+        "model = pickle.load(open(sys.argv[1], 'rb'))\n"
+        "print(*(v.hex() for v in model.score_samples(np.load(sys.argv[2])).tolist()))"
+    )
+    command = [sys.executable, "-c", script, str(model_file), str(rows_file)]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    there = [float.fromhex(word) for word in output.split()]
+    # Another process may have another number of threads, and so another order of summation.
+    np.testing.assert_allclose(there, fitted.score_samples(X), rtol=1e-12)
+
+
+def leaves(value):
+    """The value, or what its containers hold, at any depth."""
+    if isinstance(value, (list, tuple)):
+        return [leaf for item in value for leaf in leaves(item)]
+    if isinstance(value, dict):
+        return leaves(list(value.values()))
+    return [value]
+
+
+def test_fitted_attributes_are_numpy_or_builtin(fitted):
+    for name, value in vars(fitted).items():
+        kinds = {type(leaf) for leaf in leaves(value)}
+        allowed = {np.ndarray, np.float64, float, int, bool, str, type(None)}
+        assert kinds <= allowed, (name, kinds)
+
+
+def test_fitted_arrays_are_documented():
+    """Every public attribute that fit sets is in the docstring, and nothing else is."""
+    section = RegularizedAutoEncoderScore.__doc__.split("Attributes\n")[1].split("References\n")[0]
+    heads = [line for line in section.splitlines() if line.startswith("    ") and " : " in line]
+    heads = [line.split(" : ")[0] for line in heads if not line.startswith("     ")]
+    documented = {name.strip() for head in heads for name in head.split(",")}
+    X = np.random.default_rng(0).standard_normal((20, 2))
+    model = quick_estimator(max_iter=6).fit(X)
+    fitted = {name for name in vars(model) if name.endswith("_") and not name.startswith("_")}
+    assert fitted | {"feature_names_in_"} == documented
+
+
+def test_clone_is_unfitted_and_has_the_parameters(fitted):
+    copy = clone(fitted)
+    assert copy.get_params() == fitted.get_params()
+    assert not hasattr(copy, "coefs_")
+
+
+def test_parameters_can_be_set_and_are_never_overwritten(fitted, X):
+    parameters = {"noise_level": "auto", "hidden_layer_sizes": [8], "batch_size": 1000}
+    model = quick_estimator(max_iter=6).set_params(**parameters).fit(X)
+    for name, value in parameters.items():
+        assert getattr(model, name) is value
+
+
+def test_parameters_set_after_fit_change_no_answer(fitted, X):
+    model = through_pickle(fitted)
+    model.set_params(
+        noise_level=1.0, activation="tanh", noise_covariance="isotropic", contraction_weight=0.1
+    )
+    np.testing.assert_array_equal(model.reconstruct(X), fitted.reconstruct(X))
+    np.testing.assert_array_equal(model.score_samples(X), fitted.score_samples(X))
+
+
+def test_repr_names_what_is_not_default():
+    model = RegularizedAutoEncoderScore(0.25, scaling=None)
+    assert repr(model) == "RegularizedAutoEncoderScore(noise_level=0.25, scaling=None)"

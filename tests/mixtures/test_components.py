@@ -1,0 +1,144 @@
+"""Quadratic forms as polynomials, packed symmetric matrices and draws of an index."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from skrae.density.device import available_device
+from skrae.mixtures.components import (
+    distance_coefficients,
+    draw_index,
+    log_volume,
+    quadratic_columns,
+    unpack_symmetric,
+)
+
+each_size = pytest.mark.parametrize("d", [1, 2, 5])
+PROBABILITIES = [
+    [0.5, 0.5],
+    [0.1, 0.0, 0.3, 0.6, 0.0],
+    [1e-3, 0.999],
+    [1.0],
+]
+
+
+def random_factors(n, d, rng):
+    """Lower triangular (n, d, d) with a diagonal in [.2, 2]."""
+    factors = np.tril(rng.standard_normal((n, d, d)), -1)
+    return torch.as_tensor(factors + np.eye(d) * rng.uniform(0.2, 2, (n, d, 1)))
+
+
+def slow_distances(X, means, factors):
+    """|L_k^-1 (x - mu_k)|^2 by a loop over rows and components."""
+    return np.array(
+        [
+            [np.sum(np.linalg.solve(L, x - m) ** 2) for m, L in zip(means, factors, strict=True)]
+            for x in X
+        ]
+    )
+
+
+def pack(matrix):
+    """The lower triangle of a symmetric matrix, row by row."""
+    return np.array([matrix[i, j] for i in range(len(matrix)) for j in range(i + 1)])
+
+
+@each_size
+def test_features_are_the_monomials_in_packed_order(d, random_seed):
+    X = np.random.default_rng(random_seed).standard_normal((4, d))
+    expected = [np.concatenate([[1.0], x, pack(np.outer(x, x))]) for x in X]
+    np.testing.assert_array_equal(quadratic_columns(torch.as_tensor(X)).T, expected)
+
+
+@each_size
+def test_unpacking_undoes_packing(d, random_seed):
+    A = np.random.default_rng(random_seed).standard_normal((3, d, d))
+    symmetric = A + A.swapaxes(1, 2)
+    packed = torch.as_tensor(np.array([pack(matrix) for matrix in symmetric]))
+    np.testing.assert_array_equal(unpack_symmetric(packed, d), symmetric)
+
+
+@each_size
+@pytest.mark.parametrize("spread", [1.0, 100.0])
+def test_distances_equal_slow_oracle(d, spread, random_seed):
+    rng = np.random.default_rng(random_seed)
+    means = torch.as_tensor(spread * rng.standard_normal((3, d)))
+    factors = random_factors(3, d, rng)
+    X = torch.as_tensor(spread * rng.standard_normal((10, d)))
+    coefficients = distance_coefficients(means, factors)
+    # The terms of the polynomial are as large as |L^-1|^2 spread^2 and cancel.
+    size = np.linalg.norm(np.linalg.inv(factors), axis=(1, 2)).max() * (spread + X.abs().max())
+    np.testing.assert_allclose(
+        (coefficients @ quadratic_columns(X)).T,
+        slow_distances(X.numpy(), means.numpy(), factors.numpy()),
+        rtol=1e-12,
+        atol=1e-14 * float(size) ** 2,
+    )
+
+
+@each_size
+def test_distance_of_a_mean_from_itself_vanishes(d, random_seed):
+    rng = np.random.default_rng(random_seed)
+    means, factors = torch.as_tensor(rng.standard_normal((3, d))), random_factors(3, d, rng)
+    distances = (distance_coefficients(means, factors) @ quadratic_columns(means)).T
+    size = float(np.linalg.norm(np.linalg.inv(factors), axis=(1, 2)).max() * means.abs().max())
+    np.testing.assert_allclose(distances.diagonal(), 0, atol=1e-14 * (1 + size) ** 2)
+
+
+@each_size
+def test_log_volume_is_half_the_log_determinant(d, random_seed):
+    factors = random_factors(4, d, np.random.default_rng(random_seed))
+    covariances = factors @ factors.mT
+    np.testing.assert_allclose(2 * log_volume(factors), torch.logdet(covariances), atol=1e-11)
+
+
+@pytest.mark.parametrize("probabilities", PROBABILITIES)
+@pytest.mark.parametrize("scale", [1.0, 7.0])
+def test_indices_are_drawn_in_proportion(probabilities, scale, random_seed):
+    n_draws, p = 100_000, np.array(probabilities)
+    rows = torch.as_tensor(scale * p).expand(n_draws, -1)
+    index = draw_index(rows, torch.Generator().manual_seed(random_seed))
+    assert index.shape == (n_draws,)
+    counts = np.bincount(index, minlength=len(p))
+    assert counts[p == 0].sum() == 0
+    if np.count_nonzero(p) > 1:
+        assert stats.chisquare(counts[p > 0], n_draws * p[p > 0]).pvalue > 1e-5
+
+
+def test_every_row_draws_from_its_own_probabilities(random_seed):
+    expected = torch.arange(6).repeat(50)
+    certain = torch.nn.functional.one_hot(expected).double()
+    index = draw_index(certain, torch.Generator().manual_seed(random_seed))
+    np.testing.assert_array_equal(index, expected)
+
+
+def test_rows_are_drawn_independently(random_seed):
+    n_draws = 100_000
+    rows = torch.full((n_draws, 2), 0.5)
+    index = draw_index(rows, torch.Generator().manual_seed(random_seed)).numpy()
+    products = (index[1:] - 0.5) * (index[:-1] - 0.5)
+    # Each product is +-1/4 with equal odds.
+    assert abs(products.mean()) < 5 * 0.25 / len(products) ** 0.5
+
+
+def test_draws_depend_on_the_generator_alone():
+    rows = torch.full((1000, 4), 0.25)
+    state = torch.get_rng_state()
+    first, again, other = (draw_index(rows, torch.Generator().manual_seed(s)) for s in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("present", "found"), [(False, "cpu"), (True, "cuda")])
+def test_device_is_the_one_asked_for_or_the_best(present, found, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
+    assert available_device("auto") == found
+    assert available_device("cpu") == "cpu"
+
+
+def test_absent_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="'cuda', but torch finds no CUDA device; expected 'cpu'"):
+        available_device("cuda")

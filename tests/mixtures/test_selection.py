@@ -1,0 +1,171 @@
+"""The choice of the base density: averages, inflation, tail."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from skrae.datasets import MixtureOfGaussians
+from skrae.mixtures import selection
+from skrae.mixtures.em import grow, log_density, single_gaussian
+from skrae.mixtures.selection import select_base
+from tests.mixtures.test_em import (
+    SETTINGS,
+    TRUTH,
+    assert_same_mixtures,
+    draw,
+    draw_counted,
+    generator,
+)
+
+
+@pytest.fixture(scope="module")
+def base(random_seed):
+    """The base of 1000 rows, with its rows and its held-out rows, whose weights are not equal."""
+    rows = draw(1000, random_seed)
+    weights = torch.as_tensor(np.random.default_rng(random_seed).uniform(0.5, 2, 500))
+    held_out = draw(500, random_seed + 1000)[0], weights
+    return select_base(rows, held_out, generator(random_seed), 16, 2), rows, held_out
+
+
+# What a tail that is not needed costs at its least weight, 1e-3, and as much for the ridge.
+PRICE = 2e-3
+
+
+def mean_value(values, weights):
+    return float(weights @ values / weights.sum())
+
+
+def test_base_is_much_better_than_a_single_gaussian(base):
+    density, rows, (z, weights) = base
+    single = mean_value(log_density(single_gaussian(*rows, 0.0), z), weights)
+    assert mean_value(density.log_density(z), weights) > single + 0.5
+
+
+@pytest.mark.parametrize("n", [10, 100, 1000])
+def test_base_is_no_worse_than_a_single_gaussian_that_is_the_truth(n, random_seed):
+    gaussian = MixtureOfGaussians([1.0], [[0.0, 0.0]], TRUTH.covariances[0])
+    rows, (z, weights) = (draw(n, random_seed + shift, gaussian) for shift in (0, 1000))
+    density = select_base(rows, (z, weights), generator(random_seed), 4, 2)
+    single = mean_value(log_density(single_gaussian(*rows, 0.0), z), weights)
+    assert mean_value(density.log_density(z), weights) > single - PRICE
+
+
+def test_base_approaches_the_truth(base, random_seed):
+    density, (rows, _), _ = base
+    z, _ = draw(20_000, random_seed + 2000)
+    losses = TRUTH.log_density(z.numpy()) - density.log_density(z).numpy()
+    noise = 5 * losses.std() / len(z) ** 0.5
+    # Wilks' cost of the 16 components allowed: an average of several costs no more than each.
+    cost = stats.chi2(16 * 6 - 1).isf(1e-5) / (2 * len(rows))
+    assert -noise < losses.mean() < cost + noise
+
+
+def assert_same_densities(one, other):
+    for name in ("weights", "means", "factors", "dofs"):
+        assert torch.equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("max_rows", [200, 1000])
+def test_base_is_reproducible_and_leaves_the_global_state(max_rows, monkeypatch):
+    monkeypatch.setattr(selection, "MAX_ROWS", max_rows)
+    rows, held_out = draw(300, 0), draw(200, 1000)
+    state = torch.get_rng_state()
+    first, again, other = (select_base(rows, held_out, generator(s), 8, 2) for s in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert_same_densities(first, again)
+    assert not torch.equal(first.log_density(rows[0]), other.log_density(rows[0]))
+
+
+def test_held_out_weights_of_a_base_count_as_repetitions(random_seed, monkeypatch):
+    # What an inflation must gain is counted in standard errors: fewer rows know less.
+    monkeypatch.setattr(selection, "INFLATIONS", (1.0,))
+    rows = draw(300, random_seed)
+    # Rounding may prefer one of two steps of a settled EM; the choices are the same otherwise.
+    one, other = (
+        select_base(rows, held_out, generator(0), 8, 2)
+        for held_out in draw_counted(200, random_seed + 1000)
+    )
+    assert_same_mixtures(one.arrays(), other.arrays(), rtol=1e-11)
+
+
+DISAGREEING = [(0.0005, 4, 1), (-1e-9, 4, 4), (-1e-9, 3, 3)]
+
+
+@pytest.mark.parametrize(("least", "most", "n_mixtures"), DISAGREEING)
+def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
+    least, most, n_mixtures, monkeypatch, random_seed
+):
+    rows, held_out = draw(100, random_seed), draw(100, random_seed + 1000)
+    grown = grow(rows, held_out, SETTINGS, generator(0), max_components=4)
+    monkeypatch.setattr(selection, "grow", lambda *args: grown)
+    monkeypatch.setattr(selection, "MIN_DISAGREEMENT", least)
+    # A gain that is exactly zero is no loss: the least error is not a bound.
+    monkeypatch.setattr(selection, "_compared", lambda *args: (0.0, 1e-9))
+    one, several = (select_base(rows, held_out, generator(0), 4, m) for m in (1, most))
+    assert len(several.weights) - 1 == n_mixtures * (len(one.weights) - 1)
+    z, _ = rows
+    np.testing.assert_allclose(several.log_density(z), one.log_density(z), atol=1e-9)
+
+
+def noisy_values(rng, n, *levels):
+    return [torch.as_tensor(level + 0.3 * rng.standard_normal(n)) for level in levels]
+
+
+def test_mixtures_that_differ_are_averaged_unless_held_out_rows_lose(random_seed):
+    rng = np.random.default_rng(random_seed)
+    weights = torch.ones(1000, dtype=torch.float64)
+    good = noisy_values(rng, 1000, 0.0, 0.0)
+    assert selection._helps(good[:1], good[1:], weights)
+    bad = noisy_values(rng, 1000, 0.0, -3.0)
+    assert not selection._helps(bad[:1], bad[1:], weights)
+    assert not selection._helps(good[:1], good[:1], weights)
+
+
+def test_compared_is_the_mean_difference_and_its_standard_error(random_seed):
+    rng = np.random.default_rng(random_seed)
+    one, other = noisy_values(rng, 50, 1.0, 0.0)
+    mean, error = selection._compared(one, other, torch.full((50,), 2.0).double())
+    difference = (one - other).numpy()
+    assert mean == pytest.approx(difference.mean())
+    assert error == pytest.approx(stats.sem(difference, ddof=0))
+
+
+def test_inflation_is_the_smallest_that_held_out_rows_cannot_tell_from_the_best(random_seed):
+    noise = torch.as_tensor(np.random.default_rng(random_seed).standard_normal(400))
+    weights = torch.ones(400, dtype=torch.float64)
+    error = float(noise.std()) / 20
+    chosen = selection._inflation(
+        [noise * 0.0, noise * 0.0, noise + 0.45 * error - noise.mean(), noise * 0.0, noise * 0.0],
+        weights,
+    )
+    assert chosen == selection.INFLATIONS[0]
+    chosen = selection._inflation(
+        [noise * 0.0, noise * 0.0, noise + 0.55 * error - noise.mean(), noise * 0.0, noise * 0.0],
+        weights,
+    )
+    assert chosen == selection.INFLATIONS[2]
+
+
+def test_base_weights_sum_to_one(base):
+    # The tail's weight passes through float32.
+    assert float(base[0].weights.sum()) == pytest.approx(1, abs=1e-7)
+
+
+def test_base_has_one_tail_as_wide_as_the_rows(base):
+    density, (z, _), _ = base
+    (tail,) = torch.isfinite(density.dofs).nonzero()[:, 0]
+    scale = (density.factors[tail] @ density.factors[tail].T).numpy()
+    np.testing.assert_allclose(scale, np.cov(z.T, ddof=0), rtol=0.02, atol=0.02)
+
+
+def test_tail_keeps_a_far_row_unsurprising(base):
+    """1e6 standard deviations away log q is the tail's: log w + log t_3, some -70 nats."""
+    density, (z, _), _ = base
+    far = z.mean(0, keepdim=True) + 1e6 * z.std(0)
+    (tail,) = torch.isfinite(density.dofs).nonzero()[:, 0]
+    scale = (density.factors[tail] @ density.factors[tail].T).numpy()
+    law = stats.multivariate_t(density.means[tail].numpy(), scale, df=float(density.dofs[tail]))
+    expected = np.log(float(density.weights[tail])) + law.logpdf(far.numpy())
+    assert float(density.log_density(far)) == pytest.approx(float(expected), rel=1e-9)
+    assert expected > -100
