@@ -1,9 +1,8 @@
 """Density, score and samples from regularized auto-encoders, as one scikit-learn estimator."""
 
 from skrae import datasets, metrics, plotting
-from skrae.density.estimator import RegularizedAutoEncoderScore
-from skrae.sampling.chains import Chains
-from skrae.sampling.sampler import RAESampler
+from skrae.density import RegularizedAutoEncoderScore
+from skrae.sampling import Chains, RAESampler
 
 __version__ = "0.1.0.dev0"
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skrae.density.options import check_weights
+from skrae.preprocessing.rows import check_weights
 
 __all__ = ["hyvarinen_score", "hyvarinen_scorer"]
 

@@ -1,4 +1,4 @@
-"""Hidden units: a function of the pre-activation u, its derivatives, and its integral."""
+"""Activations: functions of the pre-activation u, their derivatives and integrals."""
 
 import math
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 
-class HiddenUnit(NamedTuple):
-    """A hidden unit as functions of its pre-activation u, each of the shape of u.
+class Activation(NamedTuple):
+    """An activation as functions of its pre-activation u, each of the shape of u.
 
     value: u -> h(u). value_and_slope: u -> h, h'. curvature: u, h, h' -> h''.
     integral: u -> H(u) with H' = h, None where H is not elementary.
@@ -55,19 +55,19 @@ def _log_cosh(u):
     return _softplus(2.0 * u) - u - math.log(2.0)
 
 
-HIDDEN_UNITS = {
-    "sigmoid": HiddenUnit(
+ACTIVATIONS = {
+    "sigmoid": Activation(
         torch.sigmoid, _sigmoid, lambda u, h, slope: slope.addcmul(h, slope, value=-2.0), _softplus
     ),
-    "tanh": HiddenUnit(torch.tanh, _tanh, lambda u, h, slope: (h * slope).mul_(-2.0), _log_cosh),
-    "relu": HiddenUnit(
+    "tanh": Activation(torch.tanh, _tanh, lambda u, h, slope: (h * slope).mul_(-2.0), _log_cosh),
+    "relu": Activation(
         torch.relu,
         _relu,
         lambda u, h, slope: torch.zeros_like(u),
         lambda u: 0.5 * torch.relu(u).square(),
     ),
-    "silu": HiddenUnit(F.silu, _silu, _silu_curvature),
-    "softplus": HiddenUnit(
+    "silu": Activation(F.silu, _silu, _silu_curvature),
+    "softplus": Activation(
         _softplus,
         lambda u: (_softplus(u), torch.sigmoid(u)),
         lambda u, h, slope: slope.addcmul(slope, slope, value=-1.0),

@@ -3,11 +3,7 @@
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupport
     from sklearn.callback import with_callbacks
-
-    # Frames that the decorator puts between a method and its caller: a warning must skip them.
-    DECORATOR_FRAMES = 1
 except ImportError:  # scikit-learn < 1.9
-    DECORATOR_FRAMES = 0
 
     class CallbackSupport:
         """Stands in for scikit-learn's mixin: there are no callbacks to support."""
@@ -24,7 +20,7 @@ class FitReport:
     ----------
     estimator : the estimator that is being fitted
     X : array-like, the rows it is fitted to
-    n_checks : int, checks of the held-out density expected at most
+    n_checks : int, validations expected at most
     """
 
     def __init__(self, estimator, X, n_checks):
@@ -34,14 +30,15 @@ class FitReport:
             self.context = estimator._init_callback_context(max_subtasks=n_checks)
             self.context.call_on_fit_task_begin(estimator=estimator, X=X)
 
-    def check(self, trainer):
-        """Report one check; true where a callback asks to stop."""
+    def tell(self, message):
+        """Print one line where verbose asks for it."""
         if self.estimator.verbose:
-            print(  # noqa: T201 - what verbose asks for
-                f"[{type(self.estimator).__name__}] step {trainer.n_steps}, noise level"
-                f" {trainer.noise_level:g}: held-out gain over the base"
-                f" {trainer.validation_curve[-1]:+.3f} nats"
-            )
+            name = type(self.estimator).__name__
+            print(f"[{name}] {message}", flush=True)  # noqa: T201 - what verbose asks for
+
+    def check(self, message):
+        """Report one validation; true where a callback asks to stop."""
+        self.tell(message)
         if self.context is None:
             return False
         task = self.context.subcontext(task_name="check")

@@ -10,19 +10,28 @@ tangents along the incoming gradient, then one sweep back), because double autog
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from skrae.autoencoders.activations import HIDDEN_UNITS
+from skrae.autoencoders.activations import ACTIVATIONS
 
 HEAD_BOUND = 4.0
 MAX_SLOPE = 20.0
 _OFFSET = math.log1p(math.exp(HEAD_BOUND))
 
 
-# Hidden units that are smooth enough for the gradient to be trained.
-ACTIVATIONS = {name: HIDDEN_UNITS[name] for name in ("silu", "tanh", "softplus")}
+class Head(NamedTuple):
+    """The last two parameters, in which u is linear: where they are zero, f = 0."""
+
+    scale: torch.Tensor  # (k, 1)
+    offset: torch.Tensor  # (1,)
+
+
+def head_of(parameters):
+    """The `Head` of a decoder's parameters."""
+    return Head(*parameters[-2:])
 
 
 def initial_parameters(n_features, hidden_layer_sizes, generator, device="cpu"):
@@ -58,7 +67,7 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
     slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
     weight[:, :n] = slopes.T
     bias[:n] = 0.5 * torch.randn(n, **to) - (slopes * rows[:n]).sum(1)
-    units = HIDDEN_UNITS[activation].value(torch.addmm(bias, rows, weight))
+    units = ACTIVATIONS[activation].value(torch.addmm(bias, rows, weight))
     deviations = units.std(dim=0).clamp_min(1e-3)
     after = after * (deviations[n:].mean() / deviations)[:, None]
     return [weight, bias, after, *parameters[3:]]
@@ -84,7 +93,7 @@ class Layers:
 
 def encode(z, parameters, activation):
     """The code h_L, shape (n, hidden_layer_sizes[-1])."""
-    function = HIDDEN_UNITS[activation].value
+    function = ACTIVATIONS[activation].value
     for weight, bias in zip(parameters[0:-2:2], parameters[1:-2:2], strict=True):
         z = function(torch.addmm(bias, z, weight))
     return z
@@ -92,7 +101,8 @@ def encode(z, parameters, activation):
 
 def head_input(z, parameters, activation):
     """u(z), shape (n,)."""
-    return torch.addmm(parameters[-1], encode(z, parameters, activation), parameters[-2])[:, 0]
+    head = head_of(parameters)
+    return torch.addmm(head.offset, encode(z, parameters, activation), head.scale)[:, 0]
 
 
 def bounded_head(u):
@@ -107,13 +117,13 @@ def value(z, parameters, activation):
 
 def scale_head(parameters, factor):
     """The parameters with u scaled by `factor`; 0 is the base density itself."""
-    return [*parameters[:-2], parameters[-2] * factor, parameters[-1] * factor]
+    return [*parameters[:-2], *(part * factor for part in head_of(parameters))]
 
 
 def value_and_gradient(z, parameters, activation):
     """f(z) and grad f(z), shapes (n,) and (n, d), differentiable once in the parameters and z."""
     if not torch.is_grad_enabled():
-        return _sweeps(z, parameters, HIDDEN_UNITS[activation].value_and_slope)
+        return _sweeps(z, parameters, ACTIVATIONS[activation].value_and_slope)
     return _ValueAndGradient.apply(activation, z, *parameters)
 
 
@@ -143,7 +153,7 @@ class _ValueAndGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, activation, z, *parameters):
         weights, biases = parameters[0::2], parameters[1::2]
-        function = HIDDEN_UNITS[activation].value_and_slope
+        function = ACTIVATIONS[activation].value_and_slope
         inputs, outputs, slopes = [], [z], []
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             inputs.append(torch.addmm(bias, outputs[-1], weight))
@@ -176,7 +186,7 @@ class _ValueAndGradient(torch.autograd.Function):
         head_curvature = head_slope * (head_slope - 1.0)
         bar = head_slope * value_weight[:, None] + head_curvature * (tangents[-1] @ weights[-1])
         gradients = [outputs[-1].T @ bar + tangents[-1].T @ head_slope, bar.sum(0)]
-        curvature = HIDDEN_UNITS[ctx.activation].curvature
+        curvature = ACTIVATIONS[ctx.activation].curvature
         for i in reversed(range(n)):
             back = bar @ weights[i + 1].T
             bar = curvature(inputs[i], outputs[i + 1], slopes[i]).mul_(pre[i]).mul_(above[i])

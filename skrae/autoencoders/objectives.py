@@ -5,7 +5,7 @@
 
 The first term is denoising (t = K_k^-T eps is the noise that corrupted a row, whitened; K the
 metric at the corrupted row), the second contraction of the whole reconstruction, the third
-noise-contrastive calibration of the log ratio f = log p~ - log q against the base density.
+noise-contrastive calibration of the log tilt f = log p~ - log q against the base density.
 With K = I the first two are those of Alain & Bengio (2014, equations 7 and 10, divided by tau).
 """
 
@@ -50,13 +50,13 @@ def denoising_loss(psi, whitened_noise, factors, weights, noise_level, tau):
     return (weights * squares).mean() / tau
 
 
-def contraction_penalty(displacement, z, factors, inverses, tau):
-    """Mean over rows of |K^-1 (dr/dz) K|_F^2 with r = z + tau displacement(z).
+def contraction_penalty(vector_field, z, factors, inverses, tau):
+    """Mean over rows of |K^-1 (dr/dz) K|_F^2 with r = z + tau vector_field(z).
 
-    `displacement` must be differentiable twice.
+    `vector_field` must be differentiable twice.
     """
     z = z.detach().requires_grad_()
-    moved = displacement(z)
+    moved = vector_field(z)
     total = 0.0
     for i in range(z.shape[1]):
         left = inverses[:, i]
@@ -66,22 +66,22 @@ def contraction_penalty(displacement, z, factors, inverses, tau):
     return total.mean()
 
 
-def contraction_estimate(displacement, z, factors, inverses, tau, generator):
+def contraction_estimate(vector_field, z, factors, inverses, tau, generator):
     """Hutchinson's estimate of the same, E |K^-1 (dr/dz) K v|^2 with v ~ N(0, I), one v a row.
 
     The derivative along K v is a central difference over DIFFERENCE of it, which errs by
-    DIFFERENCE^2 / 6 of a third derivative: so `displacement` need be differentiable but once.
+    DIFFERENCE^2 / 6 of a third derivative: so `vector_field` need be differentiable but once.
     """
     v = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
     shift = DIFFERENCE * torch.einsum("nij,nj->ni", factors, v)
-    ahead, behind = displacement(torch.cat([z + shift, z - shift])).chunk(2)
+    ahead, behind = vector_field(torch.cat([z + shift, z - shift])).chunk(2)
     slope = torch.einsum("nij,nj->ni", inverses, ahead - behind)
     return (v + tau / (2.0 * DIFFERENCE) * slope).square().sum(1).mean()
 
 
-def calibration_loss(log_ratio_data, log_ratio_base):
+def calibration_loss(tilt_data, tilt_base):
     """E softplus(-f) over data plus E_q softplus(f), zero gradient only at f = log p/q."""
-    return F.softplus(-log_ratio_data).mean() + F.softplus(log_ratio_base).mean()
+    return F.softplus(-tilt_data).mean() + F.softplus(tilt_base).mean()
 
 
 @torch.no_grad()

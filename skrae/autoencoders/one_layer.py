@@ -7,18 +7,30 @@ batch is <G, S> with S the mean of h' h'^T: one matrix per batch, never one per 
 gradient of a function, and r - z that of a log density known up to a constant.
 
 Everywhere z has shape (n, d), `weight` W (d, k), `bias` b (k,), `decoder` V (k, d) or None for
-V = W^T, `offset` c (d,), and `activation` is a name in HIDDEN_UNITS.
+V = W^T, `offset` c (d,), and `activation` is a name in ACTIVATIONS.
 """
 
 import functools
 import math
+from typing import NamedTuple
 
 import torch
 
-from skrae.autoencoders.activations import HIDDEN_UNITS
+from skrae.autoencoders.activations import ACTIVATIONS
 
 # Up to this many features a product runs faster with the features in its rows.
 NARROW = 32
+
+
+class OneLayer(NamedTuple):
+    """An auto-encoder of one hidden layer at rows y = unit z: r(z) = (h(y W + b) V + c) / unit."""
+
+    y: torch.Tensor  # (n, d)
+    weight: torch.Tensor  # (d, k)
+    bias: torch.Tensor  # (k,)
+    decoder: torch.Tensor | None  # V (k, d), None for W^T
+    offset: torch.Tensor  # (d,)
+    unit: float = 1.0
 
 
 def tied_log_density(z, weight, bias, offset, activation):
@@ -39,9 +51,9 @@ def tied_log_density(z, weight, bias, offset, activation):
     >>> tied_log_density(z, weight, bias, torch.zeros(1), "relu")
     tensor([2.5000])
     """
-    integral = HIDDEN_UNITS[activation].integral
+    integral = ACTIVATIONS[activation].integral
     if integral is None:
-        known = sorted(name for name, unit in HIDDEN_UNITS.items() if unit.integral)
+        known = sorted(name for name, unit in ACTIVATIONS.items() if unit.integral)
         raise ValueError(f"no closed-form energy for activation={activation!r}; use one of {known}")
     hidden = integral(torch.addmm(bias, z, weight)).sum(1)
     return hidden - 0.5 * (z - offset).square().sum(1)
@@ -83,12 +95,12 @@ def _decoder(weight, decoder):
 
 
 def _slope(z, weight, bias, activation):
-    return HIDDEN_UNITS[activation].value_and_slope(torch.addmm(bias, z, weight))[1]
+    return ACTIVATIONS[activation].value_and_slope(torch.addmm(bias, z, weight))[1]
 
 
 def encode(z, weight, bias, activation):
     """The code h(z W + b), shape (n, k)."""
-    return HIDDEN_UNITS[activation].value(torch.addmm(bias, z, weight))
+    return ACTIVATIONS[activation].value(torch.addmm(bias, z, weight))
 
 
 def reconstruct(z, weight, bias, decoder, offset, activation):
@@ -132,7 +144,7 @@ def squared_jacobian_norm(z, weight, bias, decoder, activation):
 def laplacian(z, weight, bias, decoder, activation):
     """Lap r = sum_k h''_k |w_k|^2 V_k, shape (n, d)."""
     u = torch.addmm(bias, z, weight)
-    unit = HIDDEN_UNITS[activation]
+    unit = ACTIVATIONS[activation]
     curvature = unit.curvature(u, *unit.value_and_slope(u))
     return (curvature * weight.square().sum(0)) @ _decoder(weight, decoder)
 
@@ -170,7 +182,7 @@ class _ReconstructionAndContraction(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z, weight, bias, decoder, offset, activation):
-        unit = HIDDEN_UNITS[activation]
+        unit = ACTIVATIONS[activation]
         u = torch.addmm(bias, z, weight)
         h, slope = unit.value_and_slope(u)
         r = None if offset is None else _decode(h, _decoder(weight, decoder), offset)

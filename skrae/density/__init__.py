@@ -1,1 +1,15 @@
-"""The score estimator: options, fit, and what a fitted density answers."""
+"""The score estimator: its options, its fit, and what a fitted density answers.
+
+estimator        `RegularizedAutoEncoderScore`, the public face
+options          checks of its options, and what "auto" stands for
+fitting          from rows to a fitted density
+criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
+annealing        training along the noise schedule
+score_field      log p~, its derivatives and the reconstruction, in working space
+bias_correction  the score without the bias of a finite noise level
+fitted           the fitted density in the units of the data, and as a target of chains
+"""
+
+from skrae.density.estimator import RegularizedAutoEncoderScore
+
+__all__ = ["RegularizedAutoEncoderScore"]

@@ -1,10 +1,14 @@
-"""Annealing: train at falling noise levels with warm start, keep what the held-out rows prefer."""
+"""Annealing: train along a falling noise schedule, keep what the held-out rows prefer."""
 
 from typing import NamedTuple
 
 import numpy as np
 
+from skrae.autoencoders import training as loop
+from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
+from skrae.density.criterion import HEAD_FACTORS, ScoreCriterion
+from skrae.preprocessing.caller import interruptible
 
 LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
 ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
@@ -15,6 +19,19 @@ MIN_GAIN, MIN_STANDARD_ERRORS = 0.005, 2.0
 TOLERANCE = 0.01
 # A gain below MIN_GAIN that a level raised by less than this is not worth finer noise.
 MIN_RISE = 0.001
+# The learning rate falls by this factor from one noise level to the next.
+LEVEL_DECAY = 0.85
+
+
+class Schedule(NamedTuple):
+    """Noise levels in the order of their visits; the last `n_candidates` may be chosen."""
+
+    levels: list
+    n_candidates: int
+
+    @property
+    def first_candidate(self):
+        return self.levels[-self.n_candidates]
 
 
 class Outcome(NamedTuple):
@@ -22,21 +39,91 @@ class Outcome(NamedTuple):
 
     parameters: list
     noise_level: float
-    noise_levels: list
-    gains: list
-    gain: float
     interrupted: bool
+    noise_levels: tuple = ()
+    gains: tuple = ()
+    gain: float = 0.0
     kept: bool = False  # the parameters are those that a fit was continued from
 
 
-def levels_for(noise_level, noise_covariance):
-    """The noise levels to visit, and how many of them, from the last, may be chosen."""
-    ladder = LOCAL_LEVELS if noise_covariance == "local" else ISOTROPIC_LEVELS
+def schedule_for(noise_level, noise_covariance):
+    """The `Schedule` of the option: annealing, or what prepares the level that is asked for."""
+    every = LOCAL_LEVELS if noise_covariance == "local" else ISOTROPIC_LEVELS
     if noise_level == "auto":
-        return list(ladder), len(ladder)
+        return Schedule(list(every), len(every))
     if noise_level == 0.0:
-        return [0.0], 1
-    return [level for level in ladder if level > 1.2 * noise_level] + [float(noise_level)], 1
+        return Schedule([0.0], 1)
+    return Schedule([s for s in every if s > 1.2 * noise_level] + [float(noise_level)], 1)
+
+
+class LevelTrainer:
+    """One network's training at successive noise levels.
+
+    Parameters
+    ----------
+    training : Training
+    rows : Rows
+    base : MixtureDensity
+    metric : NoiseMetric
+    held_out_gain : HeldOutGain
+    weights : TermWeights, of the terms of the criterion
+    decoder_name, activation : str
+    decoder : Decoder of the network that is continued, or None
+    """
+
+    def __init__(
+        self,
+        *,
+        training,
+        rows,
+        base,
+        metric,
+        held_out_gain,
+        weights,
+        decoder_name,
+        activation,
+        decoder=None,
+    ):
+        self.training, self.rows, self.base, self.metric = training, rows, base, metric
+        self.held_out_gain, self.weights = held_out_gain, weights
+        self.decoder_name, self.activation, self.decoder = decoder_name, activation, decoder
+        self.criterion, self.n_levels = None, 0
+
+    @property
+    def noise_level(self):
+        return self.criterion.noise_level
+
+    def start_level(self, noise_level):
+        """Set sigma: another criterion, and for some decoders other parameters."""
+        self.training.forget_best()
+        self.n_levels += 1
+        tau, before = noise_level**2 + self.weights.contraction, self.decoder
+        origin = self.base.weights @ self.base.means
+        self.decoder = make_decoder(self.decoder_name, self.activation, tau, origin)
+        self.criterion = ScoreCriterion(
+            self.rows, self.base, self.metric, self.decoder, self.weights, noise_level
+        )
+        changed = self.decoder.start_level(
+            self.training.parameters,
+            self.rows.draw,
+            self.base.log_density,
+            self.rows.generator,
+            renew=before is None or before.tau != tau,
+        )
+        if changed:
+            self.training.renewed()
+
+    def run(self, max_steps, on_check=None):
+        """Train at this level; `on_check` is called with this object."""
+        factors = (1.0,) if self.criterion.decides else HEAD_FACTORS
+        loop.run(
+            self.training,
+            self.criterion,
+            lambda average: self.held_out_gain.validation(average, self.decoder, factors),
+            max_steps,
+            LEVEL_DECAY ** (self.n_levels - 1),
+            on_check and (lambda training: on_check(self)),
+        )
 
 
 def _has_passed(gains):
@@ -53,36 +140,46 @@ def _has_passed(gains):
     return fell or (abs(gains[-1]) < MIN_GAIN and gains[-1] < best + MIN_RISE)
 
 
-def anneal(trainer, levels, n_judged, max_steps, on_check=None):
-    """Visit the levels until the held-out gain falls; `Outcome` of the best judged level.
+def anneal(trainer, schedule, max_steps, on_check=None):
+    """Visit the levels until the held-out gain falls; `Outcome` of the best candidate.
 
     Levels that may not be chosen prepare the first that may, with half its steps. A
     KeyboardInterrupt ends the annealing with the best parameters so far.
+
+    Parameters
+    ----------
+    trainer : LevelTrainer
+    schedule : Schedule
+    max_steps : int, at each level
+    on_check : callable(trainer) or None; a true answer ends the annealing
     """
-    start = [p.clone() for p in trainer.average]
-    visited, gains, best = [], [], (-np.inf, 0.0, None, levels[-1])
-    interrupted = False
+    training, levels = trainer.training, schedule.levels
+    start = [p.clone() for p in training.average]
+    visited, gains, best, best_level = [], [], None, levels[-1]
     for i, level in enumerate(levels):
-        judged = i >= len(levels) - n_judged
-        try:
+        candidate = i >= len(levels) - schedule.n_candidates
+        with interruptible() as interrupted:
             trainer.start_level(level)
-            trainer.run(max_steps if judged else (max_steps + 1) // 2, on_check)
-        except KeyboardInterrupt:
-            interrupted = True
-        if trainer.best is None:
+            trainer.run(max_steps if candidate else (max_steps + 1) // 2, on_check)
+        found, ends = training.best, interrupted or training.stopped
+        if found is None:
             break
-        if judged or interrupted or trainer.stopped:
+        if candidate or ends:
             visited.append(level)
-            gains.append(trainer.best_gain)
-            done = _has_passed(gains)
-            if trainer.best_gain > best[0] or best[2] is None:
-                best = (trainer.best_gain, trainer.best_error, trainer.best, level)
-            if done or interrupted or trainer.stopped:
+            gains.append(found.value)
+            if best is None or found.value > best.value:
+                best, best_level = found, level
+            if ends or _has_passed(gains):
                 break
-        trainer.restart_from(trainer.best_average)
-    gain, error, parameters, level = best
-    if parameters is None or gain < max(MIN_GAIN, MIN_STANDARD_ERRORS * error):
-        return Outcome(
-            scale_head(parameters or start, 0.0), level, visited, gains, 0.0, interrupted
-        )
-    return Outcome(parameters, level, visited, gains, gain, interrupted)
+        training.restart_from(found.average)
+    parameters, gain = (start, -np.inf) if best is None else (best.parameters, best.value)
+    if best is None or gain < max(MIN_GAIN, MIN_STANDARD_ERRORS * best.standard_error):
+        parameters, gain = scale_head(parameters, 0.0), 0.0
+    return Outcome(
+        parameters,
+        best_level,
+        bool(interrupted),
+        noise_levels=tuple(visited),
+        gains=tuple(gains),
+        gain=gain,
+    )

@@ -38,7 +38,7 @@ def corrected_score(field, z, noise_level, contraction_weight):
     noise_level, contraction_weight : float, sigma and lambda
     """
     tau, variance = field.tau, noise_level**2
-    plain = field.move(z)
+    plain = field.corrupted.vector_field(z)
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     slopes, laplacian = _derivatives(field, z, plain)
     jacobian = identity + tau * slopes
@@ -61,7 +61,7 @@ def _derivatives(field, z, plain):
     """Jacobian (n, d, d) and Laplacian (n, d) of D = (r - z) / tau."""
     closed = field.derivatives(z)
     if closed is None:
-        return _differences(field.move, z, plain, STEP * field.tau**0.5)
+        return _differences(field.corrupted.vector_field, z, plain, STEP * field.tau**0.5)
     jacobian, laplacian = closed
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     return (jacobian - identity) / field.tau, laplacian / field.tau

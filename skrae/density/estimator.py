@@ -1,33 +1,45 @@
 """RegularizedAutoEncoderScore: the border between scikit-learn and torch."""
 
 import os
-import warnings
+from functools import partial
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
-
-from skrae.autoencoders.callbacks import (
-    DECORATOR_FRAMES,
-    CallbackSupport,
-    FitReport,
-    with_callbacks,
+from sklearn.base import (
+    BaseEstimator,
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
 )
-from skrae.density.device import available_device
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
+from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.fitting import fit_density, n_checks
 from skrae.density.options import (
+    available_device,
     check_continuation,
     check_options,
-    check_rows,
-    check_weights,
     resolved_options,
 )
-from skrae.density.queries import DensityQueries
+from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.caller import warn
+from skrae.preprocessing.rows import check_rows, check_weights
+from skrae.sampling.sampler import RAESampler
 
 SPREAD_LIMIT = 0.1
 INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
+# Options that an answer depends on: those of the fit hold, whatever the parameters say later.
+FITTED_OPTIONS = (
+    "decoder",
+    "activation",
+    "noise_covariance",
+    "contraction_weight",
+    "bias_correction",
+)
 
 # A fork after multi-threaded torch work would wait for threads that the child does not have.
 if hasattr(os, "register_at_fork"):
@@ -35,7 +47,8 @@ if hasattr(os, "register_at_fork"):
 
 
 class RegularizedAutoEncoderScore(
-    DensityQueries,
+    ClassNamePrefixFeaturesOutMixin,
+    TransformerMixin,
     DensityMixin,
     CallbackSupport,
     BaseEstimator,
@@ -254,7 +267,8 @@ class RegularizedAutoEncoderScore(
                 available_device(self.device),
                 names=getattr(self, "feature_names_in_", None),
                 previous=previous,
-                on_check=report.check,
+                on_base=partial(_tell_of_base, report),
+                on_check=partial(_tell_of_check, report),
             )
         except BaseException:
             for name in INPUT_ATTRIBUTES:
@@ -273,24 +287,272 @@ class RegularizedAutoEncoderScore(
             X, weights = X[weights > 0.0], weights[weights > 0.0]
         if (X[0] == X).all():
             raise ValueError(
-                f"Got {len(X)} row(s) of positive weight, all equal; expected at least two"
+                f"Got {len(X)} row(s) of positive weight, all equal, expected at least two"
                 " different rows: one point has no density."
             )
         return X, weights / weights.mean()
 
     def _warn(self, result):
+        for message in result.remarks.messages():
+            warn(message)
         spread = np.ptp(result.log_z_repeats)
         if spread > SPREAD_LIMIT:
-            warnings.warn(
+            warn(
                 f"log Z differs by {spread:.2f} nats between repeats; expected at most"
                 f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
                 " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
                 ConvergenceWarning,
-                stacklevel=3 + DECORATOR_FRAMES,
             )
         if result.outcome.interrupted:
-            warnings.warn(
+            warn(
                 "The fit was interrupted; the best weights so far are kept and usable.",
                 ConvergenceWarning,
-                stacklevel=3 + DECORATOR_FRAMES,
             )
+
+    def _fitted(self):
+        """The density that the attributes define."""
+        options = {name: value for name, value in self._fitted_as.items() if name != "dtype"}
+        return Fitted(
+            transform=AffineMap(self.location_, self.whitening_, self._unwhitening, self._log_det),
+            base=(self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_),
+            coefs=self.coefs_,
+            intercepts=self.intercepts_,
+            noise_level=self.noise_level_,
+            log_z=self.log_normalizer_,
+            **options,
+        )
+
+    def _store(self, result, dtype, previous):
+        """Set the attributes; the curves of a fit that was continued grow on."""
+        fitted, outcome = result.fitted, result.outcome
+        transform = fitted.transform
+        self.location_, self.whitening_ = transform.location, transform.matrix
+        self._unwhitening, self._log_det = transform.inverse_matrix, transform.log_det
+        self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_ = fitted.base
+        self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
+        self.noise_level_ = fitted.noise_level
+        self.noise_levels_ = np.array(outcome.noise_levels)
+        self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
+        self.base_score_ = result.base_score
+        self.network_gain_ = float(outcome.gain)
+        self.curl_ = result.curl
+        self.log_normalizer_ = fitted.log_z
+        self.log_normalizer_repeats_ = repeats = result.log_z_repeats
+        self.log_normalizer_stderr_ = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
+        if previous is None:
+            self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
+        self.loss_curve_ = self.loss_curve_ + result.loss_curve
+        self.validation_curve_ = self.validation_curve_ + result.validation_curve
+        self.n_iter_ += result.n_iter
+        self._fitted_as = {name: getattr(fitted, name) for name in FITTED_OPTIONS}
+        self._fitted_as["dtype"] = dtype.name
+
+    def _evaluator(self, dtype):
+        return evaluator_of(self, self._fitted(), available_device(self.device), dtype)
+
+    def _ask(self, question, X):
+        check_is_fitted(self)
+        X = check_rows(self, X, reset=False)
+        return getattr(self._evaluator(X.dtype), question)(X)
+
+    @property
+    def _n_features_out(self):
+        depth = DECODERS[self._fitted_as["decoder"]].encoder_depth(len(self.coefs_))
+        return self.coefs_[depth - 1].shape[1]
+
+    def score_samples(self, X):
+        """Normalised log density log p(x) of each row, in nats and the units of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : array of shape (n_samples,)
+        """
+        return self._ask("log_density", X)
+
+    def score(self, X, y=None, sample_weight=None):
+        """Mean of `score_samples`, weighted if weights are given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+        """
+        log_density = self.score_samples(X)
+        if sample_weight is None:
+            return float(np.mean(log_density))
+        return float(np.average(log_density, weights=check_weights(sample_weight, log_density)))
+
+    def log_density_gradient(self, X):
+        """The score function, grad log p(x) = (r(x) - x) / tau to first order.
+
+        The gradient of `score_samples`, up to the curl of its field for decoder="free". With
+        bias_correction=True it comes from r alone instead, without the bias of first order in tau.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        gradient : array of shape (n_samples, n_features), nats per unit of X
+
+        Warns
+        -----
+        UserWarning
+            With bias_correction=True, where r is too flat for rows to be corrected.
+        """
+        gradient, n_uncorrected = self._ask("gradient", X)
+        if n_uncorrected:
+            warn(
+                f"{n_uncorrected} of {len(gradient)} rows get the gradient of score_samples: there"
+                " the reconstruction is too flat (its Jacobian nearly singular) for its bias to be"
+                " corrected. A smaller noise_level or contraction_weight leaves fewer such rows."
+            )
+        return gradient
+
+    def log_density_hessian(self, X):
+        """Derivatives of grad log p(x), symmetric but for decoder="free".
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        hessian : array of shape (n_samples, n_features, n_features)
+        """
+        return self._ask("hessian", X)
+
+    def base_log_density(self, X):
+        """log q(x), the normalised log density of the base density alone.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : array of shape (n_samples,)
+        """
+        return self._ask("base_log_density", X)
+
+    def transform(self, X):
+        """The code, the output of the encoder's last layer.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        code : array of shape (n_samples, hidden_layer_sizes[-1])
+        """
+        return self._ask("code", X)
+
+    def reconstruct(self, X):
+        """Denoised points r(x), for a network trained by denoising the mean of the clean points.
+
+        The gradient decoder has r(x) = x + tau C(x) grad log p(x). Where the base is the model
+        (`network_gain_` is 0) p in it has the noise added, which makes r the mean of the clean
+        points under q. Free and tied decoders keep the r that was trained.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        reconstruction : array of shape (n_samples, n_features)
+        """
+        return self._ask("reconstruct", X)
+
+    def inverse_transform(self, X):
+        """Points r that codes stand for: inverse_transform(transform(X)) is reconstruct(X).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_codes)
+            Codes, as `transform` returns.
+
+        Returns
+        -------
+        points : array of shape (n_samples, n_features)
+
+        Raises
+        ------
+        ValueError
+            For decoder="gradient", whose reconstruction is no function of the code alone.
+        """
+        check_is_fitted(self)
+        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Got X with {codes.shape[1]} columns, expected {self._n_features_out}, the size of"
+                " a code."
+            )
+        return self._evaluator(codes.dtype).decode(codes)
+
+    def local_moments(self, X):
+        """Mean and covariance of the clean point given a noisy one (Alain & Bengio 2014, s. 3).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        means : array of shape (n_samples, n_features), r(x)
+        covariances : array of shape (n_samples, n_features, n_features)
+            tau C + tau^2 C (Hess log p) C, positive semi-definite.
+        """
+        return self._ask("reconstruct", X), self._ask("local_covariance", X)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw new rows by Metropolis-Hastings: `RAESampler(self, random_state=...).sample(...)`.
+
+        Parameters
+        ----------
+        n_samples : int >= 1, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), of the dtype the model was fitted to
+            Fewer rows after a KeyboardInterrupt.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where the chains do not mix, the rows are worth fewer than half as many independent
+            ones, or the run was interrupted.
+        """
+        return RAESampler(self, random_state=random_state).sample(n_samples)
+
+    def _sampling_target(self, temperature=1.0):
+        """What `RAESampler` draws from: p^(1 / temperature), all in torch."""
+        check_is_fitted(self)
+        device, dtype = available_device(self.device), self._fitted_as["dtype"]
+        return self._fitted().sampling_target(device, dtype, temperature)
+
+
+def _tell_of_base(report, n_components, base_score):
+    report.tell(
+        f"base density of {n_components} components: held-out log density {base_score:.3f} nats"
+    )
+
+
+def _tell_of_check(report, trainer):
+    training = trainer.training
+    return report.check(
+        f"step {training.n_steps}, noise level {trainer.noise_level:g}: held-out gain over the base"
+        f" {training.validation_curve[-1]:+.3f} nats"
+    )

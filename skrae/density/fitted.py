@@ -1,23 +1,24 @@
 """A fitted model in the units of the data: NumPy rows in, NumPy arrays out, in bounded memory."""
 
-import warnings
+import weakref
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from skrae.autoencoders.decoders.gradient import make_decoder
+from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.density.bias_correction import corrected_score, jacobian_by_differences
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.affine import Scaling
+from skrae.preprocessing.blocks import BLOCK_DRAWS, BLOCK_ROWS, NETWORK_ROWS, by_blocks
+from skrae.preprocessing.transform import Transform
+from skrae.sampling.mcmc.kernels import State
 from skrae.sampling.mcmc.tempered_smc import log_normalizer
-from skrae.sampling.targets import FieldTarget
+from skrae.sampling.targets import VANISHED, Target
 
-# Rows at a time: where derivatives are taken on a processor, as many as leave the layers of a
+# Rows at a time where derivatives are taken: on a processor, as many as leave the layers of a
 # network, all of which are kept, in its cache.
-CHUNK = 4096
-DERIVATIVE_CHUNK = {"cpu": 1024, "cuda": 4096}
+DERIVATIVE_ROWS = {"cpu": NETWORK_ROWS, "cuda": BLOCK_ROWS}
 # Step, in sqrt(tau), of the differences that differentiate a corrected score.
 HESSIAN_STEP = 1e-3
 # Farther rows, in spreads of the data, overflow the network or a squared distance.
@@ -27,7 +28,7 @@ MAX_DISTANCE = {"float32": 1e15, "float64": 1e100}
 class Fitted(NamedTuple):
     """All that defines a fitted density, as NumPy arrays and scalars."""
 
-    scaling: Scaling
+    transform: Transform
     base: tuple  # weights (K,), means (K, d), factors (K, d, d), dofs (K,)
     coefs: list
     intercepts: list
@@ -47,9 +48,48 @@ class Fitted(NamedTuple):
             for arrays in (self.coefs, self.intercepts)
         )
         tau = self.noise_level**2 + self.contraction_weight
-        decoder = make_decoder(self.decoder, self.activation, tau, base)
+        decoder = make_decoder(self.decoder, self.activation, tau, base.weights @ base.means)
         metric = NoiseMetric(base, self.noise_covariance)
         return ScoreField(base, decoder, decoder.parameters(coefs, intercepts), metric)
+
+    def sampling_target(self, device, dtype, temperature=1.0):
+        """The target of chains that draw from this density; its network in float32."""
+        # Whatever noise the network was trained with, local moves follow the components of q.
+        field = self._replace(noise_covariance="local").field(device)
+        return FieldTarget(field, self.transform, self.log_z, dtype, temperature)
+
+    def is_same(self, other):
+        """Whether both are made of the same arrays, not just of equal ones."""
+        mine, theirs = self._leaves(), other._leaves()
+        return len(mine) == len(theirs) and all(
+            a is b or (not isinstance(a, np.ndarray) and a == b)
+            for a, b in zip(mine, theirs, strict=True)
+        )
+
+    def _leaves(self):
+        return [
+            *vars(self.transform).values(),
+            *self.base,
+            *self.coefs,
+            *self.intercepts,
+            *self[4:],
+        ]
+
+
+# By estimator, outside of its own attributes: what is built is neither pickled nor compared.
+_BUILT = weakref.WeakKeyDictionary()
+
+
+def evaluator_of(owner, fitted, device, dtype):
+    """The `Evaluator` of what is fitted to `owner`, built once for each device and dtype."""
+    before, evaluators = _BUILT.get(owner, (None, None))
+    if before is None or not fitted.is_same(before):
+        evaluators = {}
+        _BUILT[owner] = fitted, evaluators
+    key = device, np.dtype(dtype).name
+    if key not in evaluators:
+        evaluators[key] = Evaluator(fitted, device, dtype)
+    return evaluators[key]
 
 
 class Evaluator:
@@ -63,133 +103,185 @@ class Evaluator:
     """
 
     def __init__(self, fitted, device, dtype):
-        self.scaling, self.log_z = fitted.scaling, fitted.log_z
+        self.transform, self.log_z = fitted.transform, fitted.log_z
         self.device, self.dtype = device, np.dtype(dtype)
         network = torch.float32 if self.dtype == np.float32 else torch.float64
         if fitted.bias_correction:
             network = torch.float64
         self.field = fitted.field(device, network)
         self._levels = fitted.noise_level, fitted.contraction_weight
-        self._corrects = fitted.bias_correction and (
-            fitted.decoder != "gradient" or not self.field.is_base
-        )
+        self._corrects = fitted.bias_correction and self.field.reconstruction_is_learned
 
     def _map(self, function, X, finish, size=None):
-        """finish(function(z)) of each chunk z of working-space rows, joined.
+        """finish(z, function(z)) of each block z of working-space rows, joined.
 
         `function` is from and to tensors, `finish` from and to float64 arrays.
         """
-        answer, size = None, size or DERIVATIVE_CHUNK[self.device]
+        answer, size = None, size or DERIVATIVE_ROWS[self.device]
         for start in range(0, len(X), size):
-            z = self.scaling.forward(X[start : start + size])
+            z = self.transform.forward(X[start : start + size])
             self._check_distance(z, start)
-            with torch.no_grad():
-                values = function(torch.from_numpy(z).to(self.device)).double().cpu().numpy()
-            values = self._narrow(finish(values))
+            values = self._narrow(finish(z, self._array(function, z)))
             if answer is None:
                 answer = np.empty((len(X), *values.shape[1:]), self.dtype)
             answer[start : start + size] = values
         return answer
 
+    def _array(self, function, z):
+        """function(z) of an array z as a float64 array."""
+        with torch.no_grad():
+            return function(torch.from_numpy(z).to(self.device)).double().cpu().numpy()
+
     def _check_distance(self, z, start):
         limit = MAX_DISTANCE[self.dtype.name]
         if np.abs(z).max() < limit:
             return
-        # What is not below the limit includes NaN, from an overflow in the scaling itself.
+        # What is not below the limit includes NaN, from an overflow in the map itself.
         row = np.flatnonzero(~(np.abs(z) < limit).all(axis=1))[0]
         raise ValueError(
-            f"Row {start + row} is {np.abs(z[row]).max():.1g} spreads away from the"
-            f" data the model was fitted to; expected less than {limit:g} for {self.dtype.name}."
+            f"Got row {start + row} at {np.abs(z[row]).max():.1g} spreads from the data the model"
+            f" was fitted to, expected less than {limit:g} for {self.dtype.name}."
         )
 
     def _narrow(self, values):
         if self.dtype == np.float32 and np.abs(values).max() > np.finfo(np.float32).max:
             raise ValueError(
-                f"The answer overflows float32: it has the value {np.abs(values).max():.2g};"
-                " expected X as float64, or other units."
+                f"Got an answer of {np.abs(values).max():.2g}, which overflows float32, expected X"
+                " as float64, or other units."
             )
         return values.astype(self.dtype, copy=False)
 
     def log_density(self, X):
         """(n,)"""
-        shift = self.scaling.log_det - self.log_z
-        return self._map(self.field.log_density, X, lambda values: values + shift, CHUNK)
+
+        def finish(z, values):
+            return values + (self.transform.log_abs_det(z) - self.log_z)
+
+        return self._map(self.field.log_density, X, finish, BLOCK_ROWS)
 
     def base_log_density(self, X):
         """(n,), of q alone."""
-        shift = self.scaling.log_det
-        return self._map(self.field.base.log_density, X, lambda values: values + shift, CHUNK)
+
+        def finish(z, values):
+            return values + self.transform.log_abs_det(z)
+
+        return self._map(self.field.base.log_density, X, finish, BLOCK_ROWS)
 
     def gradient(self, X):
-        """(n, d), corrected for its bias where the model was fitted for that."""
-        return self._corrected_gradient(X) if self._corrects else self._gradient(X)
+        """(n, d), corrected for its bias where the model was fitted for that.
 
-    def _gradient(self, X):
-        return self._map(lambda z: self.field.evaluate(z)[1], X, self.scaling.gradient)
-
-    def _corrected_gradient(self, X):
+        And the number of rows whose reconstruction is too flat to be corrected, which get the
+        gradient of the density.
+        """
         n_kept = 0
 
         def score(z):
             nonlocal n_kept
-            corrected, kept = self._corrected_score(z)
-            n_kept += int(kept.sum())
-            return corrected
+            values, kept = self._score(z)
+            n_kept += kept
+            return values
 
-        values = self._map(score, X, self.scaling.gradient)
-        if n_kept:
-            warnings.warn(
-                f"{n_kept} of {len(X)} rows get the gradient of score_samples: there the"
-                " reconstruction is too flat (its Jacobian nearly singular) for its bias to be"
-                " corrected. A smaller noise_level or contraction_weight leaves fewer such rows.",
-                stacklevel=5,
-            )
-        return values
+        return self._map(score, X, self.transform.gradient), n_kept
 
-    def _corrected_score(self, z):
-        """The corrected score (n, d), and which rows have that of the density instead (n,)."""
+    def _score(self, z):
+        """The score (n, d), and for how many rows it is that of the density in spite of all."""
+        if not self._corrects:
+            return self.field.evaluate(z)[1], 0
         corrected, singular = corrected_score(self.field, z, *self._levels)
         if singular.any():
             own = self.field.evaluate(z)[1]
             corrected = torch.where(singular[:, None], own, corrected)
-        return corrected, singular
+        return corrected, int(singular.sum())
 
     def hessian(self, X):
         """(n, d, d), the derivatives of `gradient`."""
+
+        def finish(z, values):
+            def gradient():
+                return self._array(lambda rows: self._score(rows)[0], z)
+
+            return self.transform.hessian(z, gradient, values)
+
         hessian = self._corrected_hessian if self._corrects else self.field.hessian
-        return self._map(hessian, X, self.scaling.hessian)
+        return self._map(hessian, X, finish)
 
     def _corrected_hessian(self, z):
-        return jacobian_by_differences(
-            lambda z: self._corrected_score(z)[0], z, HESSIAN_STEP * self.field.tau**0.5
-        )
+        step = HESSIAN_STEP * self.field.tau**0.5
+        return jacobian_by_differences(lambda rows: self._score(rows)[0], z, step)
 
     def reconstruct(self, X):
         """(n, d)"""
-        return self._map(self.field.reconstruct, X, self.scaling.backward)
+        return self._map(self.field.reconstruct, X, lambda z, r: self.transform.inverse(r))
 
     def code(self, X):
         """(n, k)"""
-        return self._map(self.field.code, X, lambda values: values, CHUNK)
+        return self._map(self.field.code, X, lambda z, values: values, BLOCK_ROWS)
 
     def decode(self, codes):
         """(n, d) from codes (n, k)."""
         rows = torch.tensor(codes, dtype=torch.float64, device=self.device)
         with torch.no_grad():
-            z = torch.cat([self.field.decode(part) for part in rows.split(CHUNK)])
-        return self._narrow(self.scaling.backward(z.double().numpy(force=True)))
+            z = by_blocks(self.field.decode, rows)
+        return self._narrow(self.transform.inverse(z.double().numpy(force=True)))
 
     def local_covariance(self, X):
         """(n, d, d), positive semi-definite."""
-        return self._map(self.field.local_covariance, X, self.scaling.covariance)
+        return self._map(self.field.local_covariance, X, self.transform.covariance)
 
 
-def sampling_target(fitted, device, temperature=1.0):
-    """The target of chains that draw from a `Fitted` density; its network in float32."""
-    # Whatever noise the network was trained with, local moves follow the components of q.
-    field = fitted._replace(noise_covariance="local").field(device)
-    offset = fitted.scaling.log_det - fitted.log_z
-    return FieldTarget(field, fitted.scaling, offset, temperature)
+class FieldTarget(Target):
+    """The density of a fitted `ScoreField`, all in torch.
+
+    Parameters
+    ----------
+    field : ScoreField
+    transform : Transform
+    log_z : float
+    dtype : numpy dtype of the rows that chains draw
+    temperature : float
+    """
+
+    # f is bounded, and with it the time for which a state can refuse every proposal of q.
+    has_gradient, min_local = True, 1
+
+    def __init__(self, field, transform, log_z, dtype, temperature=1.0):
+        self.field, self.base, self.transform = field, field.base, transform
+        self.log_z, self.dtype, self.beta = log_z, np.dtype(dtype), 1.0 / temperature
+        self.is_base, self.factors = field.is_base, field.base.factors
+
+    @property
+    def temperature_limit(self):
+        """1 + nu / d: the power 1 / T of Student-t tails has a finite integral below it alone."""
+        return 1.0 + float(self.base.dofs.min()) / self.base.n_features
+
+    def in_units(self, z, log_density):
+        """The log density of the untempered p in the units of the data."""
+        shift = self.transform.log_abs_det(z.reshape(-1, z.shape[-1])) - self.log_z
+        return log_density / self.beta + shift.reshape(log_density.shape)
+
+    def __call__(self, z):
+        return State(z, *by_blocks(self._evaluate, z, size=BLOCK_DRAWS))
+
+    def _evaluate(self, z):
+        log_q, base_gradient, responsibilities = self.base.evaluate(z)
+        if self.is_base:
+            log_density = self.beta * log_q.nan_to_num(VANISHED)
+            return log_density, self.beta * base_gradient, log_q, responsibilities
+        f, gradient = self.field.tilt_and_gradient(z, log_q, base_gradient)
+        log_density = self.beta * (log_q + f.double()).nan_to_num(VANISHED)
+        return log_density, self.beta * (base_gradient + gradient), log_q, responsibilities
+
+    def densities(self, z):
+        """log p / T and log q, each of shape (n,)."""
+        log_q = by_blocks(self.base.log_density, z, size=BLOCK_DRAWS)
+        if self.is_base:
+            return self.beta * log_q, log_q
+        f = by_blocks(self.field.log_tilt, z, log_q, size=NETWORK_ROWS)
+        return self.beta * (log_q + f), log_q
+
+    def hessian(self, z):
+        """Hessian of log p / T, shape (n, d, d)."""
+        return self.beta * self.field.hessian(z)
 
 
 def normalise(field, generator, n_repeats=4):

@@ -1,28 +1,27 @@
-"""From rows in the units of the data to a fitted density: split, scale, base, network, log Z."""
+"""From rows in the units of the data to a fitted density: split, map, base, network, log Z."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from skrae.autoencoders.decoders.gradient import make_decoder
+from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
-from skrae.autoencoders.training import Judge, Settings, Trainer
-from skrae.density.annealing import Outcome, anneal, levels_for
+from skrae.autoencoders.training import Training, TrainingOptions
+from skrae.density.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
+from skrae.density.criterion import HeldOutGain, Rows, TermWeights
 from skrae.density.fitted import Fitted, normalise
 from skrae.density.score_field import NoiseMetric
 from skrae.mixtures.components import draw_index
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import select_base
-from skrae.preprocessing.affine import fit_scaling
+from skrae.preprocessing.affine import Remarks, fit_affine
+from skrae.preprocessing.caller import interruptible
+from skrae.preprocessing.rows import WeightedRows
 from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_rows
 
 N_INITIAL_ROWS = 1024
-# A draw costs a free decoder a line integral.
-MIN_JUDGE_DRAWS, MAX_JUDGE_DRAWS, MAX_JUDGE_LINES = 1024, 8192, 2048
-AVERAGING, LONG_AVERAGING = 0.98, 0.995
-# Below it, r - z of a network with an r of its own is too small beside its error.
-FINEST_RECONSTRUCTION = 0.03
+MIN_VALIDATION_DRAWS = 1024
 CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
 
@@ -32,6 +31,7 @@ class Result(NamedTuple):
 
     fitted: Fitted
     outcome: Outcome
+    remarks: Remarks
     base_score: float
     log_z_repeats: np.ndarray
     curl: float
@@ -50,84 +50,76 @@ def steps_per_level(n_rows, options):
     return min(options.max_iter, 30 + n_rows // 6)
 
 
-class Part(NamedTuple):
-    """Weighted rows in working space."""
-
-    z: torch.Tensor
-    weights: torch.Tensor
-
-
 def n_checks(options):
     """The largest number of held-out checks a fit may take."""
-    return len(_levels(options)[0]) * (CHECKS_PER_LEVEL + 1)
+    return len(noise_schedule(options).levels) * (CHECKS_PER_LEVEL + 1)
 
 
-def _levels(options):
-    """The noise levels to visit, and how many of them, from the last, may be chosen."""
-    levels, n_judged = levels_for(options.noise_level, options.noise_covariance)
-    if options.decoder == "tied":
-        levels = levels[-n_judged:]  # a level prepares no other
-    if options.decoder != "gradient" and n_judged > 1:
-        levels = [level for level in levels if level >= FINEST_RECONSTRUCTION]
-    return levels, min(n_judged, len(levels))
+def noise_schedule(options):
+    """The `Schedule` of the option, without levels that the decoder has no use for."""
+    decoder = DECODERS[options.decoder]
+    levels, n_candidates = schedule_for(options.noise_level, options.noise_covariance)
+    if not decoder.starts_from_last_level:
+        levels = levels[-n_candidates:]
+    if n_candidates > 1:
+        levels = [level for level in levels if level >= decoder.finest_noise_level]
+    return Schedule(levels, min(n_candidates, len(levels)))
 
 
-def fit_density(X, weights, options, rng, device, names=None, previous=None, on_check=None):
+def fit_density(
+    X, weights, options, rng, device, names=None, previous=None, on_base=None, on_check=None
+):
     """Fit the model of `RegularizedAutoEncoderScore` to weighted rows.
 
     Parameters
     ----------
     X : array of shape (n, d); weights : array of shape (n,), positive, mean 1
-    options : object with the estimator's parameters as attributes, none of them "auto"
+    options : Options
     rng : numpy.random.RandomState
     device : {"cpu", "cuda"}
     names : feature names for warnings, or None
     previous : Fitted to continue from, or None
-    on_check : callable(trainer) -> bool, told of every held-out check; true stops
+    on_base : callable(n_components, base_score), told of the base density, or None
+    on_check : callable(LevelTrainer) -> bool, told of every held-out check; true stops
 
     Returns
     -------
     Result
     """
-    scaling = previous.scaling if previous else fit_scaling(X, weights, options.scaling, names)
-    z = scaling.forward(X)
+    transform, remarks = previous.transform if previous else None, Remarks()
+    if previous is None:
+        transform, remarks = fit_affine(X, weights, options.scaling, names)
+    z = transform.forward(X)
     train, held_out = split_rows(z, options.validation_fraction, rng)
     seeds = rng.randint(2**31 - 1, size=2)
-    z = torch.as_tensor(z)
-    weights = torch.as_tensor(weights)
-    rows, judged = (Part(z[part], weights[part]) for part in (train, held_out))
+    log_dets = transform.log_abs_det(z[held_out])
+    z, weights = torch.as_tensor(z), torch.as_tensor(weights)
+    rows, validation = (WeightedRows(z[part], weights[part]) for part in (train, held_out))
     del z  # the parts are copies; a large table is not held twice
-    if previous:
-        base = MixtureDensity(*previous.base)
-    else:
-        base = _choose_base(rows, judged, options, torch.Generator().manual_seed(int(seeds[0])))
-    log_q = base.log_density(judged.z)
-    base_score = float(judged.weights @ log_q / judged.weights.sum()) + scaling.log_det
+    base = previous and MixtureDensity(*previous.base)
+    if base is None:
+        generator = torch.Generator().manual_seed(int(seeds[0]))
+        base = _choose_base(rows, validation, options, generator)
+    base_score = _mean_log_density(base, validation, log_dets)
+    if on_base:
+        on_base(len(base.weights), base_score)
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
-    trainer = _trainer(rows, judged, base.to(device), options, generator, device, previous)
+    trainer = _trainer(rows, validation, base.to(device), options, generator, device, previous)
     outcome = _train(trainer, len(X), options, previous, on_check)
-    # What is kept was fitted with a contraction weight of its own.
-    contraction_weight = (previous if outcome.kept else options).contraction_weight
-    tau = outcome.noise_level**2 + contraction_weight
-    decoder = make_decoder(options.decoder, options.activation, tau, base)
-    fitted = Fitted(
-        scaling,
-        base.arrays(),
-        *decoder.arrays([p.numpy(force=True) for p in outcome.parameters]),
-        options.decoder,
-        options.activation,
-        options.noise_covariance,
-        float(outcome.noise_level),
-        float(contraction_weight),
-        bool(options.bias_correction),
-        0.0,
-    )
+    fitted = _fitted(transform, base, options, outcome, previous)
     field = fitted.field(device)
     repeats = normalise(field, generator)
-    fitted = fitted._replace(log_z=float(repeats.mean()))
-    curves = trainer.loss_curve, trainer.validation_curve, trainer.n_steps
-    curl = field.curl(rows.z[:CURL_ROWS].to(device))
-    return Result(fitted, outcome, base_score, repeats, curl, *curves)
+    return Result(
+        fitted=fitted._replace(log_z=float(repeats.mean())),
+        outcome=outcome,
+        remarks=remarks,
+        base_score=base_score,
+        log_z_repeats=repeats,
+        curl=field.curl(rows.z[:CURL_ROWS].to(device)),
+        loss_curve=trainer.training.loss_curve,
+        validation_curve=trainer.training.validation_curve,
+        n_iter=trainer.training.n_steps,
+    )
 
 
 def _choose_base(rows, held_out, options, generator):
@@ -136,34 +128,69 @@ def _choose_base(rows, held_out, options, generator):
     return select_base(rows, held_out, generator, components, options.max_mixtures)
 
 
+def _mean_log_density(base, rows, log_dets):
+    """Weighted mean log density in the units of the data."""
+    share = rows.weights.numpy() / float(rows.weights.sum())
+    # From the first on, so that the mean of equal numbers is that number.
+    log_det = log_dets[0] + share @ (log_dets - log_dets[0])
+    return float(rows.weights @ base.log_density(rows.z) / rows.weights.sum()) + float(log_det)
+
+
+def _fitted(transform, base, options, outcome, previous):
+    # What is kept was fitted with a contraction weight of its own.
+    contraction_weight = float((previous if outcome.kept else options).contraction_weight)
+    tau = outcome.noise_level**2 + contraction_weight
+    origin = base.weights @ base.means
+    decoder = make_decoder(options.decoder, options.activation, tau, origin)
+    coefs, intercepts = decoder.arrays([p.numpy(force=True) for p in outcome.parameters])
+    return Fitted(
+        transform=transform,
+        base=base.arrays(),
+        coefs=coefs,
+        intercepts=intercepts,
+        decoder=options.decoder,
+        activation=options.activation,
+        noise_covariance=options.noise_covariance,
+        noise_level=float(outcome.noise_level),
+        contraction_weight=contraction_weight,
+        bias_correction=bool(options.bias_correction),
+        log_z=0.0,
+    )
+
+
 def _trainer(rows, held_out, base, options, generator, device, previous):
-    rows, held_out = (Part(p.z.to(device), p.weights.to(device)) for p in (rows, held_out))
+    rows, held_out = rows.to(device), held_out.to(device)
     metric = NoiseMetric(base, options.noise_covariance)
     if previous:
         before = previous.field(device)
         parameters, decoder = before.parameters, before.decoder
     else:
-        decoder = None
         parameters = _initial_parameters(rows.z, base, metric, options, generator)
-    settings = Settings(
-        contraction_weight=float(options.contraction_weight),
-        calibration_weight=float(options.calibration_weight),
-        decoder=options.decoder,
-        activation=options.activation,
-        batch_size=min(options.batch_size, len(rows.z)),
-        learning_rate=float(options.learning_rate),
-        averaging=AVERAGING if options.decoder == "gradient" else LONG_AVERAGING,
+        decoder = None
+    kind = DECODERS[options.decoder]
+    training = TrainingOptions(
+        learning_rate=options.learning_rate,
+        averaging=kind.averaging,
         check_every=-(-steps_per_level(len(rows.z), options) // CHECKS_PER_LEVEL),
         patience=options.n_iter_no_change,
     )
-    most = MAX_JUDGE_DRAWS if options.decoder != "free" else MAX_JUDGE_LINES
-    n_draws = min(max(8 * len(rows.z), MIN_JUDGE_DRAWS), most)
-    judge = Judge(*held_out, base, n_draws, generator)
-    return Trainer(rows, base, metric, judge, parameters, settings, generator, decoder)
+    n_draws = min(max(8 * len(rows.z), MIN_VALIDATION_DRAWS), kind.max_validation_draws)
+    return LevelTrainer(
+        training=Training(parameters, training),
+        rows=Rows(rows, min(options.batch_size, len(rows.z)), generator),
+        base=base,
+        metric=metric,
+        held_out_gain=HeldOutGain(held_out, base, n_draws, generator),
+        weights=TermWeights(options.contraction_weight, options.calibration_weight),
+        decoder_name=options.decoder,
+        activation=options.activation,
+        decoder=decoder,
+    )
 
 
 def _initial_parameters(z, base, metric, options, generator):
-    decoder = make_decoder(options.decoder, options.activation, 1.0, base)
+    origin = base.weights @ base.means
+    decoder = make_decoder(options.decoder, options.activation, 1.0, origin)
     sizes = options.hidden_layer_sizes
     parameters = decoder.initial_parameters(z.shape[1], sizes, generator, z.device)
     index = torch.randint(len(z), (N_INITIAL_ROWS,), generator=generator, device=z.device)
@@ -174,36 +201,34 @@ def _initial_parameters(z, base, metric, options, generator):
 
 
 def _train(trainer, n_rows, options, previous, on_check):
-    levels, n_judged = _levels(options)
+    schedule = noise_schedule(options)
     if n_rows < MIN_ROWS_TO_SPLIT:
-        # Nothing is held out to judge a network by: the base alone is the density.
-        return _reconstruct_alone(trainer, levels, n_judged, options, on_check)
+        # Nothing is held out to validate a network by: the base alone is the density.
+        return _reconstruct_alone(trainer, schedule, options, on_check)
     if previous is None:
-        max_steps = steps_per_level(len(trainer.z), options)
-        return anneal(trainer, levels, n_judged, max_steps, on_check)
-    return _continue(trainer, levels[-1], options, previous, on_check)
+        max_steps = steps_per_level(len(trainer.rows.z), options)
+        return anneal(trainer, schedule, max_steps, on_check)
+    return _continue(trainer, schedule.levels[-1], options, previous, on_check)
 
 
-def _reconstruct_alone(trainer, levels, n_judged, options, on_check):
-    """A reconstruction, where the decoder has one of its own, for the first level that may be."""
-    own, interrupted = options.decoder != "gradient", False
-    level = levels[-n_judged] if own else levels[-1]
-    if own:
-        try:
+def _reconstruct_alone(trainer, schedule, options, on_check):
+    """Train for the first candidate, where there is an r to learn without the tilt."""
+    level, interrupted = schedule.levels[-1], False
+    if DECODERS[options.decoder].learns_without_tilt:
+        level = schedule.first_candidate
+        with interruptible() as interrupted:
             trainer.start_level(level)
-            trainer.run(steps_per_level(len(trainer.z), options), on_check)
-        except KeyboardInterrupt:
-            interrupted = True
-    return Outcome(scale_head(trainer.average, 0.0), level, [], [], 0.0, interrupted)
+            trainer.run(steps_per_level(len(trainer.rows.z), options), on_check)
+    return Outcome(scale_head(trainer.training.average, 0.0), level, bool(interrupted))
 
 
 def _continue(trainer, level, options, previous, on_check):
     """Train at the last noise level; the network that was there stays unless it is beaten."""
     level = previous.noise_level if options.noise_level == "auto" else level
-    start, decoder = [p.clone() for p in trainer.average], trainer.decoder
-    max_steps = steps_per_level(len(trainer.z), options)
-    outcome = anneal(trainer, [level], 1, max_steps, on_check)
-    gain, _ = trainer.judge.gain(start, decoder)
+    start, decoder = [p.clone() for p in trainer.training.average], trainer.decoder
+    max_steps = steps_per_level(len(trainer.rows.z), options)
+    outcome = anneal(trainer, Schedule([level], 1), max_steps, on_check)
+    gain, _ = trainer.held_out_gain(start, decoder)
     if gain > outcome.gain or not outcome.gains:
         level = previous.noise_level
         return outcome._replace(parameters=start, noise_level=level, gain=gain, kept=True)

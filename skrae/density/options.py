@@ -1,20 +1,20 @@
-"""Checks of options, rows and weights: what was got, and what is expected."""
+"""The estimator's options: checked, and resolved to what "auto" stands for."""
 
 import math
 from numbers import Integral, Real
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.utils import check_array, check_scalar
-from sklearn.utils.validation import validate_data
+import torch
+from sklearn.utils import check_scalar
 
-from skrae.density.device import available_device
+from skrae.autoencoders.activations import ACTIVATIONS
+from skrae.autoencoders.decoders.registry import DECODERS
 
 CHOICES = {
     "noise_covariance": ("auto", "local", "isotropic"),
-    "activation": ("auto", "silu", "tanh", "softplus", "sigmoid", "relu"),
-    "decoder": ("gradient", "free", "tied"),
+    "activation": ("auto", *ACTIVATIONS),
+    "decoder": DECODERS,
     "base_density": ("mixture", "gaussian"),
     "scaling": ("whiten", "standardize", None),
     "device": ("auto", "cpu", "cuda"),
@@ -32,22 +32,26 @@ INTERVALS = {
 FLAGS = ("warm_start", "bias_correction", "verbose")
 
 
-class Architecture(NamedTuple):
-    """What a decoder takes, the first of which "auto" stands for."""
+class Options(NamedTuple):
+    """The options that a fit depends on, none of them "auto" but noise_level."""
 
+    noise_level: str | float
+    contraction_weight: float
+    noise_covariance: str
     hidden_layer_sizes: tuple
-    activation: tuple
-    noise_covariance: tuple
+    activation: str
+    decoder: str
+    bias_correction: bool
+    base_density: str
+    scaling: str | None
+    max_components: int
+    max_mixtures: int
     calibration_weight: float
-
-
-SMOOTH, WITH_ENERGY = ("silu", "tanh", "softplus"), ("sigmoid", "tanh", "relu")
-ARCHITECTURES = {
-    "gradient": Architecture((128, 128, 128), SMOOTH, ("local", "isotropic"), 4.0),
-    "free": Architecture((128,), (*SMOOTH, "sigmoid", "relu"), ("isotropic",), 4.0),
-    # Its energy is steep beside its denoising error: a larger weight would rule it.
-    "tied": Architecture((128,), WITH_ENERGY, ("isotropic",), 0.3),
-}
+    learning_rate: float
+    batch_size: int
+    max_iter: int
+    n_iter_no_change: int
+    validation_fraction: float
 
 
 def check_options(estimator):
@@ -55,7 +59,7 @@ def check_options(estimator):
     for name, choices in CHOICES.items():
         option = getattr(estimator, name)
         if not any(option is c or (isinstance(option, str) and option == c) for c in choices):
-            raise ValueError(f"{name} is {option!r}; expected one of {list(choices)}.")
+            raise ValueError(f"Got {name}={option!r}, expected one of {list(choices)}.")
     for name, (kind, low, high, boundaries) in INTERVALS.items():
         _check_number(getattr(estimator, name), name, kind, low, high, boundaries)
     for name in FLAGS:
@@ -65,7 +69,7 @@ def check_options(estimator):
         _check_number(estimator.calibration_weight, "calibration_weight", Real, 0.0)
     elif estimator.calibration_weight != "auto":
         raise ValueError(
-            f"calibration_weight is {estimator.calibration_weight!r}; expected 'auto' or a number"
+            f"Got calibration_weight={estimator.calibration_weight!r}, expected 'auto' or a number"
             " >= 0."
         )
     _check_hidden_layers(estimator.hidden_layer_sizes)
@@ -74,63 +78,76 @@ def check_options(estimator):
 
 
 def _check_architecture(estimator):
-    decoder = estimator.decoder
-    for name in ("activation", "noise_covariance"):
-        option, known = getattr(estimator, name), getattr(ARCHITECTURES[decoder], name)
+    decoder = DECODERS[estimator.decoder]
+    for name, known in (
+        ("activation", decoder.activations),
+        ("noise_covariance", decoder.noise_covariances),
+    ):
+        option = getattr(estimator, name)
         if option != "auto" and option not in known:
             raise ValueError(
-                f"{name} is {option!r}; expected 'auto' or one of {list(known)} with"
-                f" decoder={decoder!r}."
+                f"Got {name}={option!r}, expected 'auto' or one of {list(known)} with"
+                f" decoder={estimator.decoder!r}."
             )
-    if decoder == "tied" and len(hidden_layers(estimator)) != 1:
+    most = decoder.max_hidden_layers
+    if most is not None and len(hidden_layers(estimator)) > most:
         raise ValueError(
-            f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r}; expected one layer, as in"
-            " (128,), with decoder='tied'."
+            f"Got hidden_layer_sizes={estimator.hidden_layer_sizes!r}, expected at most"
+            f" {most} layer(s), as in {decoder.hidden_layer_sizes}, with"
+            f" decoder={estimator.decoder!r}."
         )
     if estimator.bias_correction and estimator.activation == "relu":
         raise ValueError(
-            "activation is 'relu'; expected a smooth one with bias_correction=True, which takes"
+            "Got activation='relu', expected a smooth one with bias_correction=True, which takes"
             " the second derivatives of the reconstruction."
         )
     if estimator.bias_correction and estimator.noise_covariance == "local":
         raise ValueError(
-            "noise_covariance is 'local'; expected 'auto' or 'isotropic' with"
+            "Got noise_covariance='local', expected 'auto' or 'isotropic' with"
             " bias_correction=True, which holds for noise that is everywhere the same."
         )
 
 
 def resolved_options(estimator):
-    """The estimator's options as attributes, with what "auto" stands for."""
-    options = SimpleNamespace(**estimator.get_params(deep=False))
-    architecture = ARCHITECTURES[options.decoder]
-    options.hidden_layer_sizes = hidden_layers(estimator)
-    if options.activation == "auto":
-        options.activation = architecture.activation[0]
-    if options.calibration_weight == "auto":
-        weight = 0.0 if options.bias_correction else architecture.calibration_weight
-        options.calibration_weight = weight
-    if options.noise_covariance == "auto":
-        noise = "isotropic" if options.bias_correction else architecture.noise_covariance[0]
-        options.noise_covariance = noise
-    return options
+    """The estimator's options as `Options`."""
+    decoder, corrects = DECODERS[estimator.decoder], bool(estimator.bias_correction)
+    own = {name: getattr(estimator, name) for name in Options._fields}
+    auto = {
+        "hidden_layer_sizes": hidden_layers(estimator),
+        "activation": decoder.activations[0],
+        "noise_covariance": "isotropic" if corrects else decoder.noise_covariances[0],
+        "calibration_weight": 0.0 if corrects else decoder.calibration_weight,
+    }
+    resolved = {name: value for name, value in auto.items() if _is_auto(own[name])}
+    options = Options(**{**own, **resolved, "hidden_layer_sizes": auto["hidden_layer_sizes"]})
+    return options._replace(
+        bias_correction=corrects,
+        contraction_weight=float(options.contraction_weight),
+        calibration_weight=float(options.calibration_weight),
+        learning_rate=float(options.learning_rate),
+    )
+
+
+def _is_auto(option):
+    return isinstance(option, str) and option == "auto"
 
 
 def _check_number(number, name, kind, low, high=None, boundaries="left"):
     check_scalar(number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries)
     if not math.isfinite(number):
-        raise ValueError(f"{name} is {number}; expected a finite number.")
+        raise ValueError(f"Got {name}={number}, expected a finite number.")
 
 
 def _check_noise_level(noise_level, contraction_weight):
-    if isinstance(noise_level, str):
-        if noise_level != "auto":
-            raise ValueError(f"noise_level is {noise_level!r}; expected 'auto' or a number >= 0.")
+    if _is_auto(noise_level):
         return
+    if noise_level is None or isinstance(noise_level, str):
+        raise ValueError(f"Got noise_level={noise_level!r}, expected 'auto' or a number >= 0.")
     _check_number(noise_level, "noise_level", Real, 0.0)
     if noise_level == 0.0 and contraction_weight == 0.0:
         raise ValueError(
-            "noise_level and contraction_weight are both 0; expected at least one of them > 0:"
-            " the identity reconstructs perfectly and knows no density."
+            "Got noise_level=0 and contraction_weight=0, expected at least one of them > 0: the"
+            " identity reconstructs perfectly and knows no density."
         )
 
 
@@ -140,16 +157,15 @@ def _check_hidden_layers(sizes):
     listed = [sizes] if isinstance(sizes, Integral) else list(sizes) if np.iterable(sizes) else []
     if not listed or not all(isinstance(s, Integral) and s >= 1 for s in listed):
         raise ValueError(
-            f"hidden_layer_sizes is {sizes!r}; expected 'auto' or a non-empty sequence of"
+            f"Got hidden_layer_sizes={sizes!r}, expected 'auto' or a non-empty sequence of"
             " integers >= 1."
         )
 
 
 def check_continuation(options, previous):
     """Raise ValueError where the network of a `Fitted` is not the one that the options ask for."""
-    sizes = tuple(len(b) for b in previous.intercepts[:-1])
-    if options.decoder != "gradient":
-        sizes = sizes[: len(sizes) // 2]
+    depth = DECODERS[previous.decoder].encoder_depth(len(previous.coefs))
+    sizes = tuple(len(b) for b in previous.intercepts[:depth])
     for name, asked, fitted in (
         ("decoder", options.decoder, previous.decoder),
         ("hidden_layer_sizes", options.hidden_layer_sizes, sizes),
@@ -157,7 +173,7 @@ def check_continuation(options, previous):
     ):
         if asked != fitted:
             raise ValueError(
-                f"{name} is {asked!r}; expected {fitted!r}, that of the network which"
+                f"Got {name}={asked!r}, expected {fitted!r}, that of the network which"
                 " warm_start=True continues."
             )
 
@@ -165,42 +181,15 @@ def check_continuation(options, previous):
 def hidden_layers(estimator):
     """The option as a tuple of ints; one integer is one layer, "auto" the decoder's own."""
     sizes = estimator.hidden_layer_sizes
-    if isinstance(sizes, str):
-        return ARCHITECTURES[estimator.decoder].hidden_layer_sizes
+    if _is_auto(sizes):
+        return DECODERS[estimator.decoder].hidden_layer_sizes
     return (int(sizes),) if isinstance(sizes, Integral) else tuple(int(s) for s in sizes)
 
 
-def check_rows(estimator, X, reset, ensure_min_samples=1):
-    """X as finite float64 rows, or float32 where X is; features set on the estimator or checked."""
-    # scikit-learn looks for NaN in the sum of all values, which is inf - inf near the limit.
-    with np.errstate(invalid="ignore"):
-        return validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_min_samples=ensure_min_samples,
-        )
-
-
-def check_weights(sample_weight, X):
-    """Sample weights as float64 (n,), scaled to mean 1; ones where None.
-
-    Raises
-    ------
-    ValueError
-        For negative, non-finite or all-zero weights, or weights of the wrong length.
-    """
-    if sample_weight is None:
-        return np.ones(len(X))
-    weights = np.array(
-        check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
-    )
-    if weights.shape != (len(X),):
-        raise ValueError(f"sample_weight has shape {weights.shape}; expected ({len(X)},).")
-    if (weights < 0.0).any():
-        raise ValueError(f"sample_weight has the negative value {weights.min()}; expected >= 0.")
-    if not weights.any():
-        raise ValueError("sample_weight is all zeros; expected at least one positive weight.")
-    weights /= weights.max()
-    return weights / weights.mean()
+def available_device(device):
+    """The torch device of "auto", "cpu" or "cuda"; ValueError where CUDA is asked for in vain."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("Got device='cuda', expected 'cpu' or 'auto': torch finds no CUDA device.")
+    return device

@@ -4,7 +4,7 @@
     psi(z)    = grad log q(z) + grad f(z)             score
     r(z)      = z + tau C(z) psi(z)                   reconstruction, tau = sigma^2 + lambda
 
-Free and tied decoders have an r of their own, from which f and psi follow: see `skrae.autoencoders.decoders.gradient`.
+Free and tied decoders have an r of their own, from which f and psi follow.
 C(z) is the noise covariance: the identity (isotropic), or a mean of the covariances C_k of the
 base components, sum_k s_k(z) C_k (local). The share s_k = r_k / sum_j r_j tr(C_j^-1 C_k)/d of a
 component is its responsibility, lowered where C_k is wide beside the components that share the
@@ -17,10 +17,9 @@ from functools import cached_property
 
 import torch
 
+from skrae.autoencoders.layers import head_of
 from skrae.mixtures.components import draw_index
-
-# Rows at a time of which the network's layers stay in the cache.
-NETWORK_CHUNK = 1024
+from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
 
 
 class NoiseMetric:
@@ -76,7 +75,7 @@ class ScoreField:
     Parameters
     ----------
     base : MixtureDensity
-    decoder : one of `skrae.autoencoders.decoders.gradient`, which knows tau
+    decoder : Decoder
     parameters : list of tensors, the decoder's
     metric : NoiseMetric
     """
@@ -85,19 +84,26 @@ class ScoreField:
         self.base, self.decoder, self.parameters = base, decoder, parameters
         self.metric, self.tau = metric, decoder.tau
 
-    @property
+    @cached_property
     def is_base(self):
         """Whether the head is zero, f = 0: the base density itself is the model."""
-        return not any(p.any() for p in self.parameters[-2:])
+        return not any(part.any() for part in head_of(self.parameters))
+
+    @property
+    def reconstruction_is_learned(self):
+        """Whether r comes from training, not from the base density alone."""
+        return self.decoder.learns_without_tilt or not self.is_base
 
     def _narrow(self, z):
         return z.to(self.parameters[0].dtype)
 
-    def log_ratio(self, z, log_q=None):
+    def log_tilt(self, z, log_q=None):
         """f(z) = log p~(z) - log q(z), shape (n,), float64; log_q where it is known already."""
-        if log_q is None and self.decoder.reconstructs:
-            log_q = self.base.log_density(z)
-        return self.decoder.log_ratio(self._narrow(z), self.parameters, log_q).double()
+
+        def known():
+            return self.base.log_density(z) if log_q is None else log_q
+
+        return self.decoder.log_tilt(self._narrow(z), self.parameters, known).double()
 
     def code(self, z):
         """The encoder's output, shape (n, k)."""
@@ -112,8 +118,7 @@ class ScoreField:
         log_q = self.base.log_density(z)
         if self.is_base:
             return log_q
-        parts = zip(z.split(NETWORK_CHUNK), log_q.split(NETWORK_CHUNK), strict=True)
-        return log_q + torch.cat([self.log_ratio(*rows) for rows in parts])
+        return log_q + by_blocks(self.log_tilt, z, log_q, size=NETWORK_ROWS)
 
     def evaluate(self, z, beta=1.0):
         """log p_beta (n,), its gradient (n, d), log q (n,) and noise responsibilities (n, K).
@@ -124,12 +129,13 @@ class ScoreField:
         shares = self.metric.responsibilities(z, responsibilities)
         if self.is_base:
             return log_q, base_gradient, log_q, shares
-        f, gradient = self.terms(z, log_q, base_gradient)
+        f, gradient = self.tilt_and_gradient(z, log_q, base_gradient)
         return log_q + beta * f.double(), base_gradient + beta * gradient.double(), log_q, shares
 
-    def terms(self, z, log_q, base_gradient):
+    def tilt_and_gradient(self, z, log_q, base_gradient, create_graph=False):
         """f (n,) and grad f (n, d) where log q and its gradient are known."""
-        return self.decoder.evaluate(self._narrow(z), self.parameters, log_q, base_gradient)
+        known = self.parameters, log_q, base_gradient
+        return self.decoder.evaluate(self._narrow(z), *known, create_graph=create_graph)
 
     @cached_property
     def corrupted(self):
@@ -138,26 +144,25 @@ class ScoreField:
         A network trained by denoising is that field itself. Where the base is the model, p is q
         without noise, and p_tau is q blurred: r is the posterior mean of the clean row.
         """
-        if self.decoder.reconstructs or not self.is_base:
+        if not self.is_base:
             return self
         base = self.base.blurred(self.tau, self.metric.kind == "local")
         return ScoreField(base, self.decoder, self.parameters, self.metric.over(base))
 
-    def displacement(self, z):
-        """C(z) psi(z), the (r - z)/tau of a field that is its own corrupted one, (n, d).
+    def vector_field(self, z, create_graph=False):
+        """(r(z) - z)/tau of a field that is its own corrupted one, (n, d): its own, or C(z) psi(z).
 
-        Differentiable any number of times in z and parameters.
+        Differentiable once in z and parameters; with create_graph, at more cost, any number of
+        times.
         """
-        z = z if z.requires_grad else z.detach().requires_grad_()
-        narrow = self._narrow(z)
-        if self.decoder.reconstructs:
-            return self.decoder.field(narrow, self.parameters)
-        _, base_gradient, responsibilities = self.base.evaluate(z)
-        gradient = self.decoder.differentiable_gradient(narrow, self.parameters)
-        return self._in_metric(z, responsibilities, base_gradient + gradient.double())
-
-    def _in_metric(self, z, responsibilities, psi):
-        """C(z) psi, shape (n, d)."""
+        if create_graph and not z.requires_grad:
+            z = z.detach().requires_grad_()
+        own = self.decoder.vector_field(self._narrow(z), self.parameters)
+        if own is not None:
+            return own
+        log_q, base_gradient, responsibilities = self.base.evaluate(z)
+        _, gradient = self.tilt_and_gradient(z, log_q, base_gradient, create_graph)
+        psi = base_gradient + gradient.double()
         if self.metric.kind == "isotropic":
             return psi
         covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
@@ -165,21 +170,8 @@ class ScoreField:
 
     def reconstruct(self, z):
         """r(z), shape (n, d)."""
-        if self.decoder.reconstructs:
-            return self.decoder.reconstruct(self._narrow(z), self.parameters)
-        return z.double() + self.tau * self.move(z)
-
-    def move(self, z):
-        """(r(z) - z) / tau, shape (n, d), differentiable once."""
-        return self.corrupted.displacement_once(z)
-
-    def displacement_once(self, z):
-        """The same as `displacement`, differentiable once in z and parameters, at less cost."""
-        if self.decoder.reconstructs:
-            return self.decoder.field(self._narrow(z), self.parameters)
-        log_q, base_gradient, responsibilities = self.base.evaluate(z)
-        _, gradient = self.terms(z, log_q, base_gradient)
-        return self._in_metric(z, responsibilities, base_gradient + gradient.double())
+        own = self.decoder.reconstruct(self._narrow(z), self.parameters)
+        return z.double() + self.tau * self.corrupted.vector_field(z) if own is None else own
 
     def derivatives(self, z):
         """dr/dz (n, d, d) and the Laplacian of r (n, d); None where they have no closed form."""
@@ -208,24 +200,31 @@ class ScoreField:
 
         Tweedie's second-order formula for noise of covariance tau C: with the identity for C it is
         tau dr/dz, the posterior covariance of the clean point (Alain & Bengio 2014, section 3),
-        and so it is for free and tied decoders, symmetrised.
+        and so it is for decoders with an r of their own, symmetrised.
         """
-        if self.decoder.reconstructs:
-            jacobian = self.reconstruction_jacobian(z)
-            posterior = 0.5 * self.tau * (jacobian + jacobian.mT)
-        else:
+        slopes = self._own_slopes(z)
+        if slopes is None:
             metric = self.corrupted.metric
             covariance = metric.covariance(metric.responsibilities(z))
             change = covariance @ self.corrupted.hessian(z) @ covariance
-            posterior = self.tau * covariance + self.tau**2 * change
-        variances, axes = torch.linalg.eigh(posterior)
+        else:
+            covariance = torch.eye(z.shape[1], dtype=torch.float64, device=z.device)
+            change = 0.5 * (slopes + slopes.mT)
+        variances, axes = torch.linalg.eigh(self.tau * covariance + self.tau**2 * change)
         return axes * variances.clamp_min(0.0)[:, None, :] @ axes.mT
+
+    def _own_slopes(self, z):
+        """Jacobian (n, d, d) of the decoder's own (r - z)/tau, None where it has none."""
+        z = z.detach().double().requires_grad_()
+        with torch.enable_grad():
+            own = self.decoder.vector_field(self._narrow(z), self.parameters)
+            return None if own is None else row_derivatives(own, z)
 
     def reconstruction_jacobian(self, z):
         """dr/dz, shape (n, d, d), [i, j] = dr_i / dz_j."""
         z = z.detach().double().requires_grad_()
         with torch.enable_grad():
-            slopes = row_derivatives(self.corrupted.displacement(z), z)
+            slopes = row_derivatives(self.corrupted.vector_field(z, create_graph=True), z)
         return torch.eye(z.shape[1], dtype=z.dtype, device=z.device) + self.tau * slopes
 
 

@@ -1,8 +1,14 @@
-"""Quadratic forms of many Gaussians at once, and packed symmetric matrices.
+"""Many Gaussian and Student-t components at once: distances, tails, draws, packed matrices.
 
 The squared distance |L_k^-1 (z - mu_k)|^2 is a polynomial in the monomials (1, z, z z^T): with the
-coefficients of all K components in one matrix, all distances are one matrix product.
+coefficients of all K components in one matrix, all distances are one matrix product. At a squared
+distance m in d dimensions a component of scale matrix I has the log density
+
+    -d/2 log 2 pi - m/2  (nu = inf),     c(nu, d) - (nu + d)/2 log(1 + m/nu)  (nu finite)
+    c(nu, d) = log Gamma((nu + d)/2) - log Gamma(nu/2) - d/2 log(nu pi)
 """
+
+import math
 
 import torch
 
@@ -49,3 +55,35 @@ def distance_coefficients(means, factors):
 def log_volume(factors):
     """log det L_k of lower triangular factors (K, d, d)."""
     return factors.diagonal(dim1=1, dim2=2).log().sum(1)
+
+
+def log_radial_constant(dofs, dims):
+    """The constant of a log density with scale matrix I: -d/2 log 2 pi for dof inf, else c(nu, d).
+
+    Parameters
+    ----------
+    dofs : tensor; dims : int or tensor that broadcasts with it
+    """
+    heavy = torch.isfinite(dofs)
+    nu = torch.where(heavy, dofs, 1.0)
+    student = torch.lgamma(0.5 * (nu + dims)) - torch.lgamma(0.5 * nu)
+    student = student - 0.5 * dims * torch.log(nu * math.pi)
+    return torch.where(heavy, student, -0.5 * dims * math.log(2.0 * math.pi))
+
+
+def student_log_kernel(distances, nu, dims):
+    """-(nu + d)/2 log(1 + m/nu), the part of a Student-t's log density that falls with m."""
+    return -0.5 * (nu + dims) * torch.log1p(distances / nu)
+
+
+def student_scales(dofs, generator):
+    """sqrt(nu / chi2_nu) for each whole number nu of dofs (n,), 1 for inf: which widen noise."""
+    scales = torch.ones_like(dofs)
+    heavy = torch.isfinite(dofs).nonzero()[:, 0]
+    if len(heavy):
+        nu = dofs[heavy, None]
+        count = torch.arange(int(nu.max()), device=nu.device)
+        to = {"dtype": nu.dtype, "device": nu.device}
+        squares = torch.randn(len(heavy), len(count), generator=generator, **to).square()
+        scales[heavy] = torch.sqrt(nu[:, 0] / (squares * (count < nu)).sum(1))
+    return scales

@@ -12,11 +12,14 @@ with s^2 = (nu + delta) / (nu + d_o) (Ding 2016, arXiv 1604.00561). T is the tri
 decomposition of the permuted factor of C_k: no covariance is formed, inverted or subtracted.
 """
 
-import math
-
 import torch
 
-from skrae.mixtures.components import draw_index
+from skrae.mixtures.components import (
+    draw_index,
+    log_radial_constant,
+    student_log_kernel,
+    student_scales,
+)
 
 
 class ConditionalMixture:
@@ -117,7 +120,7 @@ class ConditionalMixture:
         k = draw_index(self.responsibilities[row], generator)
         to = {"dtype": self.rows.dtype, "device": self.rows.device}
         noise = torch.randn(len(row), self.rows.shape[1], generator=generator, **to)
-        scales = self._scales[row, k] * _student_scales(self.dofs[row, k], generator)
+        scales = self._scales[row, k] * student_scales(self.dofs[row, k], generator)
         noise = scales[:, None] * _apply(self._unscaled[self._pattern[row], k], noise)
         return (self.means[row, k] + noise).reshape(n_draws, *self.rows.shape)
 
@@ -169,11 +172,8 @@ def _log_radial(distances, dofs, dims):
     """log density of t_nu(0, I) in `dims` dimensions at a squared distance; inf is a Gaussian."""
     heavy = torch.isfinite(dofs)
     nu = torch.where(heavy, dofs, 1.0)
-    power = 0.5 * (nu + dims)
-    constant = torch.lgamma(power) - torch.lgamma(0.5 * nu) - 0.5 * dims * torch.log(nu * math.pi)
-    student = constant - power * torch.log1p(distances / nu)
-    gaussian = -0.5 * (dims * math.log(2.0 * math.pi) + distances)
-    return torch.where(heavy, student, gaussian)
+    falling = torch.where(heavy, student_log_kernel(distances, nu, dims), -0.5 * distances)
+    return log_radial_constant(dofs, dims) + falling
 
 
 def _tail_scale(distances, dofs, n_observed):
@@ -181,19 +181,6 @@ def _tail_scale(distances, dofs, n_observed):
     heavy = torch.isfinite(dofs)
     nu = torch.where(heavy, dofs, 1.0)
     return torch.where(heavy, torch.sqrt((nu + distances) / (nu + n_observed)), 1.0)
-
-
-def _student_scales(dofs, generator):
-    """sqrt(nu / chi2_nu) for each whole number nu of dofs (N,); 1 where nu is inf."""
-    scales = torch.ones_like(dofs)
-    heavy = torch.isfinite(dofs).nonzero()[:, 0]
-    if len(heavy):
-        nu = dofs[heavy, None]
-        count = torch.arange(int(nu.max()), device=nu.device)
-        to = {"dtype": nu.dtype, "device": nu.device}
-        squares = torch.randn(len(heavy), len(count), generator=generator, **to).square()
-        scales[heavy] = torch.sqrt(nu[:, 0] / (squares * (count < nu)).sum(1))
-    return scales
 
 
 def _apply(matrices, vectors):

@@ -22,8 +22,8 @@ from skrae.mixtures.components import (
     quadratic_columns,
     unpack_symmetric,
 )
+from skrae.preprocessing.blocks import BLOCK_ROWS, by_blocks
 
-CHUNK = 4096
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is judged.
 POOLED_STEPS = 15
@@ -58,9 +58,7 @@ def log_joint(mixture):
 def log_density(mixture, z):
     """log density of the mixture at each row of z, shape (n,)."""
     joint = log_joint(mixture)
-    return torch.cat(
-        [torch.logsumexp(joint(quadratic_columns(rows)), dim=0) for rows in z.split(CHUNK)]
-    )
+    return by_blocks(lambda rows: torch.logsumexp(joint(quadratic_columns(rows)), dim=0), z)
 
 
 def mean_log_density(mixture, rows):
@@ -81,7 +79,7 @@ def single_gaussian(z, weights, ridge):
 def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
     joint, moments = log_joint(mixture), 0.0
-    for rows, w in zip(z.split(CHUNK), weights.split(CHUNK), strict=True):
+    for rows, w in zip(z.split(BLOCK_ROWS), weights.split(BLOCK_ROWS), strict=True):
         columns = quadratic_columns(rows)
         moments = moments + torch.softmax(joint(columns), dim=0).mul_(w) @ columns.T
     keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))

@@ -14,10 +14,15 @@ import math
 import numpy as np
 import torch
 
-from skrae.mixtures.components import distance_coefficients, log_volume, quadratic_columns
-
-# Rows at a time, whose monomials take hundreds of numbers each.
-CHUNK = 4096
+from skrae.mixtures.components import (
+    distance_coefficients,
+    log_radial_constant,
+    log_volume,
+    quadratic_columns,
+    student_log_kernel,
+    student_scales,
+)
+from skrae.preprocessing.blocks import by_blocks
 
 
 class MixtureDensity:
@@ -39,7 +44,8 @@ class MixtureDensity:
         if (self.dofs != self.dofs.round()).any() or (self.dofs < 1.0).any():
             raise ValueError(f"dofs is {self.dofs.tolist()}; expected whole numbers >= 1 or inf.")
         self._coefficients = distance_coefficients(self.means, self.factors)
-        self._constants = self.weights.log() - log_volume(self.factors) + self._normalisers()
+        radial = log_radial_constant(self.dofs, self.n_features)
+        self._constants = self.weights.log() - log_volume(self.factors) + radial
         self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
         precisions = torch.cholesky_inverse(self.factors)
         centres = torch.einsum("kij,kj->ki", precisions, self.means)
@@ -54,6 +60,11 @@ class MixtureDensity:
         """The same density with its tensors on `device`."""
         return MixtureDensity(*self.arrays(), device=device)
 
+    def _with(self, weights, means, factors, dofs):
+        """Another density on the device of this one."""
+        parts = (a.numpy(force=True) for a in (weights, means, factors, dofs))
+        return MixtureDensity(*parts, device=self.means.device)
+
     def blurred(self, variance, local):
         """The density of rows of q with noise: of covariance variance C_k (local) or variance I.
 
@@ -64,23 +75,48 @@ class MixtureDensity:
         else:
             identity = torch.eye(self.n_features, dtype=torch.float64, device=self.factors.device)
             factors = torch.linalg.cholesky(self.factors @ self.factors.mT + variance * identity)
-        own = self.weights, self.means, factors, self.dofs
-        return MixtureDensity(*(a.numpy(force=True) for a in own), device=self.means.device)
+        return self._with(self.weights, self.means, factors, self.dofs)
+
+    def affine(self, matrix, origin=0.0):
+        """The density of rows (z - origin) @ matrix, for z drawn from this one.
+
+        Parameters
+        ----------
+        matrix : tensor of shape (d, d), invertible
+        origin : tensor of shape (d,)
+        """
+        # The triangle of a QR decomposition: a covariance would lose half the digits.
+        factors = torch.linalg.qr((matrix.mT @ self.factors).mT, mode="r").R.mT
+        factors = factors * factors.diagonal(dim1=1, dim2=2).sign()[:, None, :]
+        return self._with(self.weights, (self.means - origin) @ matrix, factors, self.dofs)
+
+    def with_tail(self, weight, mean, factor, dof):
+        """(1 - weight) q + weight t_dof(mean, factor factor^T), of which no row is far away.
+
+        Parameters
+        ----------
+        weight : float in (0, 1)
+        mean : tensor of shape (d,)
+        factor : tensor of shape (d, d), lower triangular
+        dof : int, degrees of freedom
+        """
+        return self._with(
+            torch.cat([(1.0 - weight) * self.weights, torch.full_like(self.weights[:1], weight)]),
+            torch.cat([self.means, mean[None]]),
+            torch.cat([self.factors, factor[None]]),
+            torch.cat([self.dofs, torch.full_like(self.dofs[:1], dof)]),
+        )
+
+    def moments(self):
+        """Mean (d,) and covariance (d, d), each component by its location and scale matrix."""
+        mean = self.weights @ self.means
+        apart = self.means - mean
+        within = torch.einsum("k,kij->ij", self.weights, self.factors @ self.factors.mT)
+        return mean, within + apart.T @ (self.weights[:, None] * apart)
 
     @property
     def n_features(self):
         return self.means.shape[1]
-
-    def _normalisers(self):
-        d = self.n_features
-        gaussian = torch.full_like(self.dofs, -0.5 * d * math.log(2.0 * math.pi))
-        nu = torch.where(torch.isfinite(self.dofs), self.dofs, 1.0)
-        student = (
-            torch.lgamma(0.5 * (nu + d))
-            - torch.lgamma(0.5 * nu)
-            - 0.5 * d * torch.log(nu * math.pi)
-        )
-        return torch.where(torch.isfinite(self.dofs), student, gaussian)
 
     def _joint(self, z):
         """log w_k c_k(z) and d log c_k / d(-m_k/2), by which heavy tails damp it; (K, n) each."""
@@ -90,15 +126,14 @@ class MixtureDensity:
         if len(self._heavy):
             nu, d = self.dofs[self._heavy][:, None], self.n_features
             m = distances[self._heavy]
-            tails = self._constants[self._heavy][:, None] - 0.5 * (nu + d) * torch.log1p(m / nu)
+            tails = self._constants[self._heavy][:, None] + student_log_kernel(m, nu, d)
             logits = logits.index_copy(0, self._heavy, tails)
             damping = damping.index_copy(0, self._heavy, (nu + d) / (nu + m))
         return logits, damping
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
-        parts = [torch.logsumexp(self._joint(rows.double())[0], dim=0) for rows in z.split(CHUNK)]
-        return torch.cat(parts)
+        return by_blocks(lambda rows: torch.logsumexp(self._joint(rows.double())[0], dim=0), z)
 
     def responsibilities(self, z):
         """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""
@@ -121,9 +156,8 @@ class MixtureDensity:
         to = {"dtype": torch.float64, "device": self.means.device}
         noise = torch.randn(n_samples, self.n_features, generator=generator, **to)
         noise = torch.einsum("nij,nj->ni", self.factors[k], noise)
-        for index in self._heavy:
-            rows = (k == index).nonzero()[:, 0]
-            noise[rows] *= _student_scale(self.dofs[index], len(rows), generator, to)
+        if len(self._heavy):
+            noise = noise * student_scales(self.dofs[k], generator)[:, None]
         return self.means[k] + noise
 
     def _draw_components(self, n_samples, generator):
@@ -132,7 +166,19 @@ class MixtureDensity:
         return torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform)
 
 
-def _student_scale(dof, n, generator, to):
-    """sqrt(nu / chi2_nu) for a whole number nu: turns Gaussian noise into Student-t noise."""
-    squares = torch.randn(n, int(dof), generator=generator, **to).square().sum(1)
-    return torch.sqrt(dof / squares)[:, None]
+def from_sklearn(mixture):
+    """The density of a fitted Gaussian mixture of scikit-learn's, of any covariance type."""
+    means = np.asarray(mixture.means_, np.float64)
+    factors = np.linalg.cholesky(_full_covariances(mixture, *means.shape))
+    return MixtureDensity(mixture.weights_, means, factors, np.full(len(means), np.inf))
+
+
+def _full_covariances(mixture, n_components, d):
+    """(K, d, d) whatever the covariance type."""
+    c = np.asarray(mixture.covariances_, np.float64)
+    if mixture.covariance_type == "full":
+        return c
+    if mixture.covariance_type == "tied":
+        return np.broadcast_to(c, (n_components, d, d))
+    diagonals = c if mixture.covariance_type == "diag" else np.repeat(c[:, None], d, axis=1)
+    return diagonals[:, :, None] * np.eye(d)

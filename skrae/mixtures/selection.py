@@ -119,21 +119,14 @@ def _compared(first, second, weights):
 def _finish(mixtures, tail, held_out):
     """The average, inflated and with a tail, each the best of its ladder on the held-out rows."""
     z, w = held_out
-    means = torch.cat([m.means for m in mixtures])
-    covariances = torch.cat([m.covariances for m in mixtures])
     weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
-    factors = torch.linalg.cholesky(covariances)
-    wide = torch.linalg.cholesky(tail.covariances)
+    means = torch.cat([m.means for m in mixtures])
+    factors = torch.linalg.cholesky(torch.cat([m.covariances for m in mixtures]))
+    wide, gaussian = torch.linalg.cholesky(tail.covariances)[0], torch.full_like(weights, math.inf)
 
     def build(inflation, tail_weight):
-        return MixtureDensity(
-            torch.cat(
-                [(1.0 - tail_weight) * weights, torch.tensor([tail_weight], dtype=torch.float64)]
-            ),
-            torch.cat([means, tail.means]),
-            torch.cat([factors * math.sqrt(inflation), wide]),
-            torch.tensor([math.inf] * len(weights) + [TAIL_DOF]),
-        )
+        inner = MixtureDensity(weights, means, factors * math.sqrt(inflation), gaussian)
+        return inner.with_tail(tail_weight, tail.means[0], wide, TAIL_DOF)
 
     def value(density):
         return _mean(density.log_density(z), w)

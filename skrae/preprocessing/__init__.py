@@ -1,1 +1,9 @@
-"""From raw columns to working space, and back."""
+"""From raw columns to working space, and back; and what every other room asks of rows.
+
+transform    the protocol of a map to working space
+affine       the affine one
+rows         checks of rows and weights
+split        held-out rows
+blocks       rows a block at a time
+caller       warnings at the caller's line, interrupts that lose nothing
+"""

@@ -3,10 +3,11 @@
 import numpy as np
 
 from skrae.sampling.mcmc import diagnostics
-from skrae.sampling.reports import RHAT_LIMIT, Health
+from skrae.sampling.options import n_features_of
+from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary
 
-# Draws of a chain that R-hat is judged by at first, where a warning is all that is asked.
-HEALTH_DRAWS = 256
+# Draws of a chain that R-hat is asked for at first, where a warning is all that is asked.
+QUICK_DRAWS = 256
 
 
 class Chains:
@@ -35,9 +36,9 @@ class Chains:
         self._n_proposed = record.n_transitions * len(record.positions)
         self.step_size, self.thin = run.kernel.step_size, thin
         self.feature_names = None if feature_names is None else [str(n) for n in feature_names]
-        self._moment = run.moment
+        self._checkpoint = run.checkpoint
         arrays = None if run.target.base is None else run.target.base.arrays()
-        self._origin = run.target.scaling, arrays
+        self._origin = run.target.transform, arrays
 
     def __repr__(self):
         n_chains, n_draws, d = self.draws.shape
@@ -72,16 +73,20 @@ class Chains:
         """
         return diagnostics.mcse(self.draws)
 
-    def _health(self):
-        """What `skrae.sampling.reports` judges the chains by."""
+    def _summary(self):
+        """What a warning about the chains depends on."""
         # Ranks of all draws would take a good part of the time in which they were drawn, and a few
         # of the draws hardly look better than all.
-        rhat = diagnostics.rhat(self.draws[:, :: -(-self.draws.shape[1] // HEALTH_DRAWS)])
+        rhat = diagnostics.rhat(self.draws[:, :: -(-self.draws.shape[1] // QUICK_DRAWS)])
         if np.nanmax(rhat, initial=1.0) > RHAT_LIMIT:
             rhat = self.rhat()
-        rate = float(self.acceptance_rate.mean())
-        n_nonfinite = int(self.n_nonfinite.sum())
-        return Health(rhat, self.draws.shape[1], rate, n_nonfinite, self._n_proposed)
+        return ConvergenceSummary(
+            rhat=rhat,
+            n_draws=self.draws.shape[1],
+            acceptance_rate=float(self.acceptance_rate.mean()),
+            n_nonfinite=int(self.n_nonfinite.sum()),
+            n_proposed=self._n_proposed,
+        )
 
     def to_arviz(self):
         """The draws as ArviZ's data structure, for its plots and summaries.
@@ -115,3 +120,22 @@ class Chains:
     def to_rows(self):
         """All draws of all chains as rows, shape (n_chains * n_draws, n_features)."""
         return np.concatenate(list(self.draws))
+
+
+def check_start(estimator, X_init, continue_from):
+    """Raise where what is continued is no `Chains` of these features, or has starts beside it."""
+    if continue_from is None:
+        return
+    if not isinstance(continue_from, Chains):
+        raise TypeError(
+            f"Got a {type(continue_from).__name__} as continue_from, expected the Chains that"
+            " sample_chains returned."
+        )
+    if X_init is not None:
+        raise ValueError("Got X_init and continue_from, expected one of them.")
+    d = continue_from.draws.shape[2]
+    if n_features_of(estimator) not in (None, d):
+        raise ValueError(
+            f"Got chains of {d} features as continue_from, expected {n_features_of(estimator)},"
+            " those of the estimator."
+        )

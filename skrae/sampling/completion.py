@@ -1,8 +1,9 @@
 """Completion of partly observed rows: chains that move the missing entries of each row alone.
 
-Several chains a row jump by draws of q(missing | observed), which is known in closed form, and move
-locally in the metric of its components. The weights p / q of completed rows decide, because
-p(missing | observed) / q(missing | observed) is p / q up to a constant of the row.
+Several chains a row take draws of q(missing | observed), which is known in closed form, as
+independence proposals, and move locally in the metric of its components. The weights p / q of
+completed rows decide, because p(missing | observed) / q(missing | observed) is p / q up to a
+constant of the row.
 """
 
 import math
@@ -12,19 +13,16 @@ import numpy as np
 import torch
 
 from skrae.mixtures.conditional import ConditionalMixture
-from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.affine import Scaling
+from skrae.preprocessing.caller import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.density_ratios import PathIntegral, exact
-from skrae.sampling.mcmc.runs import start_run
-from skrae.sampling.mcmc.warmup import Plan
-from skrae.sampling.targets import AffineTarget
+from skrae.sampling.mcmc.warmup import SamplerSettings
+from skrae.sampling.start import START_DRAWS, start_run
+from skrae.sampling.targets import ConditionalTarget
 
 CHAINS_PER_ROW = 4
 N_WARMUP, CYCLE = 64, 8
 MAX_THIN = 16
-# Draws of q(missing | observed) from which each chain's start is chosen.
-START_DRAWS = 8
 # Numbers that the conditional factors (rows, K, d, d) may hold at once.
 MAX_NUMBERS = 4_000_000
 # Rows at a time: those that an interrupt can lose.
@@ -41,7 +39,7 @@ class Completion(NamedTuple):
     n_proposed: int
 
 
-class _Jumps:
+class _Proposals:
     """Draws of q(missing | observed) in the order of the chains: chain i completes row i mod n."""
 
     def __init__(self, conditional):
@@ -59,53 +57,58 @@ def complete(target, density_ratio, X, n_samples, generator, reporter=None):
     Parameters
     ----------
     target : target with a base density
-    density_ratio : function of `skrae.sampling.mcmc.density_ratios`; an expansion gives way to `exact`
+    density_ratio : function of `density_ratios`; an expansion gives way to `exact`
     X : array of shape (n, d), in the units of the data
 
     Returns
     -------
     Completion
     """
-    columns, base = column_space(target)
-    # An expansion about a point says nothing of a jump.
+    space = column_space(target)
+    # An expansion about a point says nothing of a proposal far from it.
     ratio = density_ratio if isinstance(density_ratio, PathIntegral) else exact
-    plan = Plan("auto", "local", None, ratio, N_WARMUP, cycle=CYCLE)
+    settings = SamplerSettings(
+        proposal="auto", metric="local", density_ratio=ratio, n_warmup=N_WARMUP, cycle=CYCLE
+    )
     parts = []
-    size = max(1, min(MAX_ROWS, MAX_NUMBERS // base.factors.numel()))
-    try:
+    size = max(1, min(MAX_ROWS, MAX_NUMBERS // target.base.factors.numel()))
+    with interruptible():
         for start in range(0, len(X), size):
             rows = X[start : start + size]
-            parts.append(_complete_chunk(columns, base, plan, rows, n_samples, generator))
+            parts.append(_complete_block(target, space, settings, rows, n_samples, generator))
             if reporter:
                 reporter.rows(min(start + size, len(X)), len(X))
-    except KeyboardInterrupt:
-        if not parts:
-            raise
+    if not parts:
+        raise KeyboardInterrupt
     draws = np.concatenate([p.draws for p in parts])
     draws = np.where(np.isnan(X[: len(draws), None]), draws, X[: len(draws), None])
-    counts = (sum(getattr(p, name) for p in parts) for name in ("n_nonfinite", "n_proposed"))
-    rhat = np.concatenate([p.rhat for p in parts])
-    return Completion(draws, rhat, parts[0].n_draws, *counts)
+    return Completion(
+        draws=draws,
+        rhat=np.concatenate([p.rhat for p in parts]),
+        n_draws=parts[0].n_draws,
+        n_nonfinite=sum(p.n_nonfinite for p in parts),
+        n_proposed=sum(p.n_proposed for p in parts),
+    )
 
 
 def column_space(target):
-    """The target, the scaling and the base density in standardised columns.
+    """The base density in standardised columns, the map to them, and the matrix back to z.
 
     Working space turns the axes; only where each axis is a column are entries missing or not.
+
+    Returns
+    -------
+    base : MixtureDensity of y
+    matrix : tensor of shape (d, d), z = y @ matrix
+    transform : Transform, from the units of the data to y
     """
+    columns, matrix, inverse = target.transform.by_columns()
     weights, means, factors = target.base.weights, target.base.means, target.base.factors
-    inverse, matrix = (torch.as_tensor(a).to(means) for a in target.scaling[2:0:-1])
+    matrix, inverse = (torch.as_tensor(a).to(means) for a in (matrix, inverse))
     moments = torch.einsum("k,kij->ij", weights, factors @ factors.mT + _outer(means))
     spread = torch.einsum("ij,ik,kj->j", inverse, moments, inverse).sqrt()
-    back = inverse / spread
-    # The triangle of a QR decomposition: a covariance would lose half the digits.
-    roots = torch.linalg.qr((back.mT @ factors).mT).R.mT
-    roots = roots * roots.diagonal(dim1=1, dim2=2).sign()[:, None, :]
-    arrays = (a.numpy(force=True) for a in (weights, means @ back, roots, target.base.dofs))
-    base = MixtureDensity(*arrays, device=means.device)
-    s = spread.numpy(force=True)
-    scaling = Scaling(target.scaling.location, np.diag(1.0 / s), np.diag(s), -np.log(s).sum())
-    return AffineTarget(target, spread[:, None] * matrix, scaling), base
+    base = target.base.affine(inverse / spread)
+    return base, spread[:, None] * matrix, columns.scaled(spread.numpy(force=True))
 
 
 def _outer(vectors):
@@ -113,14 +116,15 @@ def _outer(vectors):
     return vectors[:, :, None] * vectors[:, None, :]
 
 
-def _complete_chunk(columns, base, plan, X, n_samples, generator):
+def _complete_block(target, space, settings, X, n_samples, generator):
+    base, matrix, transform = space
     missing = torch.as_tensor(np.isnan(X), device=base.means.device)
-    filled = np.where(np.isnan(X), columns.scaling.location, X)
-    y = torch.as_tensor(columns.scaling.forward(filled), device=base.means.device)
-    jumps = _Jumps(ConditionalMixture(base, y, missing))
-    columns.base, columns.factors = jumps, jumps.conditional.factors
-    state = _start(columns, generator)
-    run = start_run(columns, state, plan, generator, np.float64)
+    filled = np.where(np.isnan(X), transform.inverse(np.zeros_like(X)), X)
+    y = torch.as_tensor(transform.forward(filled), device=base.means.device)
+    proposals = _Proposals(ConditionalMixture(base, y, missing))
+    factors = proposals.conditional.factors
+    columns = ConditionalTarget(target, matrix, transform, proposals, factors)
+    run = start_run(columns, _start(columns, generator), settings, generator)
     n_draws = math.ceil(n_samples / CHAINS_PER_ROW)
     pilot = run.draw(2 * CYCLE)
     kept = run.draw(n_draws, _thin(pilot))
@@ -135,11 +139,13 @@ def _complete_chunk(columns, base, plan, X, n_samples, generator):
     # A start of density zero is left for the first proposal of a positive one; here none came.
     found = np.isfinite(kept.log_density).all(1).reshape(CHAINS_PER_ROW, len(X)).all(0)
     rhat = np.where(found, _row_rhat(draws), np.inf)
-    return Completion(rows, rhat, n_draws, n_nonfinite, n_proposed)
+    return Completion(
+        draws=rows, rhat=rhat, n_draws=n_draws, n_nonfinite=n_nonfinite, n_proposed=n_proposed
+    )
 
 
 def _thin(pilot):
-    """Twice the autocorrelation time of jumps that are accepted as on the slower tenth of rows."""
+    """Twice the autocorrelation time of proposals accepted as on the slower tenth of rows."""
     rate = max(float(np.quantile(pilot.n_accepted, 0.1)) / pilot.n_transitions, 1e-3)
     return min(MAX_THIN, math.ceil(2.0 * (2.0 - rate) / rate))
 

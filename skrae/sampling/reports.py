@@ -1,13 +1,13 @@
-"""Warnings about chains, in plain words: what is wrong with the draws and what to do.
+"""What the user hears of chains: warnings in plain words, and progress on the way."""
 
-A stacklevel of 1 is the function that calls one of these.
-"""
-
-import warnings
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+
+from skrae.preprocessing.caller import warn
+from skrae.sampling.mcmc.diagnostics import split_rhat
 
 RHAT_LIMIT = 1.01
 # Split chains of n independent draws have R-hat^2 - 1 near 2 / n. Five times that is what a short
@@ -17,15 +17,15 @@ SHORT_CHAINS = 10.0
 SHORT_RUN = 1.1
 MIN_ROW_DRAWS = 6
 
-# By whether the chains jump, and from a base density that the user chose.
+# By whether there are independence proposals, and from a base density that the user chose.
 REMEDIES = {
     "local": "Where the density has separate modes, take proposal='auto' and pass base_density="
-    " (rows like the data, or a fitted mixture), so that chains jump; otherwise raise n_warmup, or"
-    " draw more.",
+    " (rows like the data, or a fitted mixture), for independence proposals; otherwise raise"
+    " n_warmup, or draw more.",
     "given": "base_density fits badly: only {:.0%} of all proposals were accepted. Pass rows or a"
     " mixture at least as wide as the density, or raise n_warmup, or draw more.",
-    "own": "Raise n_warmup, draw more, or pass base_density= (rows like the data, or a fitted"
-    " mixture) to jump from.",
+    "own": "Raise n_warmup of RAESampler, draw more, or pass base_density= (rows like the data, or"
+    " a fitted mixture) for independence proposals.",
 }
 # Below this the chains stand still, and modes are not what is wrong.
 LEAST_ACCEPTANCE = 0.02
@@ -47,7 +47,7 @@ def remedy_for(proposal, base_density):
     return "own" if base_density is None or isinstance(base_density, str) else "given"
 
 
-class Health(NamedTuple):
+class ConvergenceSummary(NamedTuple):
     """What tells whether chains can be trusted."""
 
     rhat: np.ndarray  # (d,)
@@ -57,83 +57,176 @@ class Health(NamedTuple):
     n_proposed: int
 
 
-def warn_of_chains(health, names, remedy, stacklevel):
+def warn_of_chains(summary, names, remedy):
     """Warn where the log density was NaN or infinite, or the chains disagree on some feature."""
-    warn_of_nonfinite(health.n_nonfinite, health.n_proposed, stacklevel + 1)
-    limit, worst = rhat_limit(health.n_draws), float(np.nanmax(health.rhat, initial=1.0))
+    warn_of_nonfinite(summary.n_nonfinite, summary.n_proposed)
+    limit, worst = rhat_limit(summary.n_draws), float(np.nanmax(summary.rhat, initial=1.0))
     if worst <= limit:
         return
-    feature = int(np.nanargmax(health.rhat))
+    feature = int(np.nanargmax(summary.rhat))
     name = f"feature {feature}" if names is None else repr(str(names[feature]))
     found = f"R-hat of {name} is {worst:.3f}; expected at most {limit:.3f}."
     if worst < SHORT_RUN:
-        _warn(f"The chains are too short to tell whether they mix: {found} Draw more.", stacklevel)
+        warn(
+            f"The chains are too short to tell whether they mix: {found} Draw more.",
+            ConvergenceWarning,
+        )
         return
-    stand = health.acceptance_rate < LEAST_ACCEPTANCE
-    advice = (STANDSTILL if stand else REMEDIES[remedy]).format(health.acceptance_rate)
-    _warn(
+    stand = summary.acceptance_rate < LEAST_ACCEPTANCE
+    advice = (STANDSTILL if stand else REMEDIES[remedy]).format(summary.acceptance_rate)
+    warn(
         f"The chains do not mix: {found} The draws depend on where the chains started. {advice}",
-        stacklevel,
+        ConvergenceWarning,
     )
 
 
-def warn_of_no_base(learned, stacklevel):
+def warn_of_no_base(learned):
     """Tell what chains without a given base density cannot do, whether they learned one or not."""
     consequence = (
-        "jumps come from a mixture fitted to the warm-up's own draws"
+        "independence proposals come from a mixture fitted to the warm-up's own draws"
         if learned
-        else "there are no jumps (n_warmup or n_chains is too small to learn one)"
+        else "all moves are local (n_warmup or n_chains is too small to learn one)"
     )
-    _warn(
+    warn(
         f"No base density is known, so {consequence}: the chains do not mix with modes in which"
         " none of them started, and R-hat cannot show it. Pass base_density= (rows like the data,"
-        " or a fitted mixture), or base_density=None to go without jumps.",
-        stacklevel,
+        " or a fitted mixture), or base_density=None for local moves alone.",
+        ConvergenceWarning,
     )
 
 
-def warn_of_rows(rhat, n_draws, rows, stacklevel):
+def warn_of_rows(rhat, n_draws, rows):
     """Warn where the chains of some partly observed rows do not agree."""
     # A few chains a row and many rows: the limit is one that none of them reaches by chance.
     limit = np.sqrt(1.0 + 15.0 / n_draws) if n_draws >= MIN_ROW_DRAWS else np.finfo(float).max
     stuck = np.flatnonzero(rhat > limit)
     if len(stuck):
-        _warn(
+        warn(
             f"The chains of {len(stuck)} of {len(rhat)} rows do not mix, first of row"
             f" {rows[stuck[0]]}"
             f" with R-hat {rhat[stuck[0]]:.2f}. What is missing may have separate modes, or what is"
             " observed lies far from the data: take these draws with caution, or raise n_samples.",
-            stacklevel,
+            ConvergenceWarning,
         )
 
 
-def warn_of_length(ess, n_samples, stacklevel):
+def warn_of_length(ess, n_samples):
     """Warn where rows are worth fewer independent ones than half their number."""
     if ess < 0.5 * n_samples:
-        _warn(
+        warn(
             f"The {n_samples} rows are worth only {ess:.0f} independent ones: successive draws of a"
-            " chain are too alike. Pass a base_density= to jump from, raise n_warmup, or try"
-            " another proposal.",
-            stacklevel,
+            " chain are too alike. Pass a base_density= to RAESampler, raise its n_warmup, or"
+            " try another proposal.",
+            ConvergenceWarning,
         )
 
 
-def warn_of_nonfinite(n_nonfinite, n_proposed, stacklevel):
+def warn_of_nonfinite(n_nonfinite, n_proposed):
     """Tell how many proposals had a log density of NaN or -inf."""
     if n_nonfinite:
-        warnings.warn(
+        warn(
             f"The log density was NaN or infinite at {n_nonfinite} of {n_proposed} proposals, which"
             " were all rejected. -inf, a density of zero, is harmless; NaN hints at an error in"
             " score_samples or log_density_gradient.",
             RuntimeWarning,
-            stacklevel=stacklevel + 1,
         )
 
 
-def warn_of_interruption(what, stacklevel):
+def warn_of_interruption(what):
     """Tell that the result is shorter than what was asked for."""
-    _warn(f"The run was interrupted; {what} drawn before that are returned.", stacklevel)
+    warn(f"The run was interrupted; {what} drawn before that are returned.", ConvergenceWarning)
 
 
-def _warn(message, stacklevel):
-    warnings.warn(message, ConvergenceWarning, stacklevel=stacklevel + 2)
+# R-hat is computed when this share of the draws has been added since the last time.
+RHAT_EVERY = 0.1
+MIN_DRAWS = 8
+
+
+class Progress(NamedTuple):
+    """How far the chains are.
+
+    Attributes
+    ----------
+    stage : {"warm-up", "draws", "rows"}
+    n_done, n_total : int
+        Transitions in the warm-up, draws a chain after it, or completed rows.
+    acceptance_rate : float
+    rhat : float
+        The largest split R-hat of the draws so far; NaN in the warm-up and before 8 draws.
+    """
+
+    stage: str
+    n_done: int
+    n_total: int
+    acceptance_rate: float
+    rhat: float
+
+
+class Reporter:
+    """Turns what the loops report into `Progress` for `tell`."""
+
+    def __init__(self, tell):
+        self.tell = tell
+
+    def warm_up(self, n_total):
+        """A function (n_done, trace) that tells of the warm-up."""
+
+        def report(n_done, trace):
+            rate = float(trace.accepted.double().mean())
+            self.tell(Progress("warm-up", min(n_done, n_total), n_total, rate, np.nan))
+
+        return report
+
+    def draws(self, n_total):
+        """A function (positions, acceptance_rate) that tells of the draws, (n, n_drawn, d)."""
+        seen = {"n": 0, "rhat": np.nan}
+
+        def report(positions, rate):
+            n = positions.shape[1]
+            due = n == n_total or n - seen["n"] >= RHAT_EVERY * n_total
+            if due and n >= MIN_DRAWS:
+                # fmax passes over NaN, and gives it without a warning where there is nothing else.
+                seen.update(n=n, rhat=float(np.fmax.reduce(split_rhat(positions))))
+            self.tell(Progress("draws", n, n_total, rate, seen["rhat"]))
+
+        return report
+
+    def rows(self, n_done, n_total):
+        """Tell how many partly observed rows are completed."""
+        self.tell(Progress("rows", n_done, n_total, np.nan, np.nan))
+
+
+@contextmanager
+def reporting(progress):
+    """The `Reporter` of an option: None for False, a bar for True, a callable's own."""
+    if progress is False:
+        yield None
+    elif progress is True:
+        with _bar() as tell:
+            yield Reporter(tell)
+    else:
+        yield Reporter(progress)
+
+
+@contextmanager
+def _bar():
+    try:
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+    except ImportError as error:
+        raise ImportError(
+            "progress=True needs the package rich; expected it installed, as by the extra"
+            " skrae[progress], or a callable as progress."
+        ) from error
+    text = TextColumn("{task.fields[state]}")
+    tasks = {}
+    with Bar("{task.description}", BarColumn(), text, TimeRemainingColumn()) as bar:
+
+        def tell(p):
+            if p.stage not in tasks:
+                tasks[p.stage] = bar.add_task(p.stage, state="")
+            known = [("acceptance {:.2f}", p.acceptance_rate), ("R-hat {:.3f}", p.rhat)]
+            state = ", ".join(form.format(v) for form, v in known if np.isfinite(v))
+            bar.update(tasks[p.stage], completed=p.n_done, total=p.n_total, state=state)
+
+        yield tell

@@ -4,15 +4,16 @@ from numbers import Integral
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import check_scalar
 
-from skrae.sampling.chains import Chains
+from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
-from skrae.sampling.mcmc.runs import Run, start_run
-from skrae.sampling.progress import reporting
+from skrae.sampling.mcmc.runs import Run
+from skrae.sampling.options import check_incomplete_rows, sampled_estimator
 from skrae.sampling.reports import (
     remedy_for,
+    reporting,
     warn_of_chains,
     warn_of_interruption,
     warn_of_length,
@@ -20,7 +21,7 @@ from skrae.sampling.reports import (
     warn_of_nonfinite,
     warn_of_rows,
 )
-from skrae.sampling.start import check_continuation, check_incomplete_rows, check_start, make_task
+from skrae.sampling.start import check_continuation, make_setup
 from skrae.sampling.thinning import base_rows, chain_rows, needs_no_chains
 
 
@@ -41,7 +42,7 @@ class RAESampler(BaseEstimator):
     proposal : {"auto", "random_walk", "langevin", "hamiltonian", "independence"}, default="auto"
         "random_walk": y = x + noise (Alain & Bengio 2014). "langevin": a step up the score, plus
         noise. "hamiltonian": leapfrog, of a random number of steps. "independence": draws of the
-        base density, which jump between modes. "auto": jumps and local moves, as warm-up sets.
+        base density, which cross between modes. "auto": those and local moves, as warm-up sets.
     n_chains : int >= 1, default=64
     n_warmup : int >= 0, default=512
         Transitions that tune step size and metric and are thrown away.
@@ -59,14 +60,14 @@ class RAESampler(BaseEstimator):
     init : "auto" or array of shape (n_chains, n_features), default="auto"
         Starts; "auto" draws them from the base density or by the estimator's own `sample`.
     base_density : "auto", None, fitted mixture or array of shape (n, n_features), default="auto"
-        What jumps are drawn from. A GaussianMixture, or rows to fit one to. "auto": the
-        estimator's own base density; the estimator itself if it is a GaussianMixture; a mixture
+        What independence proposals are drawn from. A GaussianMixture, or rows to fit one to.
+        "auto": the estimator's own base density; the estimator itself if it is a GaussianMixture; a mixture
         fitted to rows of its `sample`; where it has none of them, proposal "auto" fits one to the
         last draws of its warm-up, with a warning, and others do without.
     metric : {"auto", "local", "dense", "diagonal"}, default="auto"
         The covariance local moves are scaled by: that of the base density's component a chain is
         in, or one of all warm-up draws, full or diagonal. "auto": "local" for the short moves of
-        "auto" between jumps; else "dense".
+        "auto" between independence proposals; else "dense".
     thin : int >= 1, default=1
         Transitions a draw of `sample_chains`; memory is that of the draws kept.
     progress : bool or callable, default=False
@@ -132,7 +133,7 @@ class RAESampler(BaseEstimator):
         # The estimator is what is sampled, like data: a clone of it would be unfitted.
         return type(self)(**self.get_params(deep=False))
 
-    def sample(self, n_samples=1):
+    def sample(self, n_samples=1, random_state=None):
         """Draw rows that are independent enough to use.
 
         Chains run until R-hat is at most 1.01, or no longer falls, or for 4096 transitions, and are
@@ -141,6 +142,8 @@ class RAESampler(BaseEstimator):
         Parameters
         ----------
         n_samples : int >= 1, default=1
+        random_state : int, RandomState instance or None, default=None
+            Instead of the option of the same name, unless it is None.
 
         Returns
         -------
@@ -161,21 +164,24 @@ class RAESampler(BaseEstimator):
             Where proposals had a log density of NaN or infinity.
         """
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        task = make_task(self)
+        setup = make_setup(self._seeded(random_state))
         with torch.no_grad(), reporting(self.progress) as reporter:
-            if needs_no_chains(task.target, self.proposal):
-                rows = base_rows(task.target, n_samples, task.generator)
-                return rows.astype(task.dtype, copy=False)
-            run = start_run(*task.start(), reporter)
+            if needs_no_chains(setup.target, self.proposal):
+                return base_rows(setup.target, n_samples, setup.generator)
+            run = setup.start(reporter)
             rows, quality = chain_rows(run, n_samples, reporter)
-        if task.plan.learns:
-            warn_of_no_base(run.target.base is not None, stacklevel=2)
+        if setup.settings.learns:
+            warn_of_no_base(run.target.base is not None)
         if quality.interrupted:
-            warn_of_interruption(f"the {len(rows)} rows", stacklevel=2)
+            warn_of_interruption(f"the {len(rows)} rows")
         remedy = remedy_for(self.proposal, self.base_density)
-        warn_of_chains(quality.health, task.names, remedy, stacklevel=2)
-        warn_of_length(quality.ess, len(rows), stacklevel=2)
+        warn_of_chains(quality.summary, setup.names, remedy)
+        warn_of_length(quality.ess, len(rows))
         return rows
+
+    def _seeded(self, random_state):
+        """This sampler, or one like it with another seed."""
+        return self if random_state is None else clone(self).set_params(random_state=random_state)
 
     def sample_chains(self, n_draws, X_init=None, *, continue_from=None):
         """Run the chains and return their draws as they are, with diagnostics.
@@ -210,28 +216,27 @@ class RAESampler(BaseEstimator):
             Where proposals had a log density of NaN or infinity.
         """
         check_scalar(n_draws, "n_draws", Integral, min_val=1)
-        check_start(self.estimator, X_init, continue_from)
-        task = make_task(self, X_init, continue_from and continue_from._origin)
+        check_start(sampled_estimator(self.estimator), X_init, continue_from)
+        setup = make_setup(self, X_init, continue_from and continue_from._origin)
         with torch.no_grad(), reporting(self.progress) as reporter:
             if continue_from is None:
-                run = start_run(*task.start(), reporter)
+                run = setup.start(reporter)
             else:
-                moment = check_continuation(task, continue_from)
-                run = Run(task.target, moment, task.dtype)
+                run = Run(setup.target, check_continuation(setup, continue_from))
             record = run.draw(n_draws, self.thin, reporter and reporter.draws(n_draws))
-        chains = Chains(record, run, self.thin, task.names)
-        if task.plan.learns and continue_from is None:
-            warn_of_no_base(run.target.base is not None, stacklevel=2)
+        chains = Chains(record, run, self.thin, setup.names)
+        if setup.settings.learns and continue_from is None:
+            warn_of_no_base(run.target.base is not None)
         if record.interrupted:
-            warn_of_interruption(f"the {chains.draws.shape[1]} draws a chain", stacklevel=2)
+            warn_of_interruption(f"the {chains.draws.shape[1]} draws a chain")
         remedy = remedy_for(self.proposal, self.base_density)
-        warn_of_chains(chains._health(), task.names, remedy, stacklevel=2)
+        warn_of_chains(chains._summary(), setup.names, remedy)
         return chains
 
     def sample_conditional(self, X, n_samples=100):
         """Draw the missing entries of rows given the observed ones.
 
-        Four chains a row jump by draws of the base density given the observed entries, and move
+        Four chains a row take draws of the base density given the observed entries, and move
         locally within the missing ones, whatever `proposal`, `n_chains` and `init` say; the draws
         are those of p^(1 / temperature).
 
@@ -259,25 +264,28 @@ class RAESampler(BaseEstimator):
         RuntimeWarning
             Where proposals had a log density of NaN or infinity.
         """
-        return self._conditional(X, n_samples, stacklevel=3)
-
-    def _conditional(self, X, n_samples, stacklevel):
         check_scalar(n_samples, "n_samples", Integral, min_val=1)
-        task = make_task(self)
-        X = check_incomplete_rows(task, self.estimator, X)
+        setup = make_setup(self)
+        X = check_incomplete_rows(setup.target, setup.estimator, X)
         draws = np.repeat(X[:, None], n_samples, axis=1)
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
         if not len(rows):
             return draws
         with torch.no_grad(), reporting(self.progress) as reporter:
-            by = task.plan.density_ratio, X[rows].astype(np.float64), n_samples, task.generator
-            done = complete(task.target, *by, reporter)
+            done = complete(
+                setup.target,
+                setup.settings.density_ratio,
+                X[rows].astype(np.float64),
+                n_samples,
+                setup.generator,
+                reporter,
+            )
         draws[rows[: len(done.draws)]] = done.draws
         if len(done.draws) < len(rows):
             draws = draws[: rows[len(done.draws)]]
-            warn_of_interruption(f"the first {len(draws)} rows", stacklevel)
-        warn_of_nonfinite(done.n_nonfinite, done.n_proposed, stacklevel)
-        warn_of_rows(done.rhat, done.n_draws, rows, stacklevel)
+            warn_of_interruption(f"the first {len(draws)} rows")
+        warn_of_nonfinite(done.n_nonfinite, done.n_proposed)
+        warn_of_rows(done.rhat, done.n_draws, rows)
         return draws
 
     def impute(self, X, n_samples=100):
@@ -294,7 +302,7 @@ class RAESampler(BaseEstimator):
         -------
         X : array of shape (n, n_features)
         """
-        draws = self._conditional(X, n_samples, stacklevel=3)
+        draws = self.sample_conditional(X, n_samples)
         # The mean of equal numbers is not always that number.
         constant = (draws == draws[:, :1]).all(axis=1)
         return np.where(constant, draws[:, 0], draws.mean(axis=1))

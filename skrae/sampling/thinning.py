@@ -6,20 +6,21 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes
+from skrae.preprocessing.caller import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.runs import concatenate
-from skrae.sampling.reports import RHAT_LIMIT, Health
+from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary
 
 # Transitions by which the chains are judged: doubled until they agree.
 MIN_PILOT, MAX_PILOT = 256, 4096
 MAX_THIN = 128
-CHUNK = 8192
 
 
 class Quality(NamedTuple):
     """What the chains behind the rows were like."""
 
-    health: Health  # of the pilot run, and non-finite proposals of all
+    summary: ConvergenceSummary  # of the pilot run, and non-finite proposals of all
     ess: float  # of the rows, for the slowest feature
     interrupted: bool
 
@@ -31,9 +32,9 @@ def needs_no_chains(target, proposal):
 
 def base_rows(target, n_samples, generator):
     """Independent draws of q in the units of the data, (n_samples, d)."""
-    sizes = [CHUNK] * (n_samples // CHUNK) + [n_samples % CHUNK] * (n_samples % CHUNK > 0)
+    sizes = block_sizes(n_samples, BLOCK_DRAWS)
     z = torch.cat([target.base.sample(size, generator) for size in sizes])
-    return target.scaling.backward(z.numpy(force=True))
+    return target.transform.inverse(z.numpy(force=True)).astype(target.dtype, copy=False)
 
 
 def chain_rows(run, n_samples, reporter=None):
@@ -49,22 +50,23 @@ def chain_rows(run, n_samples, reporter=None):
         kept = pilot.positions[:, -1:]
     n_missing = -(-n_samples // len(kept)) - kept.shape[1]
     if n_missing > 0 and not pilot.interrupted:
-        try:
+        with interruptible() as interrupted:
             more = run.draw(n_missing, thin, reporter and reporter.draws(n_missing))
             kept = np.concatenate([kept, more.positions], axis=1)
             counted = more.count_with(pilot)
-        except KeyboardInterrupt:  # before the first draw
+        if interrupted:  # before the first draw
             counted = pilot._replace(interrupted=True)
     rows = kept.reshape(-1, kept.shape[2])
     order = torch.randperm(len(rows), generator=run.generator, device=run.generator.device)
-    health = Health(
-        rhat,
-        pilot.n_transitions,
-        float(pilot.n_accepted.mean()) / pilot.n_transitions,
-        int(counted.n_nonfinite.sum()),
-        counted.n_transitions * len(kept),
+    summary = ConvergenceSummary(
+        rhat=rhat,
+        n_draws=pilot.n_transitions,
+        acceptance_rate=float(pilot.n_accepted.mean()) / pilot.n_transitions,
+        n_nonfinite=int(counted.n_nonfinite.sum()),
+        n_proposed=counted.n_transitions * len(kept),
     )
-    quality = Quality(health, len(rows) * min(1.0, thin / time), counted.interrupted)
+    ess = len(rows) * min(1.0, thin / time)
+    quality = Quality(summary=summary, ess=ess, interrupted=counted.interrupted)
     return rows[order.cpu().numpy()[:n_samples]], quality
 
 
@@ -83,9 +85,9 @@ def _pilot(run, reporter):
         if pilot.interrupted or worst <= RHAT_LIMIT or stalls or pilot.n_transitions >= MAX_PILOT:
             return pilot, rhat
         before = worst
-        try:
+        with interruptible() as interrupted:
             pilot = concatenate(pilot, draw(pilot.n_transitions))
-        except KeyboardInterrupt:  # before the first draw
+        if interrupted:  # before the first draw
             pilot = pilot._replace(interrupted=True)
 
 

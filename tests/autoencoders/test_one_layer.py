@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skrae.autoencoders.activations import HIDDEN_UNITS
+from skrae.autoencoders.activations import ACTIVATIONS
 from skrae.autoencoders.one_layer import (
     confine,
     contraction,
@@ -24,9 +24,9 @@ from skrae.autoencoders.one_layer import (
 from tests.models import finite_differences, generator
 
 WITH_ENERGY = ["sigmoid", "tanh", "relu"]
-WITHOUT_ENERGY = sorted(set(HIDDEN_UNITS) - set(WITH_ENERGY))
+WITHOUT_ENERGY = sorted(set(ACTIVATIONS) - set(WITH_ENERGY))
 
-each_unit = pytest.mark.parametrize("activation", HIDDEN_UNITS)
+each_unit = pytest.mark.parametrize("activation", ACTIVATIONS)
 each_energy = pytest.mark.parametrize("activation", WITH_ENERGY)
 tied_and_untied = pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 
@@ -58,7 +58,7 @@ def assert_equal(found, expected, tolerance=1e-12):
 
 
 def test_units_with_an_energy():
-    assert [name for name, unit in HIDDEN_UNITS.items() if unit.integral] == WITH_ENERGY
+    assert [name for name, unit in ACTIVATIONS.items() if unit.integral] == WITH_ENERGY
 
 
 @each_unit
@@ -66,7 +66,7 @@ def test_units_are_the_functions_of_their_names(activation):
     expected = getattr(torch.nn.functional, activation)
     # An even number of points: relu has no curvature at 0. softplus of torch is linear beyond 20.
     u = torch.linspace(-19, 19, 400, dtype=torch.float64).requires_grad_()
-    unit = HIDDEN_UNITS[activation]
+    unit = ACTIVATIONS[activation]
     h, slope = unit.value_and_slope(u)
     assert_equal(h, expected(u), 1e-14)
     assert_equal(unit.value(u), h, 1e-14)
@@ -81,7 +81,7 @@ def test_units_are_the_functions_of_their_names(activation):
 @each_energy
 def test_units_are_derivatives_of_their_integrals(activation):
     u = torch.linspace(-60, 60, 1001, dtype=torch.float64).requires_grad_()
-    unit = HIDDEN_UNITS[activation]
+    unit = ACTIVATIONS[activation]
     (slope,) = torch.autograd.grad(unit.integral(u).sum(), u)
     assert_equal(slope, unit.value(u), 1e-15)
 
@@ -90,7 +90,7 @@ def test_units_are_derivatives_of_their_integrals(activation):
 def test_log_cosh_is_accurate_and_does_not_overflow(dtype):
     u = torch.tensor([-1e4, -50.0, -1.0, 0.0, 1.0, 50.0, 1e4], dtype=dtype)
     expected = torch.tensor([np.logaddexp(x, -x) - math.log(2) for x in u.tolist()], dtype=dtype)
-    found = HIDDEN_UNITS["tanh"].integral(u)
+    found = ACTIVATIONS["tanh"].integral(u)
     eps = torch.finfo(dtype).eps
     torch.testing.assert_close(found, expected, rtol=4 * eps, atol=4 * eps)
 

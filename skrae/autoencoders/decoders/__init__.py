@@ -1,1 +1,10 @@
-"""The reconstruction functions r(z) that a density can be read from."""
+"""Reconstruction functions r(z), and the log tilt f = log p~ - log q that each defines.
+
+    gradient    r = z + tau C(z) grad log p~,  f a bounded network over the encoder's code
+    free        r = g(code(z)), weights of its own;  log p_r: line integral of (r - z)/tau
+    tied        r = h(z W + b) W^T + c, one hidden layer;  log p_r = -E/tau in closed form
+
+decoder         the protocol, `Decoder`
+reconstruction  what decoders with an r of their own share
+registry        the names that the option `decoder` takes
+"""

@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 
 from skrae.autoencoders import one_layer
-from skrae.autoencoders.activations import HIDDEN_UNITS
-from skrae.autoencoders.decoders.reconstruction import EnergyDecoder
+from skrae.autoencoders.activations import ACTIVATIONS
+from skrae.autoencoders.decoders.reconstruction import ReconstructionDecoder
+from skrae.autoencoders.layers import head_of
+from skrae.autoencoders.one_layer import OneLayer
 
 # Variance of the widest direction that the energy may have with relu.
 WIDEST_VARIANCE = 25.0
@@ -18,7 +20,7 @@ MIDDLE = {"sigmoid": 0.0, "tanh": 0.0, "relu": 1.0}
 BALANCING_ROUNDS, SMALLEST_VARIANCE = 3, 1e-3
 
 
-class TiedDecoder(EnergyDecoder):
+class TiedDecoder(ReconstructionDecoder):
     """r = (h(y W + b) W^T + c) / t with y = t z, t = 1 / sqrt(tau): tied in units of the noise.
 
     A hidden unit that moves y by |w| does so over a width of 4 / |w|, so that with weights of order
@@ -28,10 +30,13 @@ class TiedDecoder(EnergyDecoder):
     Parameters: W (d, k), b (k,), c (d,), s (1, 1), o (1,).
     """
 
-    is_conservative, max_rows = True, None
+    activations = ("sigmoid", "tanh", "relu")
+    # Its energy is steep beside its denoising error: a larger weight would rule it.
+    calibration_weight = 0.3
+    max_hidden_layers, starts_from_last_level = 1, False
 
-    def __init__(self, activation, tau):
-        super().__init__(activation, tau)
+    def __init__(self, activation, tau, origin):
+        super().__init__(activation, tau, origin)
         self.unit = min(tau**-0.5, MAX_UNIT)
         self.rate = RATE * math.sqrt(self.unit) * tau**0.25
 
@@ -39,8 +44,9 @@ class TiedDecoder(EnergyDecoder):
         """Zeros of the right shapes, to be renewed, and a head of one."""
         (k,) = sizes
         shapes = (n_features, k), (k,), (n_features,), (1, 1), (1,)
-        parameters = [torch.zeros(shape, device=device) for shape in shapes]
-        parameters[3] += 1.0
+        to = {"dtype": torch.float32, "device": device}
+        parameters = [torch.zeros(shape, **to) for shape in shapes]
+        head_of(parameters).scale.fill_(1.0)
         return parameters
 
     def localise(self, parameters, rows, whiteners, generator):
@@ -70,7 +76,7 @@ class TiedDecoder(EnergyDecoder):
 
     def _unit(self, y, weight, bias):
         """h and h' at the pre-activations y W + b."""
-        unit = HIDDEN_UNITS[self.activation]
+        unit = ACTIVATIONS[self.activation]
         return unit.value_and_slope(torch.addmm(bias, y, weight))
 
     def log_potential(self, z, parameters, generator=None):
@@ -87,8 +93,9 @@ class TiedDecoder(EnergyDecoder):
         return torch.addmm(parameters[2], code, parameters[0].T) / self.unit
 
     def one_layer(self, z, parameters):
-        """y, W, b, None for W^T, c, and how many times y is z."""
-        return self.unit * z, *parameters[:2], None, parameters[2], self.unit
+        """The closed form, with y = t z."""
+        weight, bias, offset = parameters[:3]
+        return OneLayer(self.unit * z, weight, bias, None, offset, self.unit)
 
     def confine(self, parameters):
         """Bound the spectral norm of W for relu, in place, so that E grows in all directions."""

@@ -23,9 +23,9 @@ def first_step_size(kernel, n_features):
     return constant / n_features**power
 
 
-def acceptance_probability(log_ratio):
-    """min(1, exp log_ratio), 0 for NaN."""
-    return torch.exp(log_ratio.clamp_max(0.0)).nan_to_num(0.0)
+def acceptance_probability(log_acceptance_ratio):
+    """min(1, exp log_acceptance_ratio), 0 for NaN."""
+    return torch.exp(log_acceptance_ratio.clamp_max(0.0)).nan_to_num(0.0)
 
 
 class DualAveraging:

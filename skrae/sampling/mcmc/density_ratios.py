@@ -63,7 +63,7 @@ def second_order(state, proposed, target):
     return first_order(state, proposed, target) + 0.5 * curvature
 
 
-LOG_RATIOS = {
+DENSITY_RATIOS = {
     "exact": exact,
     "path": PathIntegral(),
     "first_order": first_order,

@@ -1,9 +1,9 @@
 """Metropolis-Hastings kernels: pure functions from a state to (state, info).
 
 A target is a function z -> State; it has methods `gradient`, `densities` and `hessian` where a
-kernel says so. Proposals return their own log ratio log [p(y) k(y -> z)] / [p(z) k(z -> y)], the
-density's part of it by a function of `skrae.sampling.mcmc.density_ratios`; `is_accepted` alone decides, and a NaN
-rejects.
+kernel says so. Proposals return their own log acceptance ratio log [p(y) k(y -> z)] /
+[p(z) k(z -> y)], the log density ratio in it by a function of `density_ratios`; `is_accepted` alone
+decides, and a NaN rejects.
 
 The metric of a local move is C_k = K K^T of a component k ~ r_k(z) (responsibilities of the state):
 the way back uses the same k, so r_k(z') / r_k(z) enters the ratio. One factor is one metric
@@ -32,7 +32,7 @@ class State(NamedTuple):
 class Info(NamedTuple):
     """What diagnostics want of one step."""
 
-    log_ratio: torch.Tensor  # (n,)
+    log_acceptance_ratio: torch.Tensor  # (n,)
     accepted: torch.Tensor  # (n,), bool
     log_density: torch.Tensor  # (n,), of the proposal
 
@@ -43,26 +43,28 @@ def log_uniform(like, generator):
     return torch.rand(like.shape, generator=generator, **to).log_()
 
 
-def is_accepted(log_ratio, threshold):
-    """The Metropolis-Hastings rule: move with probability min(1, exp log_ratio); never for NaN.
+def is_accepted(log_acceptance_ratio, threshold):
+    """The Metropolis-Hastings rule: move with probability min(1, exp ratio), never for NaN.
 
     `threshold` is the logarithm of a uniform draw.
     """
-    return threshold < log_ratio
+    return threshold < log_acceptance_ratio
 
 
-def accept(state, proposed, log_ratio, generator):
+def accept(state, proposed, log_acceptance_ratio, generator):
     """The proposed state where the rule accepts it, the old one elsewhere; and the step's info.
 
     A log density of NaN or -inf is never entered: a log ratio from the score does not see it.
     """
-    log_ratio = torch.where(proposed.log_density.isfinite(), log_ratio, -torch.inf)
-    accepted = is_accepted(log_ratio, log_uniform(log_ratio, generator))
+    log_acceptance_ratio = torch.where(
+        proposed.log_density.isfinite(), log_acceptance_ratio, -torch.inf
+    )
+    accepted = is_accepted(log_acceptance_ratio, log_uniform(log_acceptance_ratio, generator))
     merged = (
         torch.where(accepted if new.ndim == 1 else accepted[:, None], new, old)
         for new, old in zip(proposed, state, strict=True)
     )
-    return State(*merged), Info(log_ratio, accepted, proposed.log_density)
+    return State(*merged), Info(log_acceptance_ratio, accepted, proposed.log_density)
 
 
 def random_walk_step(state, target, factors, step_size, generator, density_ratio=exact):
@@ -70,8 +72,10 @@ def random_walk_step(state, target, factors, step_size, generator, density_ratio
     k, factor = _draw_factor(state, factors, generator)
     noise = _noise_like(state.position, generator)
     proposed = target(state.position + step_size * _apply(factor, noise))
-    log_ratio = density_ratio(state, proposed, target) + _component_ratio(state, proposed, k)
-    return accept(state, proposed, log_ratio, generator)
+    log_acceptance_ratio = density_ratio(state, proposed, target) + _component_ratio(
+        state, proposed, k
+    )
+    return accept(state, proposed, log_acceptance_ratio, generator)
 
 
 def langevin_step(state, target, factors, step_size, generator, density_ratio=exact):
@@ -103,28 +107,30 @@ def hamiltonian_step(state, target, factors, step_size, generator, n_leapfrog, d
         velocity, kick = velocity + kick + next_kick, next_kick
     proposed = target(position + step_size * _apply(factor, velocity + kick))
     velocity = velocity + kick + 0.5 * step_size * _apply_transposed(factor, proposed.gradient)
-    log_ratio = (
+    log_acceptance_ratio = (
         density_ratio(state, proposed, target)
         + 0.5 * (start.square() - velocity.square()).sum(1)
         + _component_ratio(state, proposed, k)
     )
-    return accept(state, proposed, log_ratio, generator)
+    return accept(state, proposed, log_acceptance_ratio, generator)
 
 
 def independence_step(state, target, base, generator, density_ratio=exact):
-    """A jump to an independent draw of q, whose log density the state carries as log_base."""
+    """A proposal drawn from q, wherever the chain is; its log q is the state's log_base."""
     proposed = target(base.sample(len(state.position), generator))
-    log_ratio = density_ratio(state, proposed, target) + state.log_base - proposed.log_base
-    return accept(state, proposed, log_ratio, generator)
+    log_acceptance_ratio = (
+        density_ratio(state, proposed, target) + state.log_base - proposed.log_base
+    )
+    return accept(state, proposed, log_acceptance_ratio, generator)
 
 
 def independence_run(state, target, base, n_steps, generator):
-    """`n_steps` jumps whose proposals, which no state decides, are evaluated all at once.
+    """`n_steps` independence proposals, which no state decides, are evaluated all at once.
 
     Returns
     -------
     states : State of the n_steps states, each part of shape (n_steps, n, ...)
-        gradient and responsibilities are those of the start, which the jumps do not renew.
+        gradient and responsibilities are those of the start, which proposals of q do not renew.
     info : Info, each part of shape (n_steps, n)
     """
     n = len(state.position)

@@ -1,6 +1,7 @@
-"""Running chains with a frozen kernel: draws in the units of the data, resumed exactly.
+"""A kernel frozen after warm-up, and runs of it: draws in the units of the data, resumed exactly.
 
-A run advances by whole cycles; the transitions of the last one that were not asked for wait in
+A cycle is independence proposals from q, then local moves. A run advances by whole cycles; the
+transitions of the last one that were not asked for wait in
 `surplus`, so that two runs in a row give what one long run gives.
 """
 
@@ -9,12 +10,105 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.sampling.mcmc.cycles import Kernel, Trace, join, run_cycle
-from skrae.sampling.mcmc.kernels import State
-from skrae.sampling.mcmc.warmup import warm_up
+from skrae.preprocessing.caller import interruptible
+from skrae.sampling.mcmc.adaptation import STEP_JITTER
+from skrae.sampling.mcmc.density_ratios import exact
+from skrae.sampling.mcmc.kernels import (
+    Info,
+    State,
+    hamiltonian_step,
+    independence_run,
+    independence_step,
+    langevin_step,
+    random_walk_step,
+)
 
 
-class Moment(NamedTuple):
+class Kernel(NamedTuple):
+    """One cycle: `n_independent` independence proposals from q, then `n_local` local moves."""
+
+    local: str | None  # "random_walk", "langevin" or "hamiltonian"
+    n_independent: int
+    n_local: int
+    step_size: float | torch.Tensor
+    factors: torch.Tensor
+    max_leapfrog: int
+    density_ratio: object
+
+
+class Trace(NamedTuple):
+    """What n_steps transitions of n chains left behind; time is the first axis."""
+
+    positions: torch.Tensor  # (n_steps, n, d)
+    log_density: torch.Tensor  # (n_steps, n), of the target
+    accepted: torch.Tensor  # (n_steps, n), bool
+    log_acceptance_ratio: torch.Tensor  # (n_steps, n), of the proposal
+    nonfinite: torch.Tensor  # (n_steps, n), bool: the proposal's log density was NaN or infinite
+
+
+def join(traces):
+    """Traces one after the other as one."""
+    return Trace(*(torch.cat(parts) for parts in zip(*traces, strict=True)))
+
+
+def local_step(state, target, kernel, generator):
+    """One local move; a Hamiltonian path takes 1 to max_leapfrog steps of jittered length."""
+    if kernel.local != "hamiltonian":
+        step = random_walk_step if kernel.local == "random_walk" else langevin_step
+        return step(
+            state, target, kernel.factors, kernel.step_size, generator, kernel.density_ratio
+        )
+    high = kernel.max_leapfrog + 1
+    n_leapfrog = int(torch.randint(1, high, (), generator=generator, device=generator.device))
+    z = state.position
+    uniform = torch.rand(len(z), 1, generator=generator, dtype=z.dtype, device=z.device)
+    step_size = kernel.step_size * (1.0 - STEP_JITTER * uniform)
+    return hamiltonian_step(
+        state, target, kernel.factors, step_size, generator, n_leapfrog, kernel.density_ratio
+    )
+
+
+def run_cycle(state, target, kernel, generator):
+    """The state after one cycle and the `Trace` of its transitions."""
+    traces = []
+    if kernel.n_independent:
+        state, trace = _propose_from_base(state, target, kernel, generator)
+        traces.append(trace)
+    for _ in range(kernel.n_local):
+        state, info = local_step(state, target, kernel, generator)
+        traces.append(_trace(state.position[None], state.log_density[None], _stacked([info])))
+    return state, join(traces)
+
+
+def _propose_from_base(state, target, kernel, generator):
+    if kernel.density_ratio is exact:
+        states, info = independence_run(state, target, target.base, kernel.n_independent, generator)
+        last = state._replace(
+            position=states.position[-1],
+            log_density=states.log_density[-1],
+            log_base=states.log_base[-1],
+        )
+        # They renew neither gradient nor responsibilities; a local move needs those of its start.
+        renewed = target(last.position) if kernel.n_local else last
+        return renewed, _trace(states.position, states.log_density, info)
+    steps = []
+    for _ in range(kernel.n_independent):
+        state, info = independence_step(state, target, target.base, generator, kernel.density_ratio)
+        steps.append((state.position, state.log_density, info))
+    positions, log_density, infos = zip(*steps, strict=True)
+    return state, _trace(torch.stack(positions), torch.stack(log_density), _stacked(infos))
+
+
+def _stacked(infos):
+    return Info(*(torch.stack(parts) for parts in zip(*infos, strict=True)))
+
+
+def _trace(positions, log_density, info):
+    nonfinite = ~info.log_density.isfinite()
+    return Trace(positions, log_density, info.accepted, info.log_acceptance_ratio, nonfinite)
+
+
+class Checkpoint(NamedTuple):
     """All that the future of a run depends on."""
 
     kernel: Kernel
@@ -43,25 +137,24 @@ class Draws(NamedTuple):
 
 
 class Run:
-    """Chains that go on from a `Moment`.
+    """Chains that go on from a `Checkpoint`.
 
     Parameters
     ----------
-    target : target
-    moment : Moment
-    dtype : numpy dtype of the draws
+    target : Target
+    checkpoint : Checkpoint
     """
 
-    def __init__(self, target, moment, dtype=np.float64):
-        self.target, self.dtype = target, dtype
-        self.kernel, self.state, generator_state, self.surplus = moment
+    def __init__(self, target, checkpoint):
+        self.target = target
+        self.kernel, self.state, generator_state, self.surplus = checkpoint
         self.generator = torch.Generator(self.state.position.device)
         self.generator.set_state(generator_state)
 
     @property
-    def moment(self):
+    def checkpoint(self):
         """Where the run stands."""
-        return Moment(self.kernel, self.state, self.generator.get_state(), self.surplus)
+        return Checkpoint(self.kernel, self.state, self.generator.get_state(), self.surplus)
 
     def draw(self, n_draws, thin=1, report=None):
         """Every `thin`-th transition, until there are `n_draws` a chain; returns `Draws`.
@@ -73,19 +166,18 @@ class Run:
         report : callable(positions, acceptance_rate) or None, called after every cycle
         """
         record = _Record(self, n_draws, thin)
-        try:
+        with interruptible() as interrupted:
             while record.n_kept < n_draws:
                 record.add(self._next(record.n_missing))
                 if report:
                     report(record.positions[:, : record.n_kept], record.rate)
-        except KeyboardInterrupt:
+        if interrupted:
             if not record.n_kept:
-                raise
+                raise KeyboardInterrupt
             # What came after the last draw is not lost to a run that goes on.
             later = [*record.release(), *([self.surplus] if self.surplus else [])]
             self.surplus = join(later) if later else None
-            return record.draws(interrupted=True)
-        return record.draws(interrupted=False)
+        return record.draws(bool(interrupted))
 
     def _next(self, n_wanted):
         """At most `n_wanted` transitions more; the rest of a cycle becomes the surplus."""
@@ -93,7 +185,7 @@ class Run:
             before = self.generator.get_state()
             try:
                 cycle = run_cycle(self.state, self.target, self.kernel, self.generator)
-            except KeyboardInterrupt:
+            except BaseException:  # a cycle is whole or has not been
                 self.generator.set_state(before)
                 raise
             self.state, self.surplus = cycle
@@ -108,7 +200,7 @@ class _Record:
     def __init__(self, run, n_draws, thin):
         n, d = run.state.position.shape
         self.target, self.thin = run.target, thin
-        self.positions = np.empty((n, n_draws, d), run.dtype)
+        self.positions = np.empty((n, n_draws, d), run.target.dtype)
         self.log_density = np.empty((n, n_draws))
         self.n_kept, self.n_transitions = 0, 0
         self.n_accepted, self.n_nonfinite = np.zeros(n, int), np.zeros(n, int)
@@ -127,10 +219,10 @@ class _Record:
         first = -(self.n_transitions + 1) % self.thin
         kept = trace.positions[first :: self.thin].numpy(force=True)
         end = self.n_kept + len(kept)
-        rows = self.target.scaling.backward(kept)
+        rows = self.target.transform.inverse(kept)
         self.positions[:, self.n_kept : end] = rows.swapaxes(0, 1)
-        values = trace.log_density[first :: self.thin].numpy(force=True).T
-        self.log_density[:, self.n_kept : end] = values / self.target.beta + self.target.offset
+        values = trace.log_density[first :: self.thin].numpy(force=True)
+        self.log_density[:, self.n_kept : end] = self.target.in_units(kept, values).T
         self._count(trace, 1)
         self.n_kept = end
         n_left = min(len(trace.accepted), self.n_transitions % self.thin)
@@ -152,12 +244,12 @@ class _Record:
     def draws(self, interrupted):
         n = self.n_kept
         return Draws(
-            self.positions[:, :n],
-            self.log_density[:, :n],
-            self.n_transitions,
-            self.n_accepted,
-            self.n_nonfinite,
-            interrupted,
+            positions=self.positions[:, :n],
+            log_density=self.log_density[:, :n],
+            n_transitions=self.n_transitions,
+            n_accepted=self.n_accepted,
+            n_nonfinite=self.n_nonfinite,
+            interrupted=interrupted,
         )
 
 
@@ -167,10 +259,3 @@ def concatenate(first, second):
         positions=np.concatenate([first.positions, second.positions], axis=1),
         log_density=np.concatenate([first.log_density, second.log_density], axis=1),
     )
-
-
-def start_run(target, state, plan, generator, dtype, reporter=None):
-    """The `Run` that begins after a warm-up from `state`."""
-    report = reporter and reporter.warm_up(plan.n_warmup)
-    target, kernel, state = warm_up(target, state, plan, generator, report)
-    return Run(target, Moment(kernel, state, generator.get_state(), None), dtype)

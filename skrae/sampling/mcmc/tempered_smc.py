@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes, by_blocks
 from skrae.sampling.mcmc.kernels import State, independence_step, langevin_step
 
 # Draws of q a repeat: as many as a standard error of 0.008 nat takes, within these limits.
@@ -21,7 +22,6 @@ N_PARTICLES = 8192
 FIRST_EFFECTIVE_SHARE, EFFECTIVE_SHARE = 0.04, 0.5
 TARGET_ACCEPTANCE = 0.57
 MAX_TEMPERATURES = 200
-CHUNK = 8192
 
 
 class Normalizer(NamedTuple):
@@ -35,8 +35,7 @@ def tempered_target(field, beta):
     """The target z -> State of p_beta = q exp(beta f)."""
 
     def target(z):
-        parts = [field.evaluate(rows, beta) for rows in z.split(CHUNK)]
-        return State(z, *(torch.cat(values) for values in zip(*parts, strict=True)))
+        return State(z, *by_blocks(lambda rows: field.evaluate(rows, beta), z, size=BLOCK_DRAWS))
 
     return target
 
@@ -62,9 +61,8 @@ def log_normalizer(field, generator, n_repeats=4, n_particles=N_PARTICLES):
 
 def _draw_base(field, n, generator):
     """Draws of q and f there, in chunks."""
-    sizes = [CHUNK] * (n // CHUNK) + ([n % CHUNK] if n % CHUNK else [])
-    draws = [field.base.sample(size, generator) for size in sizes]
-    return torch.cat(draws), torch.cat([field.log_ratio(z) for z in draws])
+    draws = torch.cat([field.base.sample(size, generator) for size in block_sizes(n, BLOCK_DRAWS)])
+    return draws, by_blocks(field.log_tilt, draws, size=BLOCK_DRAWS)
 
 
 def _draws_needed(field, generator):
@@ -104,7 +102,7 @@ def _resample(z, weights, n_particles, generator):
 
 
 def move(field, beta, z, generator, n_moves, step=0.5):
-    """Jumps and Langevin moves at one temperature; the step size follows the acceptance."""
+    """Independence proposals and Langevin moves at one temperature; the step size follows."""
     target = tempered_target(field, beta)
     state = target(z)
     for _ in range(n_moves):

@@ -1,0 +1,212 @@
+"""The criterion of the score estimator at one noise level, and the held-out gain that validates it.
+
+Denoising, contraction and noise-contrastive calibration: see `skrae.autoencoders.objectives`.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae.autoencoders.layers import scale_head
+from skrae.autoencoders.objectives import (
+    EXACT_CONTRACTION_FEATURES,
+    calibration_loss,
+    contraction_estimate,
+    contraction_penalty,
+    corrupt,
+    denoising_loss,
+)
+from skrae.autoencoders.training import Criterion, Validation
+from skrae.density.score_field import ScoreField
+from skrae.mixtures.components import draw_index
+from skrae.preprocessing.blocks import by_blocks
+
+COMPONENT_DRAWS = 4
+# Shrinkage of the head offered to the held-out rows at every check, against overfitting.
+HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
+MIN_EFFECTIVE_DRAWS = 100
+
+
+class TermWeights(NamedTuple):
+    """The weights of the terms of the criterion."""
+
+    contraction: float
+    calibration: float
+
+
+class Rows:
+    """Weighted training rows on a device, and batches of them.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+    batch_size : int
+    generator : torch.Generator
+    """
+
+    def __init__(self, rows, batch_size, generator):
+        self.z, self.cumulative = rows.z.float(), rows.weights.cumsum(0)
+        self.batch_size, self.generator = batch_size, generator
+
+    def draw_index(self, size):
+        """Indices of rows, drawn by weight."""
+        to = {"generator": self.generator, "device": self.z.device}
+        uniform = torch.rand(size, dtype=torch.float64, **to) * self.cumulative[-1]
+        return torch.searchsorted(self.cumulative, uniform).clamp_max(len(self.z) - 1)
+
+    def draw(self, size):
+        """Rows, drawn by weight."""
+        return self.z[self.draw_index(size)]
+
+
+class ScoreCriterion(Criterion):
+    """Denoising at one noise level, contraction and calibration, for one decoder.
+
+    Parameters
+    ----------
+    rows : Rows
+    base : MixtureDensity
+    metric : NoiseMetric
+    decoder : Decoder
+    weights : TermWeights
+    noise_level : float, sigma
+    """
+
+    def __init__(self, rows, base, metric, decoder, weights, noise_level):
+        self.rows, self.base, self.metric, self.decoder = rows, base, metric, decoder
+        self.weights, self.noise_level, self.tau = weights, noise_level, decoder.tau
+        self.rate, self.decides = decoder.rate, weights.calibration == 0.0
+        self.factors = metric.factors.float()
+        self.inverse_transposes = metric.inverse_transposes.float()
+        self.components = by_blocks(self._draw_components, rows.z)
+
+    def _draw_components(self, z):
+        """The components, several for each row, that its noise may come from."""
+        responsibilities = self.metric.responsibilities(z)
+        repeated = responsibilities.repeat_interleave(COMPONENT_DRAWS, dim=0)
+        index = draw_index(repeated, self.rows.generator)
+        return index.to(torch.int32).reshape(-1, COMPONENT_DRAWS)
+
+    def confine(self, parameters):
+        """As the decoder asks."""
+        self.decoder.confine(parameters)
+
+    def loss(self, parameters):
+        """The criterion of one batch."""
+        return self.of_batch(parameters, *self._batch())
+
+    def _batch(self):
+        to = {"generator": self.rows.generator, "device": self.rows.z.device}
+        size = self.rows.batch_size
+        index = self.rows.draw_index(size)
+        which = torch.randint(COMPONENT_DRAWS, (size,), **to)
+        return self.rows.z[index], self.components[index, which].long()
+
+    def of_batch(self, parameters, z, k):
+        """The criterion of rows z (n, d) whose noise comes from components k (n,)."""
+        decoder, sigma, tau = self.decoder, self.noise_level, self.tau
+        corrupted, whitened = self._corrupt(z, k)
+        log_q, base_gradient, shares = self.base.evaluate(corrupted)
+        shares = self.metric.responsibilities(corrupted, shares)
+        shared = sigma == 0.0 and decoder.score_and_contraction(z, parameters)
+        if shared:
+            f, (psi, penalty) = None, shared
+        else:
+            f, psi = decoder.training_score(corrupted, parameters, base_gradient.float())
+        drawn, weights = self.metric.draw(shares, self.rows.generator)
+        loss = denoising_loss(psi, whitened, self.factors[drawn], weights.float(), sigma, tau)
+        if self.weights.contraction > 0.0:
+            penalty = penalty if shared else self._contraction(parameters, z, k)
+            loss = loss + self.weights.contraction / tau * penalty
+        if self.weights.calibration > 0.0:
+            tilts = self._tilts(parameters, f, corrupted, log_q)
+            loss = loss + self.weights.calibration * calibration_loss(*tilts)
+        return loss
+
+    def _corrupt(self, z, k):
+        if self.noise_level == 0.0:
+            return z, torch.zeros_like(z)
+        covariance = self.factors[k], self.inverse_transposes[k]
+        return corrupt(z, *covariance, self.noise_level, self.rows.generator)
+
+    def _tilts(self, parameters, f, corrupted, log_q):
+        """f at the corrupted rows and at draws of q."""
+        draws = self.base.sample(self.rows.batch_size, self.rows.generator)
+        rows = corrupted.float(), lambda: log_q
+        others = draws.float(), lambda: self.base.log_density(draws)
+        return self.decoder.training_tilts(f, rows, others, parameters, self.rows.generator)
+
+    def _contraction(self, parameters, z, k):
+        closed = self.decoder.contraction(z, parameters)
+        if closed is not None:
+            return closed
+        field = ScoreField(self.base, self.decoder, parameters, self.metric)
+        where = z.double(), self.metric.factors[k], self.metric.inverse_transposes[k].mT, self.tau
+        if z.shape[1] <= EXACT_CONTRACTION_FEATURES:
+            twice = partial(field.vector_field, create_graph=True)
+            return contraction_penalty(twice, *where).float()
+        return contraction_estimate(field.vector_field, *where, self.rows.generator).float()
+
+
+class HeldOutGain:
+    """Held-out gain over the base, in nats: mean f over held-out rows - log E_q exp f.
+
+    The expectation is over fixed draws of q (common random numbers), so that two parameter
+    vectors are compared without Monte-Carlo noise between them.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+    base : MixtureDensity
+    n_draws : int
+    generator : torch.Generator
+    """
+
+    def __init__(self, rows, base, n_draws, generator):
+        self.weights = rows.weights / rows.weights.sum()
+        parts = rows.z.double(), base.sample(n_draws, generator)
+        self._log_q = [base.log_density(part) for part in parts]
+        self.z, self.draws = (part.float() for part in parts)
+
+    def __call__(self, parameters, decoder):
+        """Weighted mean of f - log Z over the held-out rows, and its standard error.
+
+        Minus infinity where too few draws of q carry the normaliser's weight.
+        """
+        held_out, drawn = self.head_inputs(parameters, decoder)
+        return self.of_tilts(decoder.bound(held_out), decoder.bound(drawn))
+
+    def validation(self, parameters, decoder, factors=HEAD_FACTORS):
+        """The `Validation` of the parameters, their head scaled by the best of the factors.
+
+        The decoder may renew the offset of the parameters, in place.
+        """
+        held_out, drawn = decoder.recentre(parameters, self.head_inputs(parameters, decoder))
+        gain, error, factor = max(
+            (*self.of_tilts(decoder.bound(held_out * c), decoder.bound(drawn * c)), c)
+            for c in factors
+        )
+        kept = scale_head([p.clone() for p in parameters], factor)
+        return Validation(gain, error, kept)
+
+    def head_inputs(self, parameters, decoder):
+        """u of the held-out rows and of the draws of q."""
+
+        def inputs(z, log_q):
+            return decoder.head_input(z, parameters, lambda: log_q).double()
+
+        with torch.no_grad():
+            parts = zip((self.z, self.draws), self._log_q, strict=True)
+            return [by_blocks(inputs, *part) for part in parts]
+
+    def of_tilts(self, held_out, drawn):
+        """The gain and its standard error from f at held-out rows and at draws of q."""
+        log_sum = torch.logsumexp(drawn, 0)
+        effective = torch.exp(2.0 * log_sum - torch.logsumexp(2.0 * drawn, 0))
+        rows = held_out - log_sum + np.log(len(drawn))
+        mean = float(self.weights @ rows)
+        if effective < min(MIN_EFFECTIVE_DRAWS, len(drawn) / 10) or not np.isfinite(mean):
+            return -np.inf, 0.0
+        return mean, float((self.weights.square() @ (rows - mean).square()).sqrt())

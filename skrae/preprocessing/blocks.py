@@ -1,0 +1,42 @@
+"""Rows a block at a time: bounded memory, and layers that stay in the cache."""
+
+import torch
+
+# Rows at a time; where all layers of a network are kept, as many as leave them in the cache; and
+# draws of a base density at a time, on which the stream of random numbers depends.
+BLOCK_ROWS, NETWORK_ROWS, BLOCK_DRAWS = 4096, 1024, 8192
+
+
+def block_sizes(n, size):
+    """The sizes of the blocks of n rows: `size` each, and the rest.
+
+    >>> block_sizes(10, 4)
+    [4, 4, 2]
+    """
+    return [size] * (n // size) + [n % size] * (n % size > 0)
+
+
+def by_blocks(function, *rows, size=BLOCK_ROWS):
+    """function(*rows) of tensors of n rows each, a block of `size` rows at a time.
+
+    Parameters
+    ----------
+    function : callable
+        From tensors of m rows to a tensor of m rows, or to a tuple of such.
+    *rows : tensors of shape (n, ...)
+
+    Returns
+    -------
+    What the function returns, with n rows.
+
+    Examples
+    --------
+    >>> by_blocks(lambda z: 2 * z, torch.arange(5), size=2)
+    tensor([0, 2, 4, 6, 8])
+    """
+    if len(rows[0]) <= size:
+        return function(*rows)
+    parts = [function(*block) for block in zip(*(r.split(size) for r in rows), strict=True)]
+    if isinstance(parts[0], tuple):
+        return tuple(torch.cat(part) for part in zip(*parts, strict=True))
+    return torch.cat(parts)

@@ -1,0 +1,80 @@
+"""Rows and weights as users hand them over: checked before anything is done with them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+
+class WeightedRows(NamedTuple):
+    """Rows in working space and their weights."""
+
+    z: torch.Tensor  # (n, d)
+    weights: torch.Tensor  # (n,)
+
+    def to(self, device):
+        """The same on a device."""
+        return WeightedRows(self.z.to(device), self.weights.to(device))
+
+
+def check_rows(estimator, X, reset, ensure_min_samples=1):
+    """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
+
+    Raises
+    ------
+    ValueError
+        For what scikit-learn refuses, and for NaN, with what can be done about it.
+    """
+    # scikit-learn looks for NaN in the sum of all values, which is inf - inf near the limit.
+    with np.errstate(invalid="ignore", over="ignore"):
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_min_samples=ensure_min_samples,
+            ensure_all_finite="allow-nan",
+        )
+        if np.isnan(X.sum()):
+            _refuse_missing(X, reset)
+    return X
+
+
+def _refuse_missing(X, fits):
+    holes = np.flatnonzero(np.isnan(X).any(axis=1))
+    if not len(holes):
+        return
+    advice = (
+        "fit to the complete rows, then fill the others with RAESampler(model).impute(X)"
+        if fits
+        else "fill them with RAESampler(model).impute(X), or draw them with sample_conditional(X)"
+    )
+    raise ValueError(
+        f"Got X with NaN in {len(holes)} of {len(X)} rows, the first in row {holes[0]}, expected"
+        f" finite numbers: {advice}."
+    )
+
+
+def check_weights(sample_weight, X):
+    """Sample weights as float64 (n,), scaled to mean 1; ones where None.
+
+    Raises
+    ------
+    ValueError
+        For negative, non-finite or all-zero weights, or weights of the wrong length.
+    """
+    if sample_weight is None:
+        return np.ones(len(X))
+    weights = np.array(
+        check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+    )
+    if weights.shape != (len(X),):
+        raise ValueError(f"Got sample_weight of shape {weights.shape}, expected ({len(X)},).")
+    if (weights < 0.0).any():
+        raise ValueError(f"Got sample_weight with {weights.min()}, expected weights >= 0.")
+    if not weights.any():
+        raise ValueError("Got sample_weight of zeros alone, expected at least one positive weight.")
+    weights /= weights.max()
+    return weights / weights.mean()
