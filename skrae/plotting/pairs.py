@@ -13,6 +13,7 @@ from skrae.plotting.panels import (
     chosen_columns,
     column_names,
     evenly_spaced,
+    frame_names,
     histogram,
     limits,
     panels,
@@ -23,6 +24,29 @@ from skrae.plotting.panels import (
 )
 
 MAX_FEATURES = 5
+
+
+def _rows_and_names(chains):
+    """All draws as rows, and the names that chains or a data frame gives their columns, or None."""
+    names = frame_names(chains)
+    # A frame may have a column called "draws".
+    if not hasattr(chains, "columns") and hasattr(chains, "draws"):
+        names = getattr(chains, "feature_names", None)
+        chains = np.reshape(chains.draws, (-1, np.shape(chains.draws)[-1]))
+    return check_array(chains, dtype=np.float64, input_name="draws"), names
+
+
+def _data_and_names(X, d, draws_names):
+    """The data, checked to have the d columns of the draws in their order, and their names."""
+    if X is None:
+        return None, None
+    names = frame_names(X)
+    X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
+    if X.shape[1] != d:
+        raise ValueError(f"Got X of {X.shape[1]} columns, expected {d}, as the draws have.")
+    if names and draws_names and names != draws_names and set(names) == set(draws_names):
+        raise ValueError(f"Got X with columns {names}, expected the draws' order, {draws_names}.")
+    return X, names
 
 
 class PairDisplay:
@@ -85,13 +109,15 @@ class PairDisplay:
         Parameters
         ----------
         chains : Chains or array-like of shape (n, d)
-            Draws, of all chains together.
+            Draws, of all chains together; a data frame gives names too.
         features : str, int or list of them, default=None
             Names or indices of columns; None shows the first 5.
         X : array-like of shape (n_samples, d), default=None
-            Data to compare with, in all columns of the draws; NaN where unknown.
+            Data to compare with, in all columns of the draws and in their order; NaN where
+            unknown.
         feature_names : list of str, default=None
-            One for each of the d columns; None takes those of `chains`, or else x0, x1, ...
+            One for each of the d columns. None takes those of `chains`, or else the columns of
+            `chains` or of `X` where that is a data frame, or else x0, x1, ...
         n_points : int, default=2000
             The most draws, and the most rows of X, in a scatter plot: evenly spaced ones.
         axes : array of n_features^2 matplotlib Axes, default=None
@@ -106,26 +132,22 @@ class PairDisplay:
         Raises
         ------
         ValueError
-            If a feature is unknown, if X has not d columns, or if `axes` or `feature_names` are
-            not of the right number.
+            If a feature is unknown, if X has not d columns or has those of the draws in another
+            order, or if `axes` or `feature_names` are not of the right number.
         """
         require_matplotlib(f"{cls.__name__}.from_chains")
-        draws = getattr(chains, "draws", chains)
-        if draws is not chains:
-            draws = np.reshape(draws, (-1, np.shape(draws)[-1]))
-        draws = check_array(draws, dtype=np.float64, input_name="draws")
-        d = draws.shape[1]
-        names = column_names(feature_names, getattr(chains, "feature_names", None), d)
+        draws, draws_names = _rows_and_names(chains)
+        X, X_names = _data_and_names(X, draws.shape[1], draws_names)
+        found = X_names if draws_names is None else draws_names
+        names = column_names(feature_names, found, draws.shape[1])
         columns = chosen_columns(
-            range(min(d, MAX_FEATURES)) if features is None else features, names
+            range(min(len(names), MAX_FEATURES)) if features is None else features, names
         )
-        if X is not None:
-            X = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", input_name="X")
-            if X.shape[1] != d:
-                raise ValueError(f"X has {X.shape[1]} columns; expected {d}, as the draws have.")
-            X = X[:, columns]
-        names = [names[column] for column in columns]
-        display = cls(draws=draws[:, columns], feature_names=names, X=X)
+        display = cls(
+            draws=draws[:, columns],
+            feature_names=[names[column] for column in columns],
+            X=None if X is None else X[:, columns],
+        )
         return display.plot(axes, n_points=n_points, **kwargs)
 
     def plot(self, axes=None, *, n_points=2000, **kwargs):

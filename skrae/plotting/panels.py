@@ -24,6 +24,12 @@ def require_matplotlib(caller):
         ) from error
 
 
+def frame_names(rows):
+    """The columns of a data frame where all are called by strings, else None."""
+    names = list(getattr(rows, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
 def column_names(given, found, d):
     """Names of d columns: those given, or else found, or else x0, x1, ..."""
     names = found if given is None else given

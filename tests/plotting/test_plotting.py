@@ -229,6 +229,47 @@ def test_array_of_draws_gives_the_same_picture(chains):
     assert displays[1].feature_names == ["x2", "x0"]
 
 
+@pytest.mark.parametrize(
+    ("given", "of_chains", "of_draws", "of_X", "expected"),
+    [
+        ("abc", "def", None, "jkl", "abc"),
+        (None, "def", None, "jkl", "def"),
+        (None, None, "ghi", "jkl", "ghi"),
+        (None, None, None, "jkl", "jkl"),
+        (None, None, [0, 1, 2], "jkl", "jkl"),
+        (None, None, ["a", "b", 2], ["j", "k", 2], ["x0", "x1", "x2"]),
+        (None, None, None, None, ["x0", "x1", "x2"]),
+        # Names that chains have for attributes.
+        (None, None, ["draws", "feature_names", "z"], None, ["draws", "feature_names", "z"]),
+    ],
+)
+def test_names_come_from_the_first_that_has_them(given, of_chains, of_draws, of_X, expected):
+    pd = pytest.importorskip("pandas")
+    chains = Autoregressive(0, d=3, n_draws=20, feature_names=of_chains and list(of_chains))
+    rows = chains.draws[0]
+    draws = chains if of_draws is None else pd.DataFrame(rows, columns=list(of_draws))
+    X = rows if of_X is None else pd.DataFrame(rows, columns=list(of_X))
+    display = PairDisplay.from_chains(draws, X=X, feature_names=given and list(given))
+    assert display.feature_names == list(expected)
+    assert display.draws.shape[1] == 3
+    np.testing.assert_array_equal(display.X, rows)
+
+
+def test_features_are_chosen_by_the_names_of_a_frame(chains):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(chains.draws[0], columns=["a", "b", "c"])
+    display = PairDisplay.from_chains(frame, features=["c", "a"])
+    np.testing.assert_array_equal(display.draws, chains.draws[0][:, [2, 0]])
+
+
+def test_data_with_the_columns_of_the_draws_in_another_order_is_refused(chains):
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(chains.draws[0], columns=["width", "height", "cost ($/$)"])
+    with pytest.raises(ValueError, match=r"Got X with columns \['width', .*, expected the draws'"):
+        PairDisplay.from_chains(chains, X=X)
+    assert PairDisplay.from_chains(chains, X=X[chains.feature_names]).X.shape == X.shape
+
+
 def test_first_five_of_many_features(random_seed):
     display = PairDisplay.from_chains(Autoregressive(random_seed, d=7))
     assert display.feature_names == ["x0", "x1", "x2", "x3", "x4"]
@@ -284,7 +325,7 @@ def test_wrong_number_of_axes_raises(chains, display, message):
 
 
 def test_other_bad_arguments_raise(chains):
-    with pytest.raises(ValueError, match="X has 2 columns; expected 3"):
+    with pytest.raises(ValueError, match="Got X of 2 columns, expected 3"):
         PairDisplay.from_chains(chains, X=np.zeros((5, 2)))
     with pytest.raises(ValueError, match="n_points == 0"):
         PairDisplay.from_chains(chains, n_points=0)
@@ -306,7 +347,8 @@ def test_missing_matplotlib_names_the_extra(chains, monkeypatch, name):
 
 @pytest.mark.parametrize("name", ["panels", "pairs", "traces"])
 def test_matplotlib_is_imported_only_where_it_is_needed(name):
-    tree = ast.parse(Path(sys.modules[f"skrae.plotting.{name}"].__file__).read_text(encoding="utf-8"))
+    path = Path(sys.modules[f"skrae.plotting.{name}"].__file__)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [getattr(node, "module", None) or node.names[0].name for node in top]
     assert not any(name.startswith("matplotlib") for name in names)
