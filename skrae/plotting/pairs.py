@@ -12,15 +12,18 @@ from skrae.plotting.panels import (
     bin_edges,
     chosen_columns,
     column_names,
+    count_outside,
     evenly_spaced,
     frame_names,
     histogram,
     limits,
+    mark_outside,
     panels,
     require_matplotlib,
     small_ticks,
     transparency,
     wrapped,
+    write_outside,
 )
 
 MAX_FEATURES = 5
@@ -49,11 +52,20 @@ def _data_and_names(X, d, draws_names):
     return X, names
 
 
+def _colors(artist):
+    """RGBA of points: of their faces, or of the edges of hollow ones."""
+    faces = artist.get_facecolor()
+    return faces if len(faces) else artist.get_edgecolor()
+
+
 class PairDisplay:
     """Scatter plots of all pairs of features, below a diagonal of marginal histograms.
 
     Rows of data, if given, are overlaid in a second colour: draws of a density that fits the
     data lie where the data do. Histograms count all rows; the scatter plots show `n_points`.
+
+    A few values far from all others do not rule an axis: they are left outside. Crosses on the
+    edges of the scatter plots mark them, and their number is written above the histogram.
 
     Parameters
     ----------
@@ -72,6 +84,8 @@ class PairDisplay:
         Of the draws and of X, None on and above the diagonal.
     histograms_, data_histograms_ : list of n_features matplotlib StepPatch
         Without X, the second is empty.
+    n_outside_, n_data_outside_ : ndarray of shape (n_features,)
+        How many of all draws and of all rows of X lie outside of the axis of a feature.
 
     Examples
     --------
@@ -165,17 +179,19 @@ class PairDisplay:
         self.figure_ = self.axes_[0, 0].figure
         draws = self.draws[evenly_spaced(len(self.draws), n_points)]
         X = None if self.X is None else self.X[evenly_spaced(len(self.X), n_points)]
-        self._set_limits(draws if X is None else np.concatenate([draws, X]))
+        self._set_limits()
         self.scatters_ = self._scatter(draws, {"color": DRAWS_COLOR, **kwargs})
         self.data_scatters_ = self._scatter(X, {"color": DATA_COLOR})
         self._plot_histograms()
+        self._count_outside()
         self._label_axes()
         return self
 
-    def _set_limits(self, shown):
+    def _set_limits(self):
         """Give a feature the same limits wherever it is an axis; empty the panels above."""
-        for feature, values in enumerate(shown.T):
-            low, high = limits(values)
+        parts = [self.draws] if self.X is None else [self.draws, self.X]
+        for feature in range(len(self.axes_)):
+            low, high = limits(*(part[:, feature] for part in parts))
             for panel in self.axes_[feature:, feature]:
                 panel.set_xlim(low, high)
             for panel in self.axes_[feature, :feature]:
@@ -190,7 +206,9 @@ class PairDisplay:
             return artists
         looks = {"s": 6, "linewidths": 0, "alpha": transparency(len(rows)), "rasterized": True}
         for i, j in zip(*np.tril_indices(len(artists), -1), strict=True):
-            artists[i, j] = self.axes_[i, j].scatter(rows[:, j], rows[:, i], **looks | options)
+            panel, x, y = self.axes_[i, j], rows[:, j], rows[:, i]
+            artists[i, j] = panel.scatter(x, y, **looks | options)
+            mark_outside(panel, x, y, _colors(artists[i, j]))
         return artists
 
     def _plot_histograms(self):
@@ -207,6 +225,23 @@ class PairDisplay:
             edges = bin_edges(values, low, high, len(values))
             look = {"color": DATA_COLOR, "linewidth": 1.5, "label": "data"}
             self.data_histograms_.append(panel.stairs(histogram(values, edges), edges, **look))
+
+    def _count_outside(self):
+        """Count what lies outside of each feature's axis, and write it above the histogram."""
+        panels_of_features = self.axes_.diagonal()
+        no_rows = np.empty((0, len(panels_of_features)))
+        self.n_outside_, self.n_data_outside_ = (
+            np.array(
+                [
+                    count_outside(values, *panel.get_xlim())
+                    for values, panel in zip(rows.T, panels_of_features, strict=True)
+                ]
+            )
+            for rows in (self.draws, no_rows if self.X is None else self.X)
+        )
+        counts = zip(panels_of_features, self.n_outside_, self.n_data_outside_, strict=True)
+        for panel, n_draws, n_data in counts:
+            write_outside(panel, draws=n_draws, data=n_data)
 
     def _label_axes(self):
         d = len(self.axes_)

@@ -82,13 +82,66 @@ def panels(axes, n_rows, n_columns, size, **options):
     return given.reshape(n_rows, n_columns)
 
 
-def limits(values):
-    """Ends of an axis that shows all finite values, with a margin; wide enough for a constant."""
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+def limits(*parts):
+    """Ends of an axis that shows each part, with a margin; wide enough for a constant.
+
+    Of a part, values far from its bulk are left out: see `_bulk`. What several parts have apart
+    from each other, as chains that have not met, is within the axis.
+    """
+    finite = [part[np.isfinite(part)] for part in map(np.asarray, parts)]
+    ends = [_bulk(values) for values in finite if values.size] or [(0.0, 0.0)]
+    low, high = min(ends)[0], max(end for _, end in ends)
     largest = max(abs(low), abs(high))
     margin = 0.04 * (high - low) if high - low > 1e-9 * largest else max(0.5, 0.05 * largest)
     return float(low - margin), float(high + margin)
+
+
+def _bulk(values):
+    """The least and the greatest value within a window, or of all where that is little more.
+
+    The window spans the middle 95 % and 5 IQR on either side of the quartiles, a Gaussian's 7.4
+    standard deviations, but no more than the values. Up to twice its width all is shown.
+    """
+    low, high = values.min(), values.max()
+    first, third = np.quantile(values, [0.25, 0.75])
+    reach = 5.0 * (third - first)
+    # These methods never take the one value that may be wild, however few there are.
+    left = max(low, min(np.quantile(values, 0.025, method="higher"), first - reach))
+    right = min(high, max(np.quantile(values, 0.975, method="lower"), third + reach))
+    # A window of no width: all but a few values are one, which no axis squeezes.
+    if right <= left or high - low <= 2.0 * (right - left):
+        return low, high
+    within = values[(values >= left) & (values <= right)]
+    return within.min(), within.max()
+
+
+def count_outside(values, low, high):
+    """How many values lie outside of an axis; NaN lies nowhere."""
+    return int(np.count_nonzero((values < low) | (values > high)))
+
+
+def mark_outside(panel, x, y, colors):
+    """Mark points beyond the limits of a panel by crosses on its edge.
+
+    `colors` is RGBA, one for all points or one for each.
+    """
+    ends = np.transpose([panel.get_xlim(), panel.get_ylim()])
+    points = np.column_stack([x, y])
+    outside = ((points < ends[0]) | (points > ends[1])).any(axis=1)
+    if not outside.any():
+        return
+    x, y = np.clip(points[outside], *ends).T
+    colors = np.broadcast_to(colors, (len(points), 4))[outside]
+    look = {"s": 14, "linewidths": 1.0, "alpha": max(0.4, transparency(len(x)))}
+    panel.scatter(x, y, marker="x", c=colors, clip_on=False, zorder=3, **look)
+
+
+def write_outside(panel, **counts):
+    """Write above a panel how many of what lies outside of its limits; nothing where all are 0."""
+    found = [f"{what} {n:,}" for what, n in counts.items() if n]
+    if found:
+        text = "outside: " + ", ".join(found)
+        panel.set_title(text, loc="right", size=FONT_SIZE - 1, color="0.3")
 
 
 def bin_edges(values, low, high, n):

@@ -13,13 +13,16 @@ from skrae.plotting.panels import (
     bin_edges,
     chosen_columns,
     column_names,
+    count_outside,
     evenly_spaced,
     histogram,
     limits,
+    mark_outside,
     panels,
     require_matplotlib,
     small_ticks,
     transparency,
+    write_outside,
 )
 from skrae.sampling.mcmc import diagnostics
 
@@ -40,6 +43,10 @@ class TraceDisplay:
     one stuck apart is among them. Where chains differ more in spread than in place, as with one
     that hardly moves, the order is that of their spreads.
 
+    The axis of values holds the bulk of every chain, of one stuck far away too. A chain's few
+    values far from the rest of its own, as at its start, do not rule it: they are left outside.
+    Crosses on the edges of the traces mark them, and their number is written above the histograms.
+
     Parameters
     ----------
     draws : ndarray of shape (n_chains, n_draws, n_rows)
@@ -57,6 +64,8 @@ class TraceDisplay:
         All chains pooled, then each chain shown.
     chains_ : ndarray of shape (n_rows, n_shown)
         The indices of the chains shown, in the order of `lines_`.
+    n_outside_ : ndarray of shape (n_rows,)
+        How many of the draws of all chains lie outside of the axis of values.
 
     References
     ----------
@@ -146,9 +155,21 @@ class TraceDisplay:
             for pair, values, chains in zip(self.axes_, rows, self.chains_, strict=True)
         ]
         self.lines_, self.histograms_ = (np.array(artists) for artists in zip(*drawn, strict=True))
+        self._count_outside(rows)
         self._write_titles()
         self._label_axes()
         return self
+
+    def _count_outside(self, rows):
+        panels_of_rows = self.axes_[:, 1]
+        self.n_outside_ = np.array(
+            [
+                count_outside(values, *panel.get_ylim())
+                for values, panel in zip(rows, panels_of_rows, strict=True)
+            ]
+        )
+        for panel, n_draws in zip(panels_of_rows, self.n_outside_, strict=True):
+            write_outside(panel, draws=n_draws)
 
     def _write_titles(self):
         shown = zip(self.axes_[:, 0], self.names, self.ess, self.rhat, strict=True)
@@ -165,7 +186,6 @@ class TraceDisplay:
     def _label_axes(self):
         for row, (trace, marginal) in enumerate(self.axes_):
             last = row == len(self.axes_) - 1
-            trace.set_xlim(0, max(np.shape(self.draws)[1] - 1, 1))
             marginal.set_xlim(left=0)
             small_ticks(trace, n_x=8, labelbottom=last)
             small_ticks(marginal, labelleft=False, labelbottom=False, bottom=False)
@@ -194,6 +214,7 @@ def _spread_out(values, most):
 def _plot_row(trace, marginal, values, chains, kwargs):
     """Draw the traces and the histograms of one row; return both lists of artists."""
     from matplotlib import colormaps
+    from matplotlib.colors import to_rgba
 
     n_draws = values.shape[1]
     colors = colormaps["viridis"](np.linspace(0.0, 0.9, len(chains)))
@@ -203,16 +224,18 @@ def _plot_row(trace, marginal, values, chains, kwargs):
         "rasterized": n_draws > 1000,
     }
     lines = [
-        trace.plot(np.arange(n_draws), values[chain], **{"color": color, **options, **kwargs})
+        trace.plot(np.arange(n_draws), values[chain], **{"color": color, **options, **kwargs})[0]
         for chain, color in zip(chains, colors, strict=True)
     ]
-    low, high = limits(values)
+    low, high = limits(*values)
+    marginal.set_ylim(low, high)
+    trace.set(xlim=(0, max(n_draws - 1, 1)), ylim=(low, high))
+    for line in lines:
+        mark_outside(trace, *line.get_data(), to_rgba(line.get_color()))
     edges = bin_edges(values, low, high, n_draws)
     looks = [{"fill": True, "color": POOLED_COLOR}, *({"color": c, "lw": 0.8} for c in colors)]
     steps = [
         marginal.stairs(histogram(part, edges), edges, orientation="horizontal", **look)
         for part, look in zip([values, *values[chains]], looks, strict=True)
     ]
-    marginal.set_ylim(low, high)
-    trace.set_ylim(low, high)
-    return [line for (line,) in lines], steps
+    return lines, steps

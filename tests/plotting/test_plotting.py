@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skrae.plotting import PairDisplay, TraceDisplay
-from skrae.plotting.panels import bin_edges, histogram, limits
+from skrae.plotting.panels import bin_edges, count_outside, histogram, limits
 from skrae.sampling.mcmc import diagnostics
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -57,6 +57,20 @@ def texts(panel):
     return [t for t in found if isinstance(t, matplotlib.text.Text) and t.get_text()]
 
 
+def marks(panel):
+    """The crosses on the edges of a panel: the only points that it does not clip."""
+    scatters = [
+        c for c in panel.collections if isinstance(c, matplotlib.collections.PathCollection)
+    ]
+    return [scatter for scatter in scatters if not scatter.get_clip_on()]
+
+
+def min_to_max(values):
+    """The limits that leave nothing outside."""
+    margin = 0.04 * np.ptp(values)
+    return values.min() - margin, values.max() + margin
+
+
 # Traces
 
 
@@ -85,7 +99,7 @@ def test_trace_and_marginal_have_one_range_on_axes_that_share_none(chains):
     axes = TraceDisplay.from_chains(chains, axes=Figure().subplots(4, 2)).axes_
     rows = [chains.log_density, *np.moveaxis(chains.draws, 2, 0)]
     for (trace, marginal), values in zip(axes, rows, strict=True):
-        assert trace.get_ylim() == marginal.get_ylim() == pytest.approx(limits(values))
+        assert trace.get_ylim() == marginal.get_ylim() == limits(*values)
 
 
 def test_trace_titles_have_the_diagnostics(chains):
@@ -169,7 +183,72 @@ def test_infinite_log_density_is_left_out_of_limits_and_histogram(chains):
     assert np.sum(data.values * np.diff(data.edges)) == pytest.approx(1.0)
 
 
+def test_stuck_chain_stays_on_the_axis_and_wild_draws_leave_it(chains):
+    chains.draws[4, :, 0] += 1e4  # a whole chain
+    chains.draws[2, 50, 1] = 1e6  # one draw
+    chains.draws[:, :5, 2] -= np.geomspace(1e5, 1e3, 5)  # the way in of all
+    display = TraceDisplay.from_chains(chains)
+    assert display.n_outside_.tolist()[1:] == [0, 1, 30]
+    stuck, single, start = (panel.get_ylim() for panel in display.axes_[1:, 0])
+    assert stuck[0] < -2.0
+    assert 1e4 < stuck[1] < 1.1e4
+    assert -6.0 < single[0] < single[1] < 6.0
+    assert -6.0 < start[0] < start[1] < 6.0
+    written = [title(panel, "right") for panel in display.axes_[:, 1]]
+    assert written[1:] == ["", "outside: draws 1", "outside: draws 30"]
+    (mark,) = marks(display.axes_[2, 0])
+    assert mark.get_offsets().tolist() == [[50.0, single[1]]]
+
+
+def test_infinite_draws_are_counted_and_marked_and_nan_is_nowhere(chains):
+    draws = chains.draws[:, :, :1].copy()
+    draws[0, :3], draws[1, :5] = -np.inf, np.nan
+    display = TraceDisplay(draws=draws, ess=[np.nan], rhat=[np.nan], names=["a"]).plot()
+    assert display.n_outside_.tolist() == [3]
+    (mark,) = marks(display.axes_[0, 0])
+    low = display.axes_[0, 0].get_ylim()[0]
+    assert mark.get_offsets().tolist() == [[0.0, low], [1.0, low], [2.0, low]]
+
+
 # Pairs
+
+
+def test_one_wild_value_does_not_rule_a_pair_plot(chains, random_seed):
+    X = np.random.default_rng(random_seed).standard_normal((70, 3))
+    tame = PairDisplay.from_chains(chains, X=X)
+    X[69, 0], X[0, 1] = 1e6, -1e6
+    display = PairDisplay.from_chains(chains, X=X)
+    for panel, before in zip(display.axes_.diagonal(), tame.axes_.diagonal(), strict=True):
+        assert panel.get_xlim() == pytest.approx(before.get_xlim(), abs=0.5)
+    assert display.n_outside_.tolist() == [0, 0, 0]
+    assert display.n_data_outside_.tolist() == [1, 1, 0]
+    written = [title(panel, "right") for panel in display.axes_.diagonal()]
+    assert written == ["outside: data 1", "outside: data 1", ""]
+    right, bottom = display.axes_[1, 0].get_xlim()[1], display.axes_[1, 0].get_ylim()[0]
+    (mark,) = marks(display.axes_[1, 0])
+    assert mark.get_offsets().tolist() == [[X[0, 0], bottom], [right, X[69, 1]]]
+    assert {to_hex(color) for color in mark.get_facecolor()} == {"#e69f00"}
+    assert marks(tame.axes_[1, 0]) == []
+
+
+@pytest.mark.parametrize("look", [{}, {"color": "red"}, {"facecolors": "none", "edgecolors": "r"}])
+def test_marks_have_the_colour_of_the_points(chains, look):
+    chains.draws[0, 0, 0] = 1e6
+    display = PairDisplay.from_chains(chains, n_points=10_000, **look)
+    (mark,) = marks(display.axes_[1, 0])
+    point = display.scatters_[1, 0]
+    colors = point.get_facecolor() if "facecolors" not in look else point.get_edgecolor()
+    assert to_hex(mark.get_facecolor()[0]) == to_hex(colors[0])
+
+
+def test_all_draws_are_within_where_few_are_shown(random_seed):
+    draws = np.random.default_rng(random_seed).standard_normal((20_000, 2))
+    display = PairDisplay.from_chains(draws, n_points=20)
+    assert display.n_outside_.tolist() == [0, 0]
+    for panel, values in zip(display.axes_.diagonal(), draws.T, strict=True):
+        data = display.histograms_[0].get_data()
+        assert np.sum(data.values * np.diff(data.edges)) == pytest.approx(1.0)
+        assert panel.get_xlim() == pytest.approx(min_to_max(values))
 
 
 def test_pairs_show_evenly_spaced_draws_and_data(chains, random_seed):
@@ -378,7 +457,9 @@ def test_labels_do_not_overlap(random_seed, display):
     names = ["a $\\frac{$ name", "snake_case_" * 3, "many words " * 3, "m", "n"]
     chains = Autoregressive(random_seed, d=5, feature_names=names)
     chains.draws[0] += 3.0
+    chains.draws[1, ::50] = 1e7  # outside, so that their number is written
     figure = display.from_chains(chains).figure_
+    assert any(title(panel, "right").startswith("outside: draws 8") for panel in figure.axes)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for panel in figure.axes for text in texts(panel)]
     overlaps = [
@@ -395,6 +476,55 @@ def test_limits_hold_all_finite_values():
     assert limits(np.full(3, 1000.0)) == pytest.approx((950.0, 1050.0))
     assert limits(np.zeros(3)) == (-0.5, 0.5)
     assert limits(np.full(3, np.nan)) == (-0.5, 0.5)
+
+
+LAWS = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "uniform": lambda rng, n: rng.uniform(size=n),
+    "logistic": lambda rng, n: rng.logistic(size=n),
+    "skewed": lambda rng, n: rng.exponential(size=n),
+    "counts": lambda rng, n: rng.poisson(3.0, n).astype(float),
+    "rare": lambda rng, n: (np.arange(n) % 100 == 0).astype(float),
+    "small mode": lambda rng, n: rng.standard_normal(n) + 30.0 * (np.arange(n) % 20 == 0),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("n", [60, 2000])
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (-3e5, 1e-3), (7.0, 1e8)])
+def test_limits_of_ordinary_values_hold_all(law, n, shift, scale, random_seed):
+    values = shift + scale * LAWS[law](np.random.default_rng(random_seed), n)
+    assert limits(values) == pytest.approx(min_to_max(values), rel=1e-12)
+
+
+@pytest.mark.parametrize("wild", [1e6, -1e6, 1e300])
+@pytest.mark.parametrize("n", [20, 2000])
+def test_limits_of_the_rest_where_one_value_is_wild(wild, n, random_seed):
+    rest = np.random.default_rng(random_seed).standard_normal(n)
+    assert limits(np.append(rest, wild)) == pytest.approx(min_to_max(rest), rel=1e-12)
+
+
+@pytest.mark.parametrize(("df", "most"), [(1, 0.05), (2, 0.02), (5, 0.001)])
+def test_limits_of_heavy_tails_show_the_bulk(df, most, random_seed):
+    values = np.random.default_rng(random_seed).standard_t(df, 20_000)
+    low, high = limits(values)
+    share = np.ptp(np.percentile(values, [25, 75])) / (high - low)
+    assert share > 0.04
+    assert count_outside(values, low, high) <= most * len(values)
+
+
+def test_limits_of_parts_hold_the_bulk_of_each(random_seed):
+    parts = np.random.default_rng(random_seed).standard_normal((50, 100))
+    parts[7] += 1e4
+    assert limits(*parts) == pytest.approx(min_to_max(parts))
+    low, high = limits(parts)
+    assert -8.0 < low < high < 8.0
+    assert count_outside(parts, low, high) == 100
+
+
+def test_one_value_beside_a_constant_is_shown():
+    values = np.append(np.full(99, 3.0), 1e6)
+    assert limits(values) == pytest.approx(min_to_max(values))
 
 
 def test_bins_have_the_width_of_freedman_and_diaconis():
