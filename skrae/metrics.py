@@ -63,9 +63,9 @@ def hyvarinen_score(estimator, X, sample_weight=None):
     missing = [name for name in METHODS if not hasattr(estimator, name)]
     if missing:
         raise TypeError(
-            f"{type(estimator).__name__} has no method {' and no '.join(missing)}; expected a"
-            " fitted object with both. Of a Pipeline or a search, pass the fitted density itself,"
-            " with rows in the units it was fitted to."
+            f"Got {type(estimator).__name__} without {' and '.join(missing)}, expected a"
+            " fitted object with both methods. Of a Pipeline or a search, pass the fitted density"
+            " itself, with rows in the units it was fitted to."
         )
     gradient, hessian = (np.asarray(getattr(estimator, name)(X), np.float64) for name in METHODS)
     terms = 0.5 * (gradient**2).sum(axis=1) + np.trace(hessian, axis1=1, axis2=2)

@@ -46,11 +46,11 @@ class MixtureOfGaussians(KnownDensity):
         self.weights = np.asarray(weights, dtype=float)
         self.means = np.asarray(means, dtype=float)
         if self.means.ndim != 2 or 0 in self.means.shape:
-            raise ValueError(f"got means of shape {self.means.shape}, expected (k, d), k, d >= 1")
+            raise ValueError(f"Got means of shape {self.means.shape}, expected (k, d), k, d >= 1.")
         n_components, self.n_features = self.means.shape
         check_shape("weights", self.weights, (n_components,))
         if not (np.all(self.weights > 0) and np.isclose(self.weights.sum(), 1, rtol=0, atol=1e-9)):
-            raise ValueError(f"got weights={weights!r}, expected positive numbers summing to one")
+            raise ValueError(f"Got weights={weights!r}, expected positive numbers summing to one.")
         self.covariances = np.asarray(covariances, dtype=float)
         shape = (n_components, self.n_features, self.n_features)
         if self.covariances.ndim == 2:
@@ -62,11 +62,11 @@ class MixtureOfGaussians(KnownDensity):
     def _factorise(self):
         """C = L L^T and C^-1 = A A^T, component by component."""
         if not np.allclose(self.covariances, self.covariances.swapaxes(1, 2), rtol=1e-9, atol=0):
-            raise ValueError("got asymmetric covariances, expected symmetric positive definite")
+            raise ValueError("Got asymmetric covariances, expected symmetric positive definite.")
         try:
             self._factors = np.linalg.cholesky(self.covariances)
         except np.linalg.LinAlgError:
-            raise ValueError("got indefinite covariances, expected positive definite") from None
+            raise ValueError("Got indefinite covariances, expected positive definite.") from None
         self._whiteners = np.linalg.inv(self._factors).swapaxes(1, 2)
         log_volumes = np.log(np.einsum("kii->ki", self._factors)).sum(axis=1)
         self._log_heights = (np.log(self.weights) - log_volumes - 0.5 * self.n_features * LOG_2PI)[

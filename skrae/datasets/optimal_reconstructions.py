@@ -132,8 +132,8 @@ def contractive_optimum(density, contraction_weight, grid):
         up, down = log_between - log_p[:-1], log_between - log_p[1:]
     if not (np.abs(up).max() < MAX_LOG_CHANGE and np.abs(down).max() < MAX_LOG_CHANGE):
         raise ValueError(
-            "got a density that is zero, or changes too much between neighbours, at an end of the"
-            " grid; expected a shorter grid on which it is positive"
+            "Got a density that is zero, or changes too much between neighbours, at an end of the"
+            " grid, expected a shorter grid on which it is positive."
         )
     # Flux coefficients relative to p of the cell on either side, so that no tail underflows.
     scale = contraction_weight / step**2
@@ -234,16 +234,16 @@ def _check_grid(grid, scale=np.inf, name=None):
     """The grid as an array and its step, at most half of `scale`, the number called `name`."""
     grid = np.asarray(grid, dtype=float)
     if grid.ndim != 1 or len(grid) < MIN_POINTS:
-        raise ValueError(f"got grid of shape {grid.shape}, expected (n,) with n >= {MIN_POINTS}")
+        raise ValueError(f"Got grid of shape {grid.shape}, expected (n,) with n >= {MIN_POINTS}.")
     steps = np.diff(grid)
     step = (grid[-1] - grid[0]) / len(steps)
     if not (np.isfinite(step) and step > 0 and np.allclose(steps, step, rtol=1e-6, atol=0)):
         raise ValueError(
-            "got an irregular grid, expected finite, increasing, equally spaced points"
+            "Got an irregular grid, expected finite, increasing, equally spaced points."
         )
     if step > scale / 2:
         raise ValueError(
-            f"got a grid of step {step:.3g}, expected at most {name} / 2 = {scale / 2:.3g}"
+            f"Got a grid of step {step:.3g}, expected at most {name} / 2 = {scale / 2:.3g}."
         )
     return grid, step
 
@@ -252,14 +252,14 @@ def _check_mass(density, grid, step):
     """log p on the grid, which must hold its probability."""
     if getattr(density, "n_features", None) != 1:
         raise ValueError(
-            f"got a density with n_features={getattr(density, 'n_features', None)}, expected 1"
+            f"Got a density with n_features={getattr(density, 'n_features', None)}, expected 1."
         )
     log_p = density.log_density(grid[:, None])
     mass = step * np.exp(log_p).sum()
     if not abs(mass - 1) < MASS_TOLERANCE:
         raise ValueError(
-            f"got a grid that holds a probability of {mass:.4g}, expected 1: take a longer or finer"
-            " one"
+            f"Got a grid that holds a probability of {mass:.4g}, expected 1: take a longer or finer"
+            " one."
         )
     return log_p
 
@@ -268,6 +268,6 @@ def _check_reconstruction(reconstruction, grid):
     reconstruction = np.asarray(reconstruction, dtype=float)
     if reconstruction.shape != grid.shape:
         raise ValueError(
-            f"got reconstruction of shape {reconstruction.shape}, expected {grid.shape}"
+            f"Got reconstruction of shape {reconstruction.shape}, expected {grid.shape}."
         )
     return reconstruction

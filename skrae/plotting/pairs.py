@@ -1,15 +1,14 @@
 """PairDisplay: scatter plots of all pairs of features, beside the data."""
 
-from numbers import Integral
-
 import numpy as np
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_array
 
 from skrae.plotting.panels import (
     DATA_COLOR,
     DRAWS_COLOR,
     FONT_SIZE,
     bin_edges,
+    check_count,
     chosen_columns,
     column_names,
     count_outside,
@@ -172,7 +171,7 @@ class PairDisplay:
         display : PairDisplay
         """
         require_matplotlib(f"{type(self).__name__}.plot")
-        check_scalar(n_points, "n_points", Integral, min_val=1)
+        check_count("n_points", n_points)
         d = len(self.feature_names)
         side = max(0.6 + 1.5 * d, 4.0)
         self.axes_ = panels(axes, d, d, (side, side), sharex="col")

@@ -24,6 +24,15 @@ def require_matplotlib(caller):
         ) from error
 
 
+def check_count(name, value):
+    """Raise TypeError or ValueError, naming the option, unless it is an integer of at least 1."""
+    message = f"Got {name}={value!r}, expected an integer of at least 1."
+    if not isinstance(value, Integral):
+        raise TypeError(message)
+    if value < 1:
+        raise ValueError(message)
+
+
 def frame_names(rows):
     """The columns of a data frame where all are called by strings, else None."""
     names = list(getattr(rows, "columns", ()))
@@ -36,7 +45,7 @@ def column_names(given, found, d):
     if names is None:
         return [f"x{column}" for column in range(d)]
     if len(names) != d:
-        raise ValueError(f"feature_names has {len(names)} names; expected {d}, one per column.")
+        raise ValueError(f"Got {len(names)} feature_names, expected {d}, one per column.")
     return [str(name) for name in names]
 
 
@@ -45,19 +54,20 @@ def chosen_columns(features, names):
     single = isinstance(features, str | Integral)
     columns = [_column(feature, names) for feature in ([features] if single else features)]
     if not columns:
-        raise ValueError("features is empty; expected at least one.")
+        raise ValueError("Got features=[], expected at least one.")
     return columns
 
 
 def _column(feature, names):
     if isinstance(feature, str):
         if feature not in names:
-            raise ValueError(f"features has {feature!r}; expected names among {names}.")
+            raise ValueError(f"Got features with {feature!r}, expected names among {names}.")
         return names.index(feature)
     if isinstance(feature, bool | np.bool_) or not isinstance(feature, Integral):
-        raise TypeError(f"features has {feature!r}; expected names or indices of columns.")
+        raise TypeError(f"Got features with {feature!r}, expected names or indices of columns.")
     if not 0 <= feature < len(names):
-        raise ValueError(f"features has {feature}; expected indices from 0 to {len(names) - 1}.")
+        last = len(names) - 1
+        raise ValueError(f"Got features with {feature}, expected indices from 0 to {last}.")
     return int(feature)
 
 
@@ -76,7 +86,7 @@ def panels(axes, n_rows, n_columns, size, **options):
     given = np.asarray(axes, dtype=object)
     if given.size != n_rows * n_columns:
         raise ValueError(
-            f"axes has {given.size} panels; expected {n_rows} rows of {n_columns},"
+            f"Got {given.size} axes, expected {n_rows} rows of {n_columns},"
             f" {n_rows * n_columns} in all."
         )
     return given.reshape(n_rows, n_columns)

@@ -1,16 +1,15 @@
 """TraceDisplay: traces and marginal densities of chains, with their ESS and R-hat."""
 
 import textwrap
-from numbers import Integral
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.utils import check_scalar
 
 from skrae.plotting.panels import (
     FONT_SIZE,
     WARNING_COLOR,
     bin_edges,
+    check_count,
     chosen_columns,
     column_names,
     count_outside,
@@ -123,7 +122,7 @@ class TraceDisplay:
         """
         require_matplotlib(f"{cls.__name__}.from_chains")
         if not hasattr(chains, "draws"):
-            raise TypeError(f"chains is of type {type(chains).__name__}; expected Chains.")
+            raise TypeError(f"Got chains of type {type(chains).__name__}, expected Chains.")
         rhat = np.asarray(chains.rhat())
         names = column_names(feature_names, getattr(chains, "feature_names", None), len(rhat))
         columns = chosen_columns(_worst(rhat) if features is None else features, names)
@@ -144,7 +143,7 @@ class TraceDisplay:
         display : TraceDisplay
         """
         require_matplotlib(f"{type(self).__name__}.plot")
-        check_scalar(max_chains, "max_chains", Integral, min_val=1)
+        check_count("max_chains", max_chains)
         rows = np.moveaxis(np.asarray(self.draws), 2, 0)
         size = (8.0, 0.5 + 1.2 * len(rows))
         self.axes_ = panels(axes, len(rows), 2, size, sharey="row", width_ratios=(3, 1))

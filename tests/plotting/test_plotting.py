@@ -376,13 +376,13 @@ def test_data_with_missing_values_and_a_single_feature(chains):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"features": "depth"}, ValueError, "features has 'depth'; expected names among"),
-        ({"features": [0, 3]}, ValueError, "features has 3; expected indices from 0 to 2"),
-        ({"features": [-1]}, ValueError, "features has -1; expected indices from 0 to 2"),
-        ({"features": []}, ValueError, "features is empty"),
-        ({"features": [0.5]}, TypeError, "features has 0.5; expected names or indices"),
-        ({"features": [True]}, TypeError, "features has True; expected names or indices"),
-        ({"feature_names": ["a"]}, ValueError, "feature_names has 1 names; expected 3"),
+        ({"features": "depth"}, ValueError, "Got features with 'depth', expected names among"),
+        ({"features": [0, 3]}, ValueError, "Got features with 3, expected indices from 0 to 2"),
+        ({"features": [-1]}, ValueError, "Got features with -1, expected indices from 0 to 2"),
+        ({"features": []}, ValueError, r"Got features=\[\], expected at least one"),
+        ({"features": [0.5]}, TypeError, "Got features with 0.5, expected names or indices"),
+        ({"features": [True]}, TypeError, "Got features with True, expected names or indices"),
+        ({"feature_names": ["a"]}, ValueError, "Got 1 feature_names, expected 3"),
     ],
 )
 def test_bad_features_raise(chains, display, options, error, message):
@@ -394,8 +394,8 @@ def test_bad_features_raise(chains, display, options, error, message):
 @pytest.mark.parametrize(
     ("display", "message"),
     [
-        (TraceDisplay, "axes has 6 panels; expected 4 rows of 2, 8 in all"),
-        (PairDisplay, "axes has 6 panels; expected 3 rows of 3, 9 in all"),
+        (TraceDisplay, "Got 6 axes, expected 4 rows of 2, 8 in all"),
+        (PairDisplay, "Got 6 axes, expected 3 rows of 3, 9 in all"),
     ],
 )
 def test_wrong_number_of_axes_raises(chains, display, message):
@@ -406,13 +406,15 @@ def test_wrong_number_of_axes_raises(chains, display, message):
 def test_other_bad_arguments_raise(chains):
     with pytest.raises(ValueError, match="Got X of 2 columns, expected 3"):
         PairDisplay.from_chains(chains, X=np.zeros((5, 2)))
-    with pytest.raises(ValueError, match="n_points == 0"):
+    with pytest.raises(ValueError, match="Got n_points=0, expected an integer of at least 1"):
         PairDisplay.from_chains(chains, n_points=0)
+    with pytest.raises(TypeError, match=r"Got n_points=2\.5, expected an integer"):
+        PairDisplay.from_chains(chains, n_points=2.5)
     with pytest.raises(ValueError, match="dim 3"):
         PairDisplay.from_chains(chains.draws)
-    with pytest.raises(ValueError, match="max_chains == 0"):
+    with pytest.raises(ValueError, match="Got max_chains=0, expected an integer of at least 1"):
         TraceDisplay.from_chains(chains, max_chains=0)
-    with pytest.raises(TypeError, match="chains is of type ndarray; expected Chains"):
+    with pytest.raises(TypeError, match="Got chains of type ndarray, expected Chains"):
         TraceDisplay.from_chains(chains.draws)
 
 
