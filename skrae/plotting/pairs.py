@@ -71,20 +71,26 @@ class PairDisplay:
     draws : ndarray of shape (n, n_features)
         Of the features to show only.
     feature_names : list of str
+        One for each column of `draws`, to label the axes.
     X : ndarray of shape (n_samples, n_features), default=None
-        Data to compare with.
+        Data to compare with, NaN where unknown.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_features, n_features) of matplotlib Axes
         Those above the diagonal are empty.
     figure_ : matplotlib Figure
+        That of the axes.
     scatters_, data_scatters_ : ndarray of shape (n_features, n_features) of PathCollection
         Of the draws and of X, None on and above the diagonal.
     histograms_, data_histograms_ : list of n_features matplotlib StepPatch
         Without X, the second is empty.
     n_outside_, n_data_outside_ : ndarray of shape (n_features,)
         How many of all draws and of all rows of X lie outside of the axis of a feature.
+
+    See Also
+    --------
+    TraceDisplay : The chains one by one, over their draws.
 
     Examples
     --------
@@ -93,11 +99,15 @@ class PairDisplay:
     >>> from skrae.plotting import PairDisplay
     >>> rng = np.random.default_rng(0)
     >>> draws, X = rng.standard_normal((5000, 2)), rng.standard_normal((300, 2))
+    >>> X[0, 1] = 1e6
     >>> display = PairDisplay.from_chains(draws, X=X, axes=Figure().subplots(2, 2))
-    >>> display.scatters_[1, 0].get_offsets().shape
-    (2000, 2)
-    >>> display.axes_[1, 0].get_xlabel(), display.axes_[1, 0].get_ylabel()
-    ('x0', 'x1')
+
+    The wild value of the second feature is counted, and does not rule its axis:
+
+    >>> display.n_data_outside_
+    array([0, 1])
+    >>> np.round(display.axes_[1, 0].get_ylim(), 1)
+    array([-4.1,  4.3])
     """
 
     def __init__(self, *, draws, feature_names, X=None):
@@ -141,12 +151,15 @@ class PairDisplay:
         Returns
         -------
         display : PairDisplay
+            Drawn.
 
         Raises
         ------
+        TypeError
+            If a feature is neither a name nor an index, or `n_points` is no integer.
         ValueError
             If a feature is unknown, if X has not d columns or has those of the draws in another
-            order, or if `axes` or `feature_names` are not of the right number.
+            order, if `axes` or `feature_names` are not of the right number, or if `n_points` < 1.
         """
         require_matplotlib(f"{cls.__name__}.from_chains")
         draws, draws_names = _rows_and_names(chains)
@@ -164,11 +177,26 @@ class PairDisplay:
         return display.plot(axes, n_points=n_points, **kwargs)
 
     def plot(self, axes=None, *, n_points=2000, **kwargs):
-        """Draw on `axes`, or on a new figure; the parameters are those of `from_chains`.
+        """Draw on `axes`, or on a new figure.
+
+        Parameters
+        ----------
+        axes : array of n_features^2 matplotlib Axes, default=None
+            None makes a new figure.
+        n_points : int, default=2000
+            The most draws, and the most rows of X, in a scatter plot: evenly spaced ones.
+        **kwargs
+            For `Axes.scatter`, of the draws.
 
         Returns
         -------
         display : PairDisplay
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `n_points` is no positive integer, or `axes` are not of the right number.
         """
         require_matplotlib(f"{type(self).__name__}.plot")
         check_count("n_points", n_points)

@@ -51,12 +51,16 @@ class TraceDisplay:
     draws : ndarray of shape (n_chains, n_draws, n_rows)
         What to show, a row of panels each.
     ess, rhat : ndarray of shape (n_rows,)
+        Effective sample size and potential scale reduction, to write above each row.
     names : list of n_rows str
+        Titles of the rows.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_rows, 2) of matplotlib Axes
+        Traces on the left, histograms on the right.
     figure_ : matplotlib Figure
+        That of the axes.
     lines_ : ndarray of shape (n_rows, n_shown) of matplotlib Line2D
         The traces. `from_chains` puts the log density in the first row.
     histograms_ : ndarray of shape (n_rows, 1 + n_shown) of matplotlib StepPatch
@@ -65,6 +69,10 @@ class TraceDisplay:
         The indices of the chains shown, in the order of `lines_`.
     n_outside_ : ndarray of shape (n_rows,)
         How many of the draws of all chains lie outside of the axis of values.
+
+    See Also
+    --------
+    PairDisplay : The draws of all chains together, beside the data.
 
     References
     ----------
@@ -82,6 +90,8 @@ class TraceDisplay:
     >>> display = display.plot(Figure().subplots(1, 2))
     >>> display.axes_[0, 0].get_title(loc="left"), display.axes_[0, 0].get_title(loc="right")
     ('height', 'ESS 400   R-hat 1.000')
+    >>> display.n_outside_
+    array([0])
     """
 
     def __init__(self, *, draws, ess, rhat, names):
@@ -106,6 +116,7 @@ class TraceDisplay:
         feature_names : list of str, default=None
             One for each column of the draws; None takes those of `chains`, or else x0, x1, ...
         max_chains : int, default=8
+            The most chains to show in a row.
         axes : array of 2 (1 + n_features) matplotlib Axes, default=None
             None makes a new figure.
         **kwargs
@@ -114,11 +125,16 @@ class TraceDisplay:
         Returns
         -------
         display : TraceDisplay
+            Drawn.
 
         Raises
         ------
+        TypeError
+            If `chains` are no Chains, a feature is neither a name nor an index, or `max_chains` is
+            no integer.
         ValueError
-            If a feature is unknown, or `axes` or `feature_names` are not of the right number.
+            If a feature is unknown, if `axes` or `feature_names` are not of the right number, or
+            if `max_chains` < 1.
         """
         require_matplotlib(f"{cls.__name__}.from_chains")
         if not hasattr(chains, "draws"):
@@ -136,11 +152,26 @@ class TraceDisplay:
         return display.plot(axes, max_chains=max_chains, **kwargs)
 
     def plot(self, axes=None, *, max_chains=8, **kwargs):
-        """Draw on `axes`, or on a new figure; the parameters are those of `from_chains`.
+        """Draw on `axes`, or on a new figure.
+
+        Parameters
+        ----------
+        axes : array of 2 n_rows matplotlib Axes, default=None
+            None makes a new figure.
+        max_chains : int, default=8
+            The most chains to show in a row.
+        **kwargs
+            For `Axes.plot`, of the traces.
 
         Returns
         -------
         display : TraceDisplay
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `max_chains` is no positive integer, or `axes` are not of the right number.
         """
         require_matplotlib(f"{type(self).__name__}.plot")
         check_count("max_chains", max_chains)
