@@ -10,10 +10,10 @@ METHODS = ("log_density_gradient", "log_density_hessian")
 
 
 def hyvarinen_score(estimator, X, sample_weight=None):
-    """Hyvarinen's score, mean_i [ |grad log p(x_i)|^2 / 2 + tr Hess log p(x_i) ]; lower is better.
+    r"""Hyvarinen's score of a density, which needs no normaliser; lower is better.
 
-    Up to a constant of the data it estimates E |grad log p - grad log p_data|^2 / 2, half the
-    Fisher divergence, without knowing p_data or the constant of p.
+    Up to a constant of the data it estimates half the Fisher divergence of the density from that
+    of the data, without knowing either's constant.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def hyvarinen_score(estimator, X, sample_weight=None):
     X : array-like of shape (n_samples, n_features)
         Rows that the estimator was not fitted to.
     sample_weight : array-like of shape (n_samples,), default=None
-        Non-negative; a weight of 2 counts as the row twice.
+        Non-negative; a weight of 2 counts as the row twice. None weighs all rows equally.
 
     Returns
     -------
@@ -34,9 +34,26 @@ def hyvarinen_score(estimator, X, sample_weight=None):
     ------
     TypeError
         If the estimator lacks one of the two methods, as a Pipeline does.
+    ValueError
+        If a weight is negative or not finite, all are 0, or they are not one for each row.
+
+    See Also
+    --------
+    hyvarinen_scorer : Its negative, for a search over options.
 
     Notes
     -----
+    With p the density of the estimator, the score is
+
+    .. math::
+
+        \frac{1}{n} \sum_{i=1}^{n} \left[ \tfrac12 |\nabla \log p(x_i)|^2
+        + \operatorname{tr} \nabla^2 \log p(x_i) \right].
+
+    By partial integration, its expectation over rows from a density q is
+    E |grad log p - grad log q|^2 / 2 - E |grad log q|^2 / 2, whose second term is the same for
+    all p.
+
     Where rows repeat, or columns are rounded to a grid, ever narrower peaks on the values lower the
     score without bound; the log-likelihood has the same fault, but milder.
 
@@ -63,9 +80,9 @@ def hyvarinen_score(estimator, X, sample_weight=None):
     missing = [name for name in METHODS if not hasattr(estimator, name)]
     if missing:
         raise TypeError(
-            f"{type(estimator).__name__} has no method {' and no '.join(missing)}; expected a"
-            " fitted object with both. Of a Pipeline or a search, pass the fitted density itself,"
-            " with rows in the units it was fitted to."
+            f"Got {type(estimator).__name__} without {' and '.join(missing)}, expected a"
+            " fitted object with both methods. Of a Pipeline or a search, pass the fitted density"
+            " itself, with rows in the units it was fitted to."
         )
     gradient, hessian = (np.asarray(getattr(estimator, name)(X), np.float64) for name in METHODS)
     terms = 0.5 * (gradient**2).sum(axis=1) + np.trace(hessian, axis1=1, axis2=2)
@@ -80,12 +97,43 @@ def hyvarinen_scorer(estimator, X, y=None, sample_weight=None):
     Parameters
     ----------
     estimator : fitted object
+        With methods `log_density_gradient` (n, d) and `log_density_hessian` (n, d, d).
     X : array-like of shape (n_samples, n_features)
-    y : ignored
+        Rows that the estimator was not fitted to, as a search passes them.
+    y : object, default=None
+        Ignored; for the convention of scorers.
     sample_weight : array-like of shape (n_samples,), default=None
+        Non-negative; a weight of 2 counts as the row twice. None weighs all rows equally.
 
     Returns
     -------
     score : float
+        In nats per squared unit of X.
+
+    See Also
+    --------
+    hyvarinen_score : The score itself, with its formula and its limits.
+
+    Examples
+    --------
+    Of Gaussians of three scales, the search finds that of the rows.
+
+    >>> import numpy as np
+    >>> from sklearn.base import BaseEstimator
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> from skrae.metrics import hyvarinen_scorer
+    >>> class Gaussian(BaseEstimator):
+    ...     def __init__(self, scale=1.0):
+    ...         self.scale = scale
+    ...     def fit(self, X, y=None):
+    ...         return self
+    ...     def log_density_gradient(self, X):
+    ...         return -X / self.scale**2
+    ...     def log_density_hessian(self, X):
+    ...         return np.tile(-np.eye(X.shape[1]) / self.scale**2, (len(X), 1, 1))
+    >>> X = 2.0 * np.random.default_rng(0).standard_normal((1000, 2))
+    >>> search = GridSearchCV(Gaussian(), {"scale": [1.0, 2.0, 4.0]}, scoring=hyvarinen_scorer)
+    >>> search.fit(X).best_params_
+    {'scale': 2.0}
     """
     return -hyvarinen_score(estimator, X, sample_weight)

@@ -26,8 +26,14 @@ class MixtureOfGaussians(KnownDensity):
     weights : array-like of shape (k,)
         Positive, summing to one.
     means : array-like of shape (k, d)
+        Centres m_k.
     covariances : array-like of shape (k, d, d) or (d, d)
-        Symmetric positive definite; a single one is shared by all components.
+        C_k, symmetric positive definite; a single one is shared by all components.
+
+    See Also
+    --------
+    Gaussian : A single component.
+    RotatedMixture : Components drawn at random.
 
     References
     ----------
@@ -46,11 +52,11 @@ class MixtureOfGaussians(KnownDensity):
         self.weights = np.asarray(weights, dtype=float)
         self.means = np.asarray(means, dtype=float)
         if self.means.ndim != 2 or 0 in self.means.shape:
-            raise ValueError(f"got means of shape {self.means.shape}, expected (k, d), k, d >= 1")
+            raise ValueError(f"Got means of shape {self.means.shape}, expected (k, d), k, d >= 1.")
         n_components, self.n_features = self.means.shape
         check_shape("weights", self.weights, (n_components,))
         if not (np.all(self.weights > 0) and np.isclose(self.weights.sum(), 1, rtol=0, atol=1e-9)):
-            raise ValueError(f"got weights={weights!r}, expected positive numbers summing to one")
+            raise ValueError(f"Got weights={weights!r}, expected positive numbers summing to one.")
         self.covariances = np.asarray(covariances, dtype=float)
         shape = (n_components, self.n_features, self.n_features)
         if self.covariances.ndim == 2:
@@ -62,11 +68,11 @@ class MixtureOfGaussians(KnownDensity):
     def _factorise(self):
         """C = L L^T and C^-1 = A A^T, component by component."""
         if not np.allclose(self.covariances, self.covariances.swapaxes(1, 2), rtol=1e-9, atol=0):
-            raise ValueError("got asymmetric covariances, expected symmetric positive definite")
+            raise ValueError("Got asymmetric covariances, expected symmetric positive definite.")
         try:
             self._factors = np.linalg.cholesky(self.covariances)
         except np.linalg.LinAlgError:
-            raise ValueError("got indefinite covariances, expected positive definite") from None
+            raise ValueError("Got indefinite covariances, expected positive definite.") from None
         self._whiteners = np.linalg.inv(self._factors).swapaxes(1, 2)
         log_volumes = np.log(np.einsum("kii->ki", self._factors)).sum(axis=1)
         self._log_heights = (np.log(self.weights) - log_volumes - 0.5 * self.n_features * LOG_2PI)[
@@ -106,8 +112,14 @@ class Gaussian(MixtureOfGaussians):
     Parameters
     ----------
     mean : array-like of shape (d,)
+        m, the centre.
     covariance : array-like of shape (d, d)
-        Symmetric positive definite.
+        C, symmetric positive definite.
+
+    See Also
+    --------
+    MixtureOfGaussians : Several, weighted.
+    StudentT : Heavier tails.
 
     References
     ----------
@@ -132,8 +144,13 @@ class RotatedMixture(MixtureOfGaussians):
     Parameters
     ----------
     n_features, n_components : int
+        Number of columns, and of Gaussians; at least 1.
     random_state : None, int, RandomState or Generator
         Draws the mixture; `sample` has a random state of its own.
+
+    See Also
+    --------
+    MixtureOfGaussians : Components of your own.
 
     References
     ----------
@@ -141,9 +158,13 @@ class RotatedMixture(MixtureOfGaussians):
 
     Examples
     --------
+    The mean log density of many samples is minus the entropy, in nats.
+
     >>> from skrae.datasets import RotatedMixture
-    >>> RotatedMixture(n_features=3, random_state=0).sample(4, random_state=1).shape
-    (4, 3)
+    >>> density = RotatedMixture(n_features=3, random_state=0)
+    >>> X = density.sample(10_000, random_state=1)
+    >>> round(float(density.log_density(X).mean()), 1)
+    -2.7
     """
 
     def __init__(self, n_features=10, n_components=5, random_state=0):
@@ -170,6 +191,10 @@ class GaussianCurve(MixtureOfGaussians):
         Standard deviation of each Gaussian across the curve.
     elongation : float
         The standard deviation along the curve, in thicknesses; 1 is a round Gaussian.
+
+    See Also
+    --------
+    Spiral, Moons, Ring : Thickened curves in the plane.
 
     References
     ----------
@@ -218,6 +243,10 @@ class Spiral(MixtureOfGaussians):
     thickness : float
         Standard deviation of the noise.
 
+    See Also
+    --------
+    Moons, Ring : Other thickened curves in the plane.
+
     References
     ----------
     Alain & Bengio (2014), What regularized auto-encoders learn from the data-generating
@@ -246,6 +275,10 @@ class Moons(MixtureOfGaussians):
     ----------
     thickness : float
         Standard deviation of the noise.
+
+    See Also
+    --------
+    Spiral, Ring : Other thickened curves in the plane.
 
     References
     ----------

@@ -19,20 +19,20 @@ def check_positive(**parameters):
     """Raise ValueError, naming the parameter, unless each is a positive finite number."""
     for name, value in parameters.items():
         if not (np.isscalar(value) and 0 < value < np.inf):
-            raise ValueError(f"got {name}={value!r}, expected a positive finite number")
+            raise ValueError(f"Got {name}={value!r}, expected a positive finite number.")
 
 
 def check_count(minimum, **parameters):
     """Raise ValueError, naming the parameter, unless each is an integer of at least `minimum`."""
     for name, value in parameters.items():
         if not isinstance(value, (int, np.integer)) or value < minimum:
-            raise ValueError(f"got {name}={value!r}, expected an integer of at least {minimum}")
+            raise ValueError(f"Got {name}={value!r}, expected an integer of at least {minimum}.")
 
 
 def check_shape(name, array, expected):
     """Raise ValueError unless `array`, called `name`, has the shape expected."""
     if array.shape != expected:
-        raise ValueError(f"got {name} of shape {array.shape}, expected {expected}")
+        raise ValueError(f"Got {name} of shape {array.shape}, expected {expected}.")
 
 
 class KnownDensity(ABC):
@@ -87,7 +87,7 @@ class KnownDensity(ABC):
     def _check_rows(self, X):
         X = np.asarray(X, dtype=float)
         if X.ndim != 2 or X.shape[1] != self.n_features:
-            raise ValueError(f"got X of shape {X.shape}, expected (n, {self.n_features})")
+            raise ValueError(f"Got X of shape {X.shape}, expected (n, {self.n_features}).")
         return X
 
     @abstractmethod

@@ -8,14 +8,27 @@ from skrae.datasets.known_density import LOG_2PI, KnownDensity, check_count, che
 
 
 class Ring(KnownDensity):
-    """Thickened circle, x = radius (cos t, sin t) + N(0, thickness^2 I), t ~ U[0, 2 pi].
-
-    With R and s for radius and thickness,
-    p(x) = exp(-(|x|^2 + R^2) / 2 s^2) I_0(R |x| / s^2) / (2 pi s^2).
+    r"""Thickened circle, x = radius (cos t, sin t) + N(0, thickness^2 I), t ~ U[0, 2 pi].
 
     Parameters
     ----------
-    radius, thickness : float
+    radius : float
+        R, that of the circle.
+    thickness : float
+        s, the standard deviation of the noise.
+
+    See Also
+    --------
+    Moons, Spiral : Other thickened curves in the plane.
+
+    Notes
+    -----
+    With the modified Bessel function I_0 the density is
+
+    .. math::
+
+        p(x) = \frac{1}{2 \pi s^2} \exp\left(-\frac{|x|^2 + R^2}{2 s^2}\right)
+        I_0\left(\frac{R |x|}{s^2}\right).
 
     References
     ----------
@@ -60,6 +73,10 @@ class SexticWell(KnownDensity):
     samples from the inverse distribution function, both on a fine grid of [-2.5, 2.5], outside of
     which p < 1e-300.
 
+    See Also
+    --------
+    denoising_optimum, contractive_optimum : What an auto-encoder would learn from it.
+
     References
     ----------
     Alain & Bengio (2014), What regularized auto-encoders learn from the data-generating
@@ -102,8 +119,14 @@ class Banana(KnownDensity):
     ----------
     n_features : int
         At least 2.
-    scale, bend : float
-        s and b above.
+    scale : float
+        s, the standard deviation of x_1.
+    bend : float
+        b, the curvature of the parabola.
+
+    See Also
+    --------
+    Funnel : Another test of samplers, of varying width.
 
     References
     ----------
@@ -161,6 +184,10 @@ class Funnel(KnownDensity):
     scale : float
         Standard deviation of x_1, the log variance of the others.
 
+    See Also
+    --------
+    Banana : Another test of samplers, of varying direction.
+
     References
     ----------
     Neal (2003), Slice sampling, Annals of Statistics 31, section 8.
@@ -198,14 +225,27 @@ class Funnel(KnownDensity):
 
 
 class StudentT(KnownDensity):
-    """Multivariate Student t, p(x) proportional to (1 + |x|^2 / df)^(-(df + d) / 2).
+    r"""Multivariate Student t, p(x) proportional to (1 + |x|^2 / df)^(-(df + d) / 2).
 
     Parameters
     ----------
     n_features : int
-        d above.
+        d, at least 1.
     df : float
-        Degrees of freedom; moments exist below this order.
+        Degrees of freedom; moments exist below this order. 1 is the Cauchy distribution.
+
+    See Also
+    --------
+    Gaussian : Its limit of many degrees of freedom.
+
+    Notes
+    -----
+    With nu for the degrees of freedom,
+
+    .. math::
+
+        p(x) = \frac{\Gamma((\nu + d) / 2)}{\Gamma(\nu / 2) (\pi \nu)^{d / 2}}
+        \left(1 + \frac{|x|^2}{\nu}\right)^{-(\nu + d) / 2}.
 
     References
     ----------
@@ -241,12 +281,18 @@ class StudentT(KnownDensity):
 class LogGamma(KnownDensity):
     """Independent logarithms of gamma variables, p(x) = prod_j exp(a x_j - exp(x_j)) / Gamma(a).
 
-    Skewed to the left; a is the shape.
+    Skewed to the left, the more the smaller a is.
 
     Parameters
     ----------
     n_features : int
+        Number of columns, at least 1.
     shape : float
+        a, that of the gamma variables.
+
+    See Also
+    --------
+    Banana, Funnel : Features that depend on each other.
 
     References
     ----------

@@ -31,10 +31,10 @@ POINTS_AT_ONCE = 256
 
 
 def denoising_optimum(density, noise_level, grid):
-    """r(y) = E[(y - eps) p(y - eps)] / E[p(y - eps)], eps ~ N(0, sigma^2), the best denoiser.
+    r"""The best denoiser of a density on the line, r(y) = E[x | x + sigma eps = y].
 
-    With y = x + eps and x ~ p it is the posterior mean E[x | y]. The expectations are trapezoid
-    sums over the grid, whose error falls faster than any power of the step for a smooth p.
+    Its expectations are trapezoid sums over the grid, whose error falls faster than any power of
+    the step for a smooth p.
 
     Parameters
     ----------
@@ -48,11 +48,27 @@ def denoising_optimum(density, noise_level, grid):
     Returns
     -------
     reconstruction : ndarray of shape (n,)
+        r on the grid.
 
     Raises
     ------
     ValueError
         For more than one feature, or a grid too coarse, too short or not equally spaced.
+
+    See Also
+    --------
+    correct_denoising : The score that r holds.
+    contractive_optimum : That of the other criterion.
+
+    Notes
+    -----
+    Of all functions, with x from p and y = x + sigma eps, eps from N(0, 1), the least mean squared
+    error has
+
+    .. math::
+
+        r(y) = \frac{\int x \, p(x) \, e^{-(y - x)^2 / 2 \sigma^2} \, dx}
+        {\int p(x) \, e^{-(y - x)^2 / 2 \sigma^2} \, dx}.
 
     References
     ----------
@@ -83,11 +99,9 @@ def denoising_optimum(density, noise_level, grid):
 
 
 def contractive_optimum(density, contraction_weight, grid):
-    """r with r - x = lambda (r'' + r' d log p / dx), the best of E|r(x) - x|^2 + lambda E r'(x)^2.
+    r"""The best contractive reconstruction, the least of E |r(x) - x|^2 + lambda E r'(x)^2.
 
-    The Euler-Lagrange equation in its conservative form, lambda (p r')' = p (r - x), with no flux
-    p r' through the ends, by finite volumes: the error is of second order in the step over
-    sqrt(lambda).
+    It comes from finite volumes, with an error of second order in the step over sqrt(lambda).
 
     Parameters
     ----------
@@ -101,12 +115,29 @@ def contractive_optimum(density, contraction_weight, grid):
     Returns
     -------
     reconstruction : ndarray of shape (n,)
+        r on the grid.
 
     Raises
     ------
     ValueError
         For more than one feature, a density of zero, or a grid too coarse, too short or not
         equally spaced.
+
+    See Also
+    --------
+    invert_contraction : The score that r holds.
+    denoising_optimum : That of the other criterion.
+
+    Notes
+    -----
+    The Euler-Lagrange equation, on the left in the conservative form that is solved, with no flux
+    p r' through the ends, is
+
+    .. math::
+
+        \lambda (p r')' = p (r - x)
+        \quad\Leftrightarrow\quad
+        r - x = \lambda \left(r'' + r' \frac{d \log p}{dx}\right).
 
     References
     ----------
@@ -132,8 +163,8 @@ def contractive_optimum(density, contraction_weight, grid):
         up, down = log_between - log_p[:-1], log_between - log_p[1:]
     if not (np.abs(up).max() < MAX_LOG_CHANGE and np.abs(down).max() < MAX_LOG_CHANGE):
         raise ValueError(
-            "got a density that is zero, or changes too much between neighbours, at an end of the"
-            " grid; expected a shorter grid on which it is positive"
+            "Got a density that is zero, or changes too much between neighbours, at an end of the"
+            " grid, expected a shorter grid on which it is positive."
         )
     # Flux coefficients relative to p of the cell on either side, so that no tail underflows.
     scale = contraction_weight / step**2
@@ -167,8 +198,20 @@ def invert_contraction(reconstruction, contraction_weight, grid):
     score : ndarray of shape (n,)
         NaN at the two ends, and where r' is not positive.
 
+    Raises
+    ------
+    ValueError
+        For a grid not equally spaced, or a reconstruction of another length.
+
+    See Also
+    --------
+    contractive_optimum : A reconstruction to invert.
+    correct_denoising : The same for a denoising one.
+
     Examples
     --------
+    Of the standard normal density the score is -x; r is x / (1 + lambda).
+
     >>> import numpy as np
     >>> from skrae.datasets import invert_contraction
     >>> grid = np.linspace(-2, 2, 5)
@@ -200,6 +243,16 @@ def correct_denoising(reconstruction, noise_level, grid):
     score : ndarray of shape (n,)
         NaN at the two ends, and where r' is not positive.
 
+    Raises
+    ------
+    ValueError
+        For a grid not equally spaced, or a reconstruction of another length.
+
+    See Also
+    --------
+    denoising_optimum : A reconstruction to correct.
+    invert_contraction : The same for a contractive one, without a bias.
+
     Notes
     -----
     r = x + sigma^2 s_sigma with s_sigma = s + sigma^2 (s''/2 + s s') + O(sigma^4), the heat
@@ -207,6 +260,8 @@ def correct_denoising(reconstruction, noise_level, grid):
 
     Examples
     --------
+    Of the standard normal density the score is -x; r is x / (1 + sigma^2).
+
     >>> import numpy as np
     >>> from skrae.datasets import correct_denoising
     >>> grid = np.linspace(-2, 2, 5)
@@ -234,16 +289,16 @@ def _check_grid(grid, scale=np.inf, name=None):
     """The grid as an array and its step, at most half of `scale`, the number called `name`."""
     grid = np.asarray(grid, dtype=float)
     if grid.ndim != 1 or len(grid) < MIN_POINTS:
-        raise ValueError(f"got grid of shape {grid.shape}, expected (n,) with n >= {MIN_POINTS}")
+        raise ValueError(f"Got grid of shape {grid.shape}, expected (n,) with n >= {MIN_POINTS}.")
     steps = np.diff(grid)
     step = (grid[-1] - grid[0]) / len(steps)
     if not (np.isfinite(step) and step > 0 and np.allclose(steps, step, rtol=1e-6, atol=0)):
         raise ValueError(
-            "got an irregular grid, expected finite, increasing, equally spaced points"
+            "Got an irregular grid, expected finite, increasing, equally spaced points."
         )
     if step > scale / 2:
         raise ValueError(
-            f"got a grid of step {step:.3g}, expected at most {name} / 2 = {scale / 2:.3g}"
+            f"Got a grid of step {step:.3g}, expected at most {name} / 2 = {scale / 2:.3g}."
         )
     return grid, step
 
@@ -252,14 +307,14 @@ def _check_mass(density, grid, step):
     """log p on the grid, which must hold its probability."""
     if getattr(density, "n_features", None) != 1:
         raise ValueError(
-            f"got a density with n_features={getattr(density, 'n_features', None)}, expected 1"
+            f"Got a density with n_features={getattr(density, 'n_features', None)}, expected 1."
         )
     log_p = density.log_density(grid[:, None])
     mass = step * np.exp(log_p).sum()
     if not abs(mass - 1) < MASS_TOLERANCE:
         raise ValueError(
-            f"got a grid that holds a probability of {mass:.4g}, expected 1: take a longer or finer"
-            " one"
+            f"Got a grid that holds a probability of {mass:.4g}, expected 1: take a longer or finer"
+            " one."
         )
     return log_p
 
@@ -268,6 +323,6 @@ def _check_reconstruction(reconstruction, grid):
     reconstruction = np.asarray(reconstruction, dtype=float)
     if reconstruction.shape != grid.shape:
         raise ValueError(
-            f"got reconstruction of shape {reconstruction.shape}, expected {grid.shape}"
+            f"Got reconstruction of shape {reconstruction.shape}, expected {grid.shape}."
         )
     return reconstruction

@@ -24,13 +24,28 @@ def require_matplotlib(caller):
         ) from error
 
 
+def check_count(name, value):
+    """Raise TypeError or ValueError, naming the option, unless it is an integer of at least 1."""
+    message = f"Got {name}={value!r}, expected an integer of at least 1."
+    if not isinstance(value, Integral):
+        raise TypeError(message)
+    if value < 1:
+        raise ValueError(message)
+
+
+def frame_names(rows):
+    """The columns of a data frame where all are called by strings, else None."""
+    names = list(getattr(rows, "columns", ()))
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
 def column_names(given, found, d):
     """Names of d columns: those given, or else found, or else x0, x1, ..."""
     names = found if given is None else given
     if names is None:
         return [f"x{column}" for column in range(d)]
     if len(names) != d:
-        raise ValueError(f"feature_names has {len(names)} names; expected {d}, one per column.")
+        raise ValueError(f"Got {len(names)} feature_names, expected {d}, one per column.")
     return [str(name) for name in names]
 
 
@@ -39,19 +54,20 @@ def chosen_columns(features, names):
     single = isinstance(features, str | Integral)
     columns = [_column(feature, names) for feature in ([features] if single else features)]
     if not columns:
-        raise ValueError("features is empty; expected at least one.")
+        raise ValueError("Got features=[], expected at least one.")
     return columns
 
 
 def _column(feature, names):
     if isinstance(feature, str):
         if feature not in names:
-            raise ValueError(f"features has {feature!r}; expected names among {names}.")
+            raise ValueError(f"Got features with {feature!r}, expected names among {names}.")
         return names.index(feature)
     if isinstance(feature, bool | np.bool_) or not isinstance(feature, Integral):
-        raise TypeError(f"features has {feature!r}; expected names or indices of columns.")
+        raise TypeError(f"Got features with {feature!r}, expected names or indices of columns.")
     if not 0 <= feature < len(names):
-        raise ValueError(f"features has {feature}; expected indices from 0 to {len(names) - 1}.")
+        last = len(names) - 1
+        raise ValueError(f"Got features with {feature}, expected indices from 0 to {last}.")
     return int(feature)
 
 
@@ -70,19 +86,72 @@ def panels(axes, n_rows, n_columns, size, **options):
     given = np.asarray(axes, dtype=object)
     if given.size != n_rows * n_columns:
         raise ValueError(
-            f"axes has {given.size} panels; expected {n_rows} rows of {n_columns},"
+            f"Got {given.size} axes, expected {n_rows} rows of {n_columns},"
             f" {n_rows * n_columns} in all."
         )
     return given.reshape(n_rows, n_columns)
 
 
-def limits(values):
-    """Ends of an axis that shows all finite values, with a margin; wide enough for a constant."""
-    finite = values[np.isfinite(values)]
-    low, high = (finite.min(), finite.max()) if finite.size else (0.0, 0.0)
+def limits(*parts):
+    """Ends of an axis that shows each part, with a margin; wide enough for a constant.
+
+    Of a part, values far from its bulk are left out: see `_bulk`. What several parts have apart
+    from each other, as chains that have not met, is within the axis.
+    """
+    finite = [part[np.isfinite(part)] for part in map(np.asarray, parts)]
+    ends = [_bulk(values) for values in finite if values.size] or [(0.0, 0.0)]
+    low, high = min(ends)[0], max(end for _, end in ends)
     largest = max(abs(low), abs(high))
     margin = 0.04 * (high - low) if high - low > 1e-9 * largest else max(0.5, 0.05 * largest)
     return float(low - margin), float(high + margin)
+
+
+def _bulk(values):
+    """The least and the greatest value within a window, or of all where that is little more.
+
+    The window spans the middle 95 % and 5 IQR on either side of the quartiles, a Gaussian's 7.4
+    standard deviations, but no more than the values. Up to twice its width all is shown.
+    """
+    low, high = values.min(), values.max()
+    first, third = np.quantile(values, [0.25, 0.75])
+    reach = 5.0 * (third - first)
+    # These methods never take the one value that may be wild, however few there are.
+    left = max(low, min(np.quantile(values, 0.025, method="higher"), first - reach))
+    right = min(high, max(np.quantile(values, 0.975, method="lower"), third + reach))
+    # A window of no width: all but a few values are one, which no axis squeezes.
+    if right <= left or high - low <= 2.0 * (right - left):
+        return low, high
+    within = values[(values >= left) & (values <= right)]
+    return within.min(), within.max()
+
+
+def count_outside(values, low, high):
+    """How many values lie outside of an axis; NaN lies nowhere."""
+    return int(np.count_nonzero((values < low) | (values > high)))
+
+
+def mark_outside(panel, x, y, colors):
+    """Mark points beyond the limits of a panel by crosses on its edge.
+
+    `colors` is RGBA, one for all points or one for each.
+    """
+    ends = np.transpose([panel.get_xlim(), panel.get_ylim()])
+    points = np.column_stack([x, y])
+    outside = ((points < ends[0]) | (points > ends[1])).any(axis=1)
+    if not outside.any():
+        return
+    x, y = np.clip(points[outside], *ends).T
+    colors = np.broadcast_to(colors, (len(points), 4))[outside]
+    look = {"s": 14, "linewidths": 1.0, "alpha": max(0.4, transparency(len(x)))}
+    panel.scatter(x, y, marker="x", c=colors, clip_on=False, zorder=3, **look)
+
+
+def write_outside(panel, **counts):
+    """Write above a panel how many of what lies outside of its limits; nothing where all are 0."""
+    found = [f"{what} {n:,}" for what, n in counts.items() if n]
+    if found:
+        text = "outside: " + ", ".join(found)
+        panel.set_title(text, loc="right", size=FONT_SIZE - 1, color="0.3")
 
 
 def bin_edges(values, low, high, n):

@@ -1,25 +1,27 @@
 """TraceDisplay: traces and marginal densities of chains, with their ESS and R-hat."""
 
 import textwrap
-from numbers import Integral
 
 import numpy as np
 from scipy.stats import rankdata
-from sklearn.utils import check_scalar
 
 from skrae.plotting.panels import (
     FONT_SIZE,
     WARNING_COLOR,
     bin_edges,
+    check_count,
     chosen_columns,
     column_names,
+    count_outside,
     evenly_spaced,
     histogram,
     limits,
+    mark_outside,
     panels,
     require_matplotlib,
     small_ticks,
     transparency,
+    write_outside,
 )
 from skrae.sampling.mcmc import diagnostics
 
@@ -40,23 +42,37 @@ class TraceDisplay:
     one stuck apart is among them. Where chains differ more in spread than in place, as with one
     that hardly moves, the order is that of their spreads.
 
+    The axis of values holds the bulk of every chain, of one stuck far away too. A chain's few
+    values far from the rest of its own, as at its start, do not rule it: they are left outside.
+    Crosses on the edges of the traces mark them, and their number is written above the histograms.
+
     Parameters
     ----------
     draws : ndarray of shape (n_chains, n_draws, n_rows)
         What to show, a row of panels each.
     ess, rhat : ndarray of shape (n_rows,)
+        Effective sample size and potential scale reduction, to write above each row.
     names : list of n_rows str
+        Titles of the rows.
 
     Attributes
     ----------
     axes_ : ndarray of shape (n_rows, 2) of matplotlib Axes
+        Traces on the left, histograms on the right.
     figure_ : matplotlib Figure
+        That of the axes.
     lines_ : ndarray of shape (n_rows, n_shown) of matplotlib Line2D
         The traces. `from_chains` puts the log density in the first row.
     histograms_ : ndarray of shape (n_rows, 1 + n_shown) of matplotlib StepPatch
         All chains pooled, then each chain shown.
     chains_ : ndarray of shape (n_rows, n_shown)
         The indices of the chains shown, in the order of `lines_`.
+    n_outside_ : ndarray of shape (n_rows,)
+        How many of the draws of all chains lie outside of the axis of values.
+
+    See Also
+    --------
+    PairDisplay : The draws of all chains together, beside the data.
 
     References
     ----------
@@ -74,6 +90,8 @@ class TraceDisplay:
     >>> display = display.plot(Figure().subplots(1, 2))
     >>> display.axes_[0, 0].get_title(loc="left"), display.axes_[0, 0].get_title(loc="right")
     ('height', 'ESS 400   R-hat 1.000')
+    >>> display.n_outside_
+    array([0])
     """
 
     def __init__(self, *, draws, ess, rhat, names):
@@ -98,6 +116,7 @@ class TraceDisplay:
         feature_names : list of str, default=None
             One for each column of the draws; None takes those of `chains`, or else x0, x1, ...
         max_chains : int, default=8
+            The most chains to show in a row.
         axes : array of 2 (1 + n_features) matplotlib Axes, default=None
             None makes a new figure.
         **kwargs
@@ -106,15 +125,20 @@ class TraceDisplay:
         Returns
         -------
         display : TraceDisplay
+            Drawn.
 
         Raises
         ------
+        TypeError
+            If `chains` are no Chains, a feature is neither a name nor an index, or `max_chains` is
+            no integer.
         ValueError
-            If a feature is unknown, or `axes` or `feature_names` are not of the right number.
+            If a feature is unknown, if `axes` or `feature_names` are not of the right number, or
+            if `max_chains` < 1.
         """
         require_matplotlib(f"{cls.__name__}.from_chains")
         if not hasattr(chains, "draws"):
-            raise TypeError(f"chains is of type {type(chains).__name__}; expected Chains.")
+            raise TypeError(f"Got chains of type {type(chains).__name__}, expected Chains.")
         rhat = np.asarray(chains.rhat())
         names = column_names(feature_names, getattr(chains, "feature_names", None), len(rhat))
         columns = chosen_columns(_worst(rhat) if features is None else features, names)
@@ -128,14 +152,29 @@ class TraceDisplay:
         return display.plot(axes, max_chains=max_chains, **kwargs)
 
     def plot(self, axes=None, *, max_chains=8, **kwargs):
-        """Draw on `axes`, or on a new figure; the parameters are those of `from_chains`.
+        """Draw on `axes`, or on a new figure.
+
+        Parameters
+        ----------
+        axes : array of 2 n_rows matplotlib Axes, default=None
+            None makes a new figure.
+        max_chains : int, default=8
+            The most chains to show in a row.
+        **kwargs
+            For `Axes.plot`, of the traces.
 
         Returns
         -------
         display : TraceDisplay
+            Itself.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `max_chains` is no positive integer, or `axes` are not of the right number.
         """
         require_matplotlib(f"{type(self).__name__}.plot")
-        check_scalar(max_chains, "max_chains", Integral, min_val=1)
+        check_count("max_chains", max_chains)
         rows = np.moveaxis(np.asarray(self.draws), 2, 0)
         size = (8.0, 0.5 + 1.2 * len(rows))
         self.axes_ = panels(axes, len(rows), 2, size, sharey="row", width_ratios=(3, 1))
@@ -146,9 +185,21 @@ class TraceDisplay:
             for pair, values, chains in zip(self.axes_, rows, self.chains_, strict=True)
         ]
         self.lines_, self.histograms_ = (np.array(artists) for artists in zip(*drawn, strict=True))
+        self._count_outside(rows)
         self._write_titles()
         self._label_axes()
         return self
+
+    def _count_outside(self, rows):
+        panels_of_rows = self.axes_[:, 1]
+        self.n_outside_ = np.array(
+            [
+                count_outside(values, *panel.get_ylim())
+                for values, panel in zip(rows, panels_of_rows, strict=True)
+            ]
+        )
+        for panel, n_draws in zip(panels_of_rows, self.n_outside_, strict=True):
+            write_outside(panel, draws=n_draws)
 
     def _write_titles(self):
         shown = zip(self.axes_[:, 0], self.names, self.ess, self.rhat, strict=True)
@@ -165,7 +216,6 @@ class TraceDisplay:
     def _label_axes(self):
         for row, (trace, marginal) in enumerate(self.axes_):
             last = row == len(self.axes_) - 1
-            trace.set_xlim(0, max(np.shape(self.draws)[1] - 1, 1))
             marginal.set_xlim(left=0)
             small_ticks(trace, n_x=8, labelbottom=last)
             small_ticks(marginal, labelleft=False, labelbottom=False, bottom=False)
@@ -194,6 +244,7 @@ def _spread_out(values, most):
 def _plot_row(trace, marginal, values, chains, kwargs):
     """Draw the traces and the histograms of one row; return both lists of artists."""
     from matplotlib import colormaps
+    from matplotlib.colors import to_rgba
 
     n_draws = values.shape[1]
     colors = colormaps["viridis"](np.linspace(0.0, 0.9, len(chains)))
@@ -203,16 +254,18 @@ def _plot_row(trace, marginal, values, chains, kwargs):
         "rasterized": n_draws > 1000,
     }
     lines = [
-        trace.plot(np.arange(n_draws), values[chain], **{"color": color, **options, **kwargs})
+        trace.plot(np.arange(n_draws), values[chain], **{"color": color, **options, **kwargs})[0]
         for chain, color in zip(chains, colors, strict=True)
     ]
-    low, high = limits(values)
+    low, high = limits(*values)
+    marginal.set_ylim(low, high)
+    trace.set(xlim=(0, max(n_draws - 1, 1)), ylim=(low, high))
+    for line in lines:
+        mark_outside(trace, *line.get_data(), to_rgba(line.get_color()))
     edges = bin_edges(values, low, high, n_draws)
     looks = [{"fill": True, "color": POOLED_COLOR}, *({"color": c, "lw": 0.8} for c in colors)]
     steps = [
         marginal.stairs(histogram(part, edges), edges, orientation="horizontal", **look)
         for part, look in zip([values, *values[chains]], looks, strict=True)
     ]
-    marginal.set_ylim(low, high)
-    trace.set_ylim(low, high)
-    return [line for (line,) in lines], steps
+    return lines, steps

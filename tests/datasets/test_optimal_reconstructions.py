@@ -145,11 +145,11 @@ def test_score_is_nan_at_the_ends_and_where_r_falls(invert):
 
 FLAT = np.linspace(0.0, 1.0, 6)
 BAD_GRIDS = [
-    (np.zeros((6, 1)), r"grid of shape \(6, 1\), expected \(n,\) with n >= 5"),
-    (np.arange(4.0), r"grid of shape \(4,\), expected"),
-    (FLAT[::-1], "irregular grid, expected finite, increasing, equally spaced"),
-    (FLAT**2, "irregular grid"),
-    (np.where(FLAT == 1.0, np.nan, FLAT), "irregular grid"),
+    (np.zeros((6, 1)), r"Got grid of shape \(6, 1\), expected \(n,\) with n >= 5"),
+    (np.arange(4.0), r"Got grid of shape \(4,\), expected"),
+    (FLAT[::-1], "Got an irregular grid, expected finite, increasing, equally spaced"),
+    (FLAT**2, "Got an irregular grid"),
+    (np.where(FLAT == 1.0, np.nan, FLAT), "Got an irregular grid"),
 ]
 BOTH = pytest.mark.parametrize("optimum", [denoising_optimum, contractive_optimum])
 
@@ -174,25 +174,29 @@ def test_bad_regularisation_is_refused(size):
         (invert_contraction, GRID, "contraction_weight"),
         (correct_denoising, GRID, "noise_level"),
     ):
-        with pytest.raises(ValueError, match=f"got {name}="):
+        with pytest.raises(ValueError, match=f"Got {name}={size}, expected a positive finite"):
             function(first, size, GRID)
 
 
 @BOTH
 def test_density_of_two_features_is_refused(optimum):
-    with pytest.raises(ValueError, match="density with n_features=2, expected 1"):
+    with pytest.raises(ValueError, match="Got a density with n_features=2, expected 1"):
         optimum(Ring(), 0.1, GRID)
 
 
 @BOTH
 def test_short_grid_is_refused(optimum):
-    with pytest.raises(ValueError, match=r"holds a probability of 0\.\d+, expected 1"):
+    with pytest.raises(
+        ValueError, match=r"Got a grid that holds a probability of 0\.\d+, expected 1"
+    ):
         optimum(WELL, 0.1, np.linspace(-0.5, 0.5, 1001))
 
 
 def test_coarse_grid_is_refused():
     grid = np.linspace(-2, 2, 101)
-    with pytest.raises(ValueError, match=r"step 0\.04, expected at most noise_level / 2 = 0\.035"):
+    with pytest.raises(
+        ValueError, match=r"Got a grid of step 0\.04, expected at most noise_level / 2 = 0\.035"
+    ):
         denoising_optimum(WELL, 0.07, grid)
     with pytest.raises(ValueError, match=r"at most sqrt\(contraction_weight\) / 2 = 0\.035"):
         contractive_optimum(WELL, 0.07**2, grid)
@@ -203,11 +207,16 @@ def test_coarse_grid_is_refused():
     [(LogGamma(n_features=1), (-20.0, 740.0)), (WELL, (-30.0, 30.0))],
 )
 def test_grid_far_beyond_the_density_is_refused_by_the_solver(density, grid):
-    with pytest.raises(ValueError, match=r"zero, or changes too much.*expected a shorter grid"):
+    with pytest.raises(
+        ValueError,
+        match=r"Got a density that is zero, or changes too much.*expected a shorter grid",
+    ):
         contractive_optimum(density, 1.0, np.linspace(*grid, 12001))
 
 
 def test_reconstruction_of_another_length_is_refused():
     for function in (invert_contraction, correct_denoising):
-        with pytest.raises(ValueError, match=r"reconstruction of shape \(3,\), expected \(8001,\)"):
+        with pytest.raises(
+            ValueError, match=r"Got reconstruction of shape \(3,\), expected \(8001,\)"
+        ):
             function(np.zeros(3), 0.1, GRID)

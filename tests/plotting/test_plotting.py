@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from skrae.plotting import PairDisplay, TraceDisplay
-from skrae.plotting.panels import bin_edges, histogram, limits
+from skrae.plotting.panels import bin_edges, count_outside, histogram, limits
 from skrae.sampling.mcmc import diagnostics
 
 matplotlib = pytest.importorskip("matplotlib")
@@ -57,6 +57,20 @@ def texts(panel):
     return [t for t in found if isinstance(t, matplotlib.text.Text) and t.get_text()]
 
 
+def marks(panel):
+    """The crosses on the edges of a panel: the only points that it does not clip."""
+    scatters = [
+        c for c in panel.collections if isinstance(c, matplotlib.collections.PathCollection)
+    ]
+    return [scatter for scatter in scatters if not scatter.get_clip_on()]
+
+
+def min_to_max(values):
+    """The limits that leave nothing outside."""
+    margin = 0.04 * np.ptp(values)
+    return values.min() - margin, values.max() + margin
+
+
 # Traces
 
 
@@ -85,7 +99,7 @@ def test_trace_and_marginal_have_one_range_on_axes_that_share_none(chains):
     axes = TraceDisplay.from_chains(chains, axes=Figure().subplots(4, 2)).axes_
     rows = [chains.log_density, *np.moveaxis(chains.draws, 2, 0)]
     for (trace, marginal), values in zip(axes, rows, strict=True):
-        assert trace.get_ylim() == marginal.get_ylim() == pytest.approx(limits(values))
+        assert trace.get_ylim() == marginal.get_ylim() == limits(*values)
 
 
 def test_trace_titles_have_the_diagnostics(chains):
@@ -169,7 +183,72 @@ def test_infinite_log_density_is_left_out_of_limits_and_histogram(chains):
     assert np.sum(data.values * np.diff(data.edges)) == pytest.approx(1.0)
 
 
+def test_stuck_chain_stays_on_the_axis_and_wild_draws_leave_it(chains):
+    chains.draws[4, :, 0] += 1e4  # a whole chain
+    chains.draws[2, 50, 1] = 1e6  # one draw
+    chains.draws[:, :5, 2] -= np.geomspace(1e5, 1e3, 5)  # the way in of all
+    display = TraceDisplay.from_chains(chains)
+    assert display.n_outside_.tolist()[1:] == [0, 1, 30]
+    stuck, single, start = (panel.get_ylim() for panel in display.axes_[1:, 0])
+    assert stuck[0] < -2.0
+    assert 1e4 < stuck[1] < 1.1e4
+    assert -6.0 < single[0] < single[1] < 6.0
+    assert -6.0 < start[0] < start[1] < 6.0
+    written = [title(panel, "right") for panel in display.axes_[:, 1]]
+    assert written[1:] == ["", "outside: draws 1", "outside: draws 30"]
+    (mark,) = marks(display.axes_[2, 0])
+    assert mark.get_offsets().tolist() == [[50.0, single[1]]]
+
+
+def test_infinite_draws_are_counted_and_marked_and_nan_is_nowhere(chains):
+    draws = chains.draws[:, :, :1].copy()
+    draws[0, :3], draws[1, :5] = -np.inf, np.nan
+    display = TraceDisplay(draws=draws, ess=[np.nan], rhat=[np.nan], names=["a"]).plot()
+    assert display.n_outside_.tolist() == [3]
+    (mark,) = marks(display.axes_[0, 0])
+    low = display.axes_[0, 0].get_ylim()[0]
+    assert mark.get_offsets().tolist() == [[0.0, low], [1.0, low], [2.0, low]]
+
+
 # Pairs
+
+
+def test_one_wild_value_does_not_rule_a_pair_plot(chains, random_seed):
+    X = np.random.default_rng(random_seed).standard_normal((70, 3))
+    tame = PairDisplay.from_chains(chains, X=X)
+    X[69, 0], X[0, 1] = 1e6, -1e6
+    display = PairDisplay.from_chains(chains, X=X)
+    for panel, before in zip(display.axes_.diagonal(), tame.axes_.diagonal(), strict=True):
+        assert panel.get_xlim() == pytest.approx(before.get_xlim(), abs=0.5)
+    assert display.n_outside_.tolist() == [0, 0, 0]
+    assert display.n_data_outside_.tolist() == [1, 1, 0]
+    written = [title(panel, "right") for panel in display.axes_.diagonal()]
+    assert written == ["outside: data 1", "outside: data 1", ""]
+    right, bottom = display.axes_[1, 0].get_xlim()[1], display.axes_[1, 0].get_ylim()[0]
+    (mark,) = marks(display.axes_[1, 0])
+    assert mark.get_offsets().tolist() == [[X[0, 0], bottom], [right, X[69, 1]]]
+    assert {to_hex(color) for color in mark.get_facecolor()} == {"#e69f00"}
+    assert marks(tame.axes_[1, 0]) == []
+
+
+@pytest.mark.parametrize("look", [{}, {"color": "red"}, {"facecolors": "none", "edgecolors": "r"}])
+def test_marks_have_the_colour_of_the_points(chains, look):
+    chains.draws[0, 0, 0] = 1e6
+    display = PairDisplay.from_chains(chains, n_points=10_000, **look)
+    (mark,) = marks(display.axes_[1, 0])
+    point = display.scatters_[1, 0]
+    colors = point.get_facecolor() if "facecolors" not in look else point.get_edgecolor()
+    assert to_hex(mark.get_facecolor()[0]) == to_hex(colors[0])
+
+
+def test_all_draws_are_within_where_few_are_shown(random_seed):
+    draws = np.random.default_rng(random_seed).standard_normal((20_000, 2))
+    display = PairDisplay.from_chains(draws, n_points=20)
+    assert display.n_outside_.tolist() == [0, 0]
+    for panel, values in zip(display.axes_.diagonal(), draws.T, strict=True):
+        data = display.histograms_[0].get_data()
+        assert np.sum(data.values * np.diff(data.edges)) == pytest.approx(1.0)
+        assert panel.get_xlim() == pytest.approx(min_to_max(values))
 
 
 def test_pairs_show_evenly_spaced_draws_and_data(chains, random_seed):
@@ -229,6 +308,47 @@ def test_array_of_draws_gives_the_same_picture(chains):
     assert displays[1].feature_names == ["x2", "x0"]
 
 
+@pytest.mark.parametrize(
+    ("given", "of_chains", "of_draws", "of_X", "expected"),
+    [
+        ("abc", "def", None, "jkl", "abc"),
+        (None, "def", None, "jkl", "def"),
+        (None, None, "ghi", "jkl", "ghi"),
+        (None, None, None, "jkl", "jkl"),
+        (None, None, [0, 1, 2], "jkl", "jkl"),
+        (None, None, ["a", "b", 2], ["j", "k", 2], ["x0", "x1", "x2"]),
+        (None, None, None, None, ["x0", "x1", "x2"]),
+        # Names that chains have for attributes.
+        (None, None, ["draws", "feature_names", "z"], None, ["draws", "feature_names", "z"]),
+    ],
+)
+def test_names_come_from_the_first_that_has_them(given, of_chains, of_draws, of_X, expected):
+    pd = pytest.importorskip("pandas")
+    chains = Autoregressive(0, d=3, n_draws=20, feature_names=of_chains and list(of_chains))
+    rows = chains.draws[0]
+    draws = chains if of_draws is None else pd.DataFrame(rows, columns=list(of_draws))
+    X = rows if of_X is None else pd.DataFrame(rows, columns=list(of_X))
+    display = PairDisplay.from_chains(draws, X=X, feature_names=given and list(given))
+    assert display.feature_names == list(expected)
+    assert display.draws.shape[1] == 3
+    np.testing.assert_array_equal(display.X, rows)
+
+
+def test_features_are_chosen_by_the_names_of_a_frame(chains):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(chains.draws[0], columns=["a", "b", "c"])
+    display = PairDisplay.from_chains(frame, features=["c", "a"])
+    np.testing.assert_array_equal(display.draws, chains.draws[0][:, [2, 0]])
+
+
+def test_data_with_the_columns_of_the_draws_in_another_order_is_refused(chains):
+    pd = pytest.importorskip("pandas")
+    X = pd.DataFrame(chains.draws[0], columns=["width", "height", "cost ($/$)"])
+    with pytest.raises(ValueError, match=r"Got X with columns \['width', .*, expected the draws'"):
+        PairDisplay.from_chains(chains, X=X)
+    assert PairDisplay.from_chains(chains, X=X[chains.feature_names]).X.shape == X.shape
+
+
 def test_first_five_of_many_features(random_seed):
     display = PairDisplay.from_chains(Autoregressive(random_seed, d=7))
     assert display.feature_names == ["x0", "x1", "x2", "x3", "x4"]
@@ -256,13 +376,13 @@ def test_data_with_missing_values_and_a_single_feature(chains):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"features": "depth"}, ValueError, "features has 'depth'; expected names among"),
-        ({"features": [0, 3]}, ValueError, "features has 3; expected indices from 0 to 2"),
-        ({"features": [-1]}, ValueError, "features has -1; expected indices from 0 to 2"),
-        ({"features": []}, ValueError, "features is empty"),
-        ({"features": [0.5]}, TypeError, "features has 0.5; expected names or indices"),
-        ({"features": [True]}, TypeError, "features has True; expected names or indices"),
-        ({"feature_names": ["a"]}, ValueError, "feature_names has 1 names; expected 3"),
+        ({"features": "depth"}, ValueError, "Got features with 'depth', expected names among"),
+        ({"features": [0, 3]}, ValueError, "Got features with 3, expected indices from 0 to 2"),
+        ({"features": [-1]}, ValueError, "Got features with -1, expected indices from 0 to 2"),
+        ({"features": []}, ValueError, r"Got features=\[\], expected at least one"),
+        ({"features": [0.5]}, TypeError, "Got features with 0.5, expected names or indices"),
+        ({"features": [True]}, TypeError, "Got features with True, expected names or indices"),
+        ({"feature_names": ["a"]}, ValueError, "Got 1 feature_names, expected 3"),
     ],
 )
 def test_bad_features_raise(chains, display, options, error, message):
@@ -274,8 +394,8 @@ def test_bad_features_raise(chains, display, options, error, message):
 @pytest.mark.parametrize(
     ("display", "message"),
     [
-        (TraceDisplay, "axes has 6 panels; expected 4 rows of 2, 8 in all"),
-        (PairDisplay, "axes has 6 panels; expected 3 rows of 3, 9 in all"),
+        (TraceDisplay, "Got 6 axes, expected 4 rows of 2, 8 in all"),
+        (PairDisplay, "Got 6 axes, expected 3 rows of 3, 9 in all"),
     ],
 )
 def test_wrong_number_of_axes_raises(chains, display, message):
@@ -284,15 +404,17 @@ def test_wrong_number_of_axes_raises(chains, display, message):
 
 
 def test_other_bad_arguments_raise(chains):
-    with pytest.raises(ValueError, match="X has 2 columns; expected 3"):
+    with pytest.raises(ValueError, match="Got X of 2 columns, expected 3"):
         PairDisplay.from_chains(chains, X=np.zeros((5, 2)))
-    with pytest.raises(ValueError, match="n_points == 0"):
+    with pytest.raises(ValueError, match="Got n_points=0, expected an integer of at least 1"):
         PairDisplay.from_chains(chains, n_points=0)
+    with pytest.raises(TypeError, match=r"Got n_points=2\.5, expected an integer"):
+        PairDisplay.from_chains(chains, n_points=2.5)
     with pytest.raises(ValueError, match="dim 3"):
         PairDisplay.from_chains(chains.draws)
-    with pytest.raises(ValueError, match="max_chains == 0"):
+    with pytest.raises(ValueError, match="Got max_chains=0, expected an integer of at least 1"):
         TraceDisplay.from_chains(chains, max_chains=0)
-    with pytest.raises(TypeError, match="chains is of type ndarray; expected Chains"):
+    with pytest.raises(TypeError, match="Got chains of type ndarray, expected Chains"):
         TraceDisplay.from_chains(chains.draws)
 
 
@@ -306,7 +428,8 @@ def test_missing_matplotlib_names_the_extra(chains, monkeypatch, name):
 
 @pytest.mark.parametrize("name", ["panels", "pairs", "traces"])
 def test_matplotlib_is_imported_only_where_it_is_needed(name):
-    tree = ast.parse(Path(sys.modules[f"skrae.plotting.{name}"].__file__).read_text(encoding="utf-8"))
+    path = Path(sys.modules[f"skrae.plotting.{name}"].__file__)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
     names = [getattr(node, "module", None) or node.names[0].name for node in top]
     assert not any(name.startswith("matplotlib") for name in names)
@@ -336,7 +459,9 @@ def test_labels_do_not_overlap(random_seed, display):
     names = ["a $\\frac{$ name", "snake_case_" * 3, "many words " * 3, "m", "n"]
     chains = Autoregressive(random_seed, d=5, feature_names=names)
     chains.draws[0] += 3.0
+    chains.draws[1, ::50] = 1e7  # outside, so that their number is written
     figure = display.from_chains(chains).figure_
+    assert any(title(panel, "right").startswith("outside: draws 8") for panel in figure.axes)
     figure.draw_without_rendering()
     boxes = [text.get_window_extent() for panel in figure.axes for text in texts(panel)]
     overlaps = [
@@ -353,6 +478,55 @@ def test_limits_hold_all_finite_values():
     assert limits(np.full(3, 1000.0)) == pytest.approx((950.0, 1050.0))
     assert limits(np.zeros(3)) == (-0.5, 0.5)
     assert limits(np.full(3, np.nan)) == (-0.5, 0.5)
+
+
+LAWS = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "uniform": lambda rng, n: rng.uniform(size=n),
+    "logistic": lambda rng, n: rng.logistic(size=n),
+    "skewed": lambda rng, n: rng.exponential(size=n),
+    "counts": lambda rng, n: rng.poisson(3.0, n).astype(float),
+    "rare": lambda rng, n: (np.arange(n) % 100 == 0).astype(float),
+    "small mode": lambda rng, n: rng.standard_normal(n) + 30.0 * (np.arange(n) % 20 == 0),
+}
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("n", [60, 2000])
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, 1.0), (-3e5, 1e-3), (7.0, 1e8)])
+def test_limits_of_ordinary_values_hold_all(law, n, shift, scale, random_seed):
+    values = shift + scale * LAWS[law](np.random.default_rng(random_seed), n)
+    assert limits(values) == pytest.approx(min_to_max(values), rel=1e-12)
+
+
+@pytest.mark.parametrize("wild", [1e6, -1e6, 1e300])
+@pytest.mark.parametrize("n", [20, 2000])
+def test_limits_of_the_rest_where_one_value_is_wild(wild, n, random_seed):
+    rest = np.random.default_rng(random_seed).standard_normal(n)
+    assert limits(np.append(rest, wild)) == pytest.approx(min_to_max(rest), rel=1e-12)
+
+
+@pytest.mark.parametrize(("df", "most"), [(1, 0.05), (2, 0.02), (5, 0.001)])
+def test_limits_of_heavy_tails_show_the_bulk(df, most, random_seed):
+    values = np.random.default_rng(random_seed).standard_t(df, 20_000)
+    low, high = limits(values)
+    share = np.ptp(np.percentile(values, [25, 75])) / (high - low)
+    assert share > 0.04
+    assert count_outside(values, low, high) <= most * len(values)
+
+
+def test_limits_of_parts_hold_the_bulk_of_each(random_seed):
+    parts = np.random.default_rng(random_seed).standard_normal((50, 100))
+    parts[7] += 1e4
+    assert limits(*parts) == pytest.approx(min_to_max(parts))
+    low, high = limits(parts)
+    assert -8.0 < low < high < 8.0
+    assert count_outside(parts, low, high) == 100
+
+
+def test_one_value_beside_a_constant_is_shown():
+    values = np.append(np.full(99, 3.0), 1e6)
+    assert limits(values) == pytest.approx(min_to_max(values))
 
 
 def test_bins_have_the_width_of_freedman_and_diaconis():
