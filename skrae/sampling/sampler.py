@@ -61,9 +61,9 @@ class RAESampler(BaseEstimator):
         Starts; "auto" draws them from the base density or by the estimator's own `sample`.
     base_density : "auto", None, fitted mixture or array of shape (n, n_features), default="auto"
         What independence proposals are drawn from. A GaussianMixture, or rows to fit one to.
-        "auto": the estimator's own base density; the estimator itself if it is a GaussianMixture; a mixture
-        fitted to rows of its `sample`; where it has none of them, proposal "auto" fits one to the
-        last draws of its warm-up, with a warning, and others do without.
+        "auto": the estimator's own base density; the estimator itself if it is a GaussianMixture;
+        a mixture fitted to rows of its `sample`; where it has none of them, proposal "auto" fits
+        one to the last draws of its warm-up, with a warning, and others do without.
     metric : {"auto", "local", "dense", "diagonal"}, default="auto"
         The covariance local moves are scaled by: that of the base density's component a chain is
         in, or one of all warm-up draws, full or diagonal. "auto": "local" for the short moves of
