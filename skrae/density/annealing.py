@@ -98,8 +98,7 @@ class LevelTrainer:
         self.training.forget_best()
         self.n_levels += 1
         tau, before = noise_level**2 + self.weights.contraction, self.decoder
-        origin = self.base.weights @ self.base.means
-        self.decoder = make_decoder(self.decoder_name, self.activation, tau, origin)
+        self.decoder = make_decoder(self.decoder_name, self.activation, tau, self.base.mean)
         self.criterion = ScoreCriterion(
             self.rows, self.base, self.metric, self.decoder, self.weights, noise_level
         )

@@ -48,7 +48,7 @@ class Fitted(NamedTuple):
             for arrays in (self.coefs, self.intercepts)
         )
         tau = self.noise_level**2 + self.contraction_weight
-        decoder = make_decoder(self.decoder, self.activation, tau, base.weights @ base.means)
+        decoder = make_decoder(self.decoder, self.activation, tau, base.mean)
         metric = NoiseMetric(base, self.noise_covariance)
         return ScoreField(base, decoder, decoder.parameters(coefs, intercepts), metric)
 

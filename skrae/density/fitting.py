@@ -140,8 +140,7 @@ def _fitted(transform, base, options, outcome, previous):
     # What is kept was fitted with a contraction weight of its own.
     contraction_weight = float((previous if outcome.kept else options).contraction_weight)
     tau = outcome.noise_level**2 + contraction_weight
-    origin = base.weights @ base.means
-    decoder = make_decoder(options.decoder, options.activation, tau, origin)
+    decoder = make_decoder(options.decoder, options.activation, tau, base.mean)
     coefs, intercepts = decoder.arrays([p.numpy(force=True) for p in outcome.parameters])
     return Fitted(
         transform=transform,
@@ -189,8 +188,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
 
 
 def _initial_parameters(z, base, metric, options, generator):
-    origin = base.weights @ base.means
-    decoder = make_decoder(options.decoder, options.activation, 1.0, origin)
+    decoder = make_decoder(options.decoder, options.activation, 1.0, base.mean)
     sizes = options.hidden_layer_sizes
     parameters = decoder.initial_parameters(z.shape[1], sizes, generator, z.device)
     index = torch.randint(len(z), (N_INITIAL_ROWS,), generator=generator, device=z.device)

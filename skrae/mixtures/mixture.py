@@ -107,9 +107,14 @@ class MixtureDensity:
             torch.cat([self.dofs, torch.full_like(self.dofs[:1], dof)]),
         )
 
+    @property
+    def mean(self):
+        """sum_k w_k mu_k, shape (d,)."""
+        return self.weights @ self.means
+
     def moments(self):
         """Mean (d,) and covariance (d, d), each component by its location and scale matrix."""
-        mean = self.weights @ self.means
+        mean = self.mean
         apart = self.means - mean
         within = torch.einsum("k,kij->ij", self.weights, self.factors @ self.factors.mT)
         return mean, within + apart.T @ (self.weights[:, None] * apart)

@@ -269,7 +269,7 @@ def test_gaussian_data_in_their_own_metric_give_the_closed_form(sigma, lam, rand
 # Calibration
 
 
-def test_calibration_is_stationary_at_the_log_ratio_alone(random_seed):
+def test_calibration_is_stationary_at_the_log_tilt_alone(random_seed):
     """d/df(x) [E_p softplus(-f) + E_q softplus(f)] = 0 on a grid exactly at f = log p/q."""
     p, q = random_mixture(1, 2, random_seed + 1), random_mixture(1, 3, random_seed)
     z = torch.linspace(-6, 6, 400, dtype=torch.float64)[:, None]
@@ -303,7 +303,7 @@ def test_calibration_equals_a_loop_over_rows(random_seed):
 
 def bound(u):
     """The bound of free and tied decoders."""
-    return TiedDecoder("sigmoid", 1.0).bound(u)
+    return TiedDecoder("sigmoid", 1.0, None).bound(u)
 
 
 def head_inputs(n, spread, seed):
@@ -343,7 +343,7 @@ def test_balancing_shift_has_the_smallest_calibration_loss_below_the_bound(rando
     assert np.argmin(losses) == 20
 
 
-def test_balancing_shift_of_log_ratios_is_zero(random_seed):
+def test_balancing_shift_of_log_tilts_is_zero(random_seed):
     """u = log p/q is in balance already: E_p sigmoid(-u) = E_q sigmoid(u) for any p and q."""
     p, q = random_mixture(1, 2, random_seed), random_mixture(1, 1, random_seed)
     draws = [part.sample(40_000, generator(random_seed)) for part in (p, q)]

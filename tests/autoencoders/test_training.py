@@ -1,445 +1,177 @@
-"""The training loop: reproducible, judged by the right number, and led to the smoothed score."""
+"""The training loop, with criteria and validations of known results."""
 
 import math
 
-import numpy as np
 import pytest
 import torch
 
-from skrae.autoencoders.decoders.gradient import GradientDecoder
-from skrae.autoencoders.layers import initial_parameters, scale_head, value
-from skrae.autoencoders.objectives import EXACT_CONTRACTION_FEATURES, contraction_penalty
-from skrae.autoencoders.training import HEAD_FACTORS, Adam, Judge, Settings, Trainer
-from skrae.density.annealing import anneal
-from skrae.density.score_field import NoiseMetric, ScoreField
-from skrae.mixtures.mixture import MixtureDensity
-from tests.models import generator, random_mixture, random_parameters
-
-SETTINGS = Settings(
-    contraction_weight=0.0,
-    calibration_weight=1.0,
-    decoder="gradient",
-    activation="silu",
-    batch_size=128,
-    learning_rate=3e-3,
-    averaging=0.98,
-    check_every=10,
-    patience=1000,
+from skrae.autoencoders.training import (
+    RISING_STEPS,
+    Adam,
+    Criterion,
+    Training,
+    TrainingOptions,
+    Validation,
+    run,
 )
+from tests.models import generator
 
-SILU = GradientDecoder("silu", 1.0)
-
-
-def uniform_weights(z):
-    return torch.ones(len(z), dtype=torch.float64)
+OPTIONS = TrainingOptions(learning_rate=0.05, averaging=0.9, check_every=10, patience=1000)
 
 
-def make_trainer(d, seed, kind="local", n=300, judge=None, **changes):
-    """A trainer on rows that its base, a mixture of another seed, does not fit."""
-    rule, settings = generator(seed), SETTINGS._replace(**changes)
-    base = random_mixture(d, 3, seed)
-    z, held_out = (random_mixture(d, 2, seed + 1).sample(m, rule) for m in (n, 200))
-    judge = judge or Judge(held_out, uniform_weights(held_out), base, 1000, rule)
-    parameters = initial_parameters(d, (8, 8), rule)
-    metric = NoiseMetric(base, kind)
-    rows = z, uniform_weights(z)
-    return Trainer(rows, base, metric, judge, parameters, settings, rule)
+class Distance(Criterion):
+    """|p - target|^2 / 2, whose gradient is p - target; counts what it is asked."""
+
+    def __init__(self, target, rate=1.0, decides=False):
+        self.target, self.rate, self.decides = target, rate, decides
+        self.n_losses, self.n_confined = 0, 0
+
+    def loss(self, parameters):
+        self.n_losses += 1
+        return 0.5 * (parameters[0] - self.target).square().sum()
+
+    def confine(self, parameters):
+        self.n_confined += 1
 
 
-class ScriptedJudge:
-    """Gains from a list, one a check, and the parameters that were judged."""
+class Scripted:
+    """Values from a list, one a validation, halved parameters, and what was validated."""
 
-    def __init__(self, gains):
-        self.gains, self.seen = list(gains), []
+    def __init__(self, values):
+        self.values, self.seen = list(values), []
 
-    def head_inputs(self, parameters, decoder):
+    def __call__(self, parameters):
         self.seen.append([p.clone() for p in parameters])
-        return None, None
-
-    def best_factor(self, held_out, drawn, bound, factors=HEAD_FACTORS):
-        return self.gains[len(self.seen) - 1], 0.25, 0.5 if len(factors) > 1 else 1.0
+        return Validation(self.values[len(self.seen) - 1], 0.25, [0.5 * p for p in parameters])
 
 
-# Judge
+def started(**changes):
+    return Training([torch.zeros(3)], OPTIONS._replace(**changes))
 
 
-def brute_force_gain(z, weights, draws, parameters):
-    f = value(z.float(), parameters, "silu").double().numpy()
-    over_draws = value(draws, parameters, "silu").double().numpy()
-    rows = f - math.log(np.mean(np.exp(over_draws)))
-    share = weights / weights.sum()
-    mean = np.sum(share * rows)
-    return mean, math.sqrt(np.sum(share**2 * (rows - mean) ** 2))
+TARGET = torch.tensor([1.0, -2.0, 0.5])
 
 
-def test_gain_is_mean_log_ratio_less_log_mean_exp_over_draws(random_seed):
-    base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
-    z = base.sample(80, rule)
-    weights = torch.rand(80, generator=rule, dtype=torch.float64)
-    judge = Judge(z, weights, base, 2000, rule)
-    parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
-    expected = brute_force_gain(z, weights.numpy(), judge.draws, parameters)
-    assert judge.gain(parameters, SILU) == pytest.approx(expected, rel=1e-4)  # a float32 network
-    assert abs(expected[0]) > 1e-3
+def test_any_criterion_is_minimised_by_its_loss_alone():
+    training, criterion = started(learning_rate=0.02), Distance(TARGET)
+    run(training, criterion, lambda p: Validation(-float(p[0].norm()), 0.0, p), 2000)
+    torch.testing.assert_close(training.average[0], TARGET, rtol=0, atol=1e-3)
+    assert criterion.n_losses == criterion.n_confined == training.n_steps == 2000
+    assert training.loss_curve[0] > 1.0
+    assert training.loss_curve[-1] < 1e-6
 
 
-def test_weights_of_the_judge_are_repeated_rows(random_seed):
-    base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
-    z, counts = base.sample(20, rule), torch.arange(20) % 3 + 1
-    parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
-    weighted = Judge(z, counts.double(), base, 500, generator(1))
-    repeated = z.repeat_interleave(counts, dim=0)
-    repeated = Judge(repeated, uniform_weights(repeated), base, 500, generator(1))
-    gains = [judge.gain(parameters, SILU)[0] for judge in (weighted, repeated)]
-    assert gains[0] == pytest.approx(gains[1], abs=1e-6)  # the network is in float32
+def test_first_steps_rise_to_the_rate():
+    """Adam's first step has the size of the rate: that of the rise, the criterion and the run."""
+    for factor, rate in ((1.0, 1.0), (0.5, 0.2)):
+        training = started()
+        run(training, Distance(TARGET, rate), Scripted([0.0]), 1, rate_factor=factor)
+        expected = 0.05 * factor * rate / RISING_STEPS * TARGET.sign()
+        torch.testing.assert_close(training.parameters[0].detach(), expected, rtol=1e-5, atol=0)
 
 
-def test_shrinking_takes_the_best_factor(random_seed):
-    base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
-    judge = Judge(base.sample(80, rule), torch.ones(80).double(), base, 2000, rule)
-    parameters = random_parameters(2, (6,), random_seed, dtype=torch.float32)
-    each = [(*judge.gain(scale_head(parameters, c), SILU), c) for c in HEAD_FACTORS]
-    best = judge.best_factor(*judge.head_inputs(parameters, SILU), SILU.bound)
-    assert best == pytest.approx(max(each), rel=1e-5)
-    assert len({gain for gain, _, _ in each}) == len(HEAD_FACTORS)
+def test_average_is_the_mean_of_first_steps_then_exponential():
+    training, criterion, positions = started(averaging=0.5), Distance(TARGET), []
+    for _ in range(4):
+        run(training, criterion, Scripted([0.0]), 1)
+        positions.append(training.parameters[0].detach().clone())
+    expected = positions[0]
+    for step, position in enumerate(positions[1:], 2):
+        expected = torch.lerp(expected, position, max(0.5, 1 / step))
+    torch.testing.assert_close(training.average[0], expected)
 
 
-def test_gain_of_the_zero_head_is_zero(random_seed):
-    base, rule = random_mixture(2, 2, random_seed), generator(random_seed)
-    for n_draws in (1000, 1024, 3001):
-        judge = Judge(base.sample(30, rule), torch.ones(30).double(), base, n_draws, rule)
-        gain, error = judge.gain(initial_parameters(2, (6,), rule), SILU)
-        assert (gain, error) == pytest.approx((0.0, 0.0), abs=1e-14)
+def test_best_is_the_average_at_the_best_validation():
+    training, scripted = started(), Scripted([0.1, 0.4, 0.3, 0.2])
+    run(training, Distance(TARGET), scripted, 40)
+    assert training.validation_curve == [0.1, 0.4, 0.3, 0.2]
+    assert (training.best.value, training.best.standard_error) == (0.4, 0.25)
+    assert torch.equal(training.best.average[0], scripted.seen[1][0])
+    assert torch.equal(training.best.parameters[0], 0.5 * scripted.seen[1][0])
+    assert not torch.equal(training.best.average[0], training.average[0])
 
 
-def test_gain_does_not_depend_on_the_constant_of_the_head(random_seed):
-    base, rule = random_mixture(1, 2, random_seed), generator(random_seed)
-    judge = Judge(base.sample(30, rule), torch.ones(30).double(), base, 1000, rule)
-    parameters = initial_parameters(1, (6,), rule)
-    parameters[-1] = parameters[-1] + 2.0
-    assert judge.gain(parameters, SILU)[0] == pytest.approx(0.0, abs=1e-6)
+def test_a_best_that_is_forgotten_is_sought_anew():
+    training, scripted = started(), Scripted([0.4, 0.1])
+    run(training, Distance(TARGET), scripted, 10)
+    training.forget_best()
+    run(training, Distance(TARGET), scripted, 10)
+    assert training.best.value == 0.1
 
 
-def test_gain_on_few_effective_draws_is_minus_infinity(random_seed):
-    """A head that lives on a thousandth of the draws cannot be judged by them."""
-    base, rule = random_mixture(1, 1, random_seed), generator(random_seed)
-    judge = Judge(base.sample(30, rule), torch.ones(30).double(), base, 4000, rule)
-    edge = float(judge.draws.quantile(0.999))
-    parameters = [torch.full((1, 1), 200.0), torch.full((1,), -200.0 * edge)]
-    parameters = [*parameters, torch.full((1, 1), 20.0), torch.zeros(1)]
-    assert judge.gain(parameters, GradientDecoder("tanh", 1.0)) == (-np.inf, 0.0)
-    parameters[1] = torch.full((1,), -200.0 * float(judge.draws.median()))
-    assert np.isfinite(judge.gain(parameters, GradientDecoder("tanh", 1.0))[0])
+def test_training_stops_when_patience_ends():
+    values = [0.1, 0.3, 0.2, 0.3, 0.1, 0.9]
+    training = started(patience=3)
+    run(training, Distance(TARGET), Scripted(values), 1000)
+    assert training.validation_curve == values[:5]
+    assert training.n_steps == 50
+    assert not training.stopped
 
 
-# The loop
+def test_a_criterion_that_decides_is_minimised_to_the_end():
+    training, scripted = started(patience=1), Scripted([0.4, 0.3, 0.2, 0.1])
+    run(training, Distance(TARGET, decides=True), scripted, 40)
+    assert training.n_steps == 40
+    assert training.best.value == 0.1
+    assert torch.equal(training.best.average[0], training.average[0])
 
 
-def trained(seed, changes=(), levels=(0.4, 0.2), steps=30, kind="local"):
-    trainer = make_trainer(2, seed, kind, **dict(changes))
-    for level in levels:
-        trainer.start_level(level)
-        trainer.run(steps)
-    return trainer
+def test_last_steps_are_validated_though_they_fill_no_interval():
+    training = started()
+    run(training, Distance(TARGET), Scripted([0.1, 0.2, 0.3]), 23)
+    assert training.n_steps == 23
+    assert len(training.validation_curve) == len(training.loss_curve) == 3
 
 
-@pytest.mark.parametrize("lam", [0.0, 0.05])
-def test_training_follows_its_generator(lam):
-    first, second, other = (trained(seed, {"contraction_weight": lam}) for seed in (3, 3, 4))
-    assert first.loss_curve == second.loss_curve
-    assert first.validation_curve == second.validation_curve
-    for a, b in zip(first.average, second.average, strict=True):
-        assert torch.equal(a, b)
-    assert first.loss_curve != other.loss_curve
+def test_callback_stops_training():
+    training = started()
+    stop = Scripted([0.1, 0.2, 0.3])
+    run(training, Distance(TARGET), stop, 1000, on_check=lambda t: len(t.validation_curve) == 2)
+    assert training.stopped
+    assert training.n_steps == 20
 
 
-def test_training_leaves_the_global_generator_alone():
-    torch.manual_seed(0)
-    before = torch.get_rng_state()
-    trained(3, {"contraction_weight": 0.05})
-    assert torch.equal(torch.get_rng_state(), before)
+def test_interrupt_leaves_the_best_so_far():
+    training, scripted = started(), Scripted([0.1, 0.4, 0.3])
 
-
-def test_training_leaves_the_parameters_it_was_given_alone(random_seed):
-    given = random_parameters(2, (4,), random_seed, dtype=torch.float32)
-    before = [p.clone() for p in given]
-    trainer = make_trainer(2, random_seed)
-    trainer = Trainer(
-        (trainer.z, uniform_weights(trainer.z)),
-        trainer.base,
-        trainer.metric,
-        trainer.judge,
-        given,
-        SETTINGS,
-        generator(random_seed),
-    )
-    trainer.start_level(0.3)
-    trainer.run(10)
-    assert all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
-    assert not any(torch.equal(a, b) for a, b in zip(trainer.average, before, strict=True))
-
-
-def test_best_is_the_average_at_the_best_check(random_seed):
-    judge = ScriptedJudge([0.1, 0.4, 0.3, 0.2])
-    trainer = make_trainer(2, random_seed, judge=judge)
-    trainer.start_level(0.3)
-    trainer.run(40)
-    assert trainer.validation_curve == [0.1, 0.4, 0.3, 0.2]
-    assert (trainer.best_gain, trainer.best_error) == (0.4, 0.25)
-    assert all(torch.equal(a, b) for a, b in zip(trainer.best_average, judge.seen[1], strict=True))
-    assert not torch.equal(trainer.best[0], trainer.average[0])
-    shrunk = scale_head(trainer.best_average, 0.5)
-    assert all(torch.equal(a, b) for a, b in zip(trainer.best, shrunk, strict=True))
-
-
-def test_a_new_level_forgets_the_best_of_the_last(random_seed):
-    judge = ScriptedJudge([0.4, 0.1])
-    trainer = make_trainer(2, random_seed, judge=judge)
-    for level in (0.3, 0.2):
-        trainer.start_level(level)
-        trainer.run(10)
-    assert trainer.best_gain == 0.1
-    assert torch.equal(trainer.best[0], judge.seen[1][0])
-
-
-def test_training_stops_when_patience_ends(random_seed):
-    gains = [0.1, 0.3, 0.2, 0.3, 0.1, 0.9]
-    trainer = make_trainer(2, random_seed, judge=ScriptedJudge(gains), patience=3)
-    trainer.start_level(0.3)
-    trainer.run(1000)
-    assert trainer.validation_curve == gains[:5]
-    assert trainer.n_steps == 50
-    assert not trainer.stopped
-
-
-def test_the_criterion_of_the_paper_is_minimised_to_the_end(random_seed):
-    """Without calibration neither patience nor the best held-out gain decides: the last average."""
-    judge = ScriptedJudge([0.4, 0.3, 0.2, 0.1])
-    trainer = make_trainer(2, random_seed, judge=judge, patience=1, calibration_weight=0.0)
-    trainer.start_level(0.3)
-    trainer.run(40)
-    assert trainer.n_steps == 40
-    assert trainer.best_gain == 0.1
-    for own, last in zip(trainer.best, trainer.average, strict=True):
-        assert torch.equal(own, last)
-
-
-def test_last_steps_are_checked_though_they_fill_no_interval(random_seed):
-    trainer = make_trainer(2, random_seed, judge=ScriptedJudge([0.1, 0.2, 0.3]))
-    trainer.start_level(0.3)
-    trainer.run(23)
-    assert trainer.n_steps == 23
-    assert len(trainer.validation_curve) == len(trainer.loss_curve) == 3
-
-
-def test_callback_stops_training(random_seed):
-    trainer = make_trainer(2, random_seed)
-    trainer.start_level(0.3)
-    trainer.run(1000, lambda t: len(t.validation_curve) == 2)
-    assert trainer.stopped
-    assert trainer.n_steps == 20
-
-
-def test_interruption_keeps_the_best(random_seed):
-    """A KeyboardInterrupt in the third check: the outcome is the best of the first three."""
-    judge = ScriptedJudge([0.1, 0.4, 0.3])
-
-    def interrupt(trainer):
-        if len(trainer.validation_curve) == 3:
+    def interrupt(training):
+        if len(training.validation_curve) == 3:
             raise KeyboardInterrupt
 
-    trainer = make_trainer(2, random_seed, judge=judge)
-    outcome = anneal(trainer, [0.4, 0.2], 2, 100, interrupt)
-    assert outcome.interrupted
-    # The scripted standard error, 0.25, exceeds the gain: the base stays, with this encoder.
-    assert outcome.gains == [0.4]
-    for own, expected in zip(outcome.parameters[:-2], judge.seen[1][:-2], strict=True):
-        assert torch.equal(own, expected)
-    judge = ScriptedJudge([1.1, 1.4, 1.3])
-    trainer = make_trainer(2, random_seed, judge=judge)
-    outcome = anneal(trainer, [0.4, 0.2], 2, 100, interrupt)
-    assert outcome.gain == 1.4
-    for own, expected in zip(outcome.parameters, scale_head(judge.seen[1], 0.5), strict=True):
-        assert torch.equal(own, expected)
+    with pytest.raises(KeyboardInterrupt):
+        run(training, Distance(TARGET), scripted, 100, on_check=interrupt)
+    assert training.best.value == 0.4
+    assert torch.equal(training.best.average[0], scripted.seen[1][0])
 
 
-def test_restart_sets_both_the_weights_and_their_average(random_seed):
-    trainer = trained(random_seed)
-    target = random_parameters(2, (8, 8), random_seed, dtype=torch.float32)
-    trainer.restart_from(target)
-    for ours in (trainer.parameters, trainer.average):
-        assert all(torch.equal(a, b) for a, b in zip(ours, target, strict=True))
-    assert all(p.requires_grad for p in trainer.parameters)
+def test_restart_sets_both_the_parameters_and_their_average():
+    training = started()
+    run(training, Distance(TARGET), Scripted([0.0]), 10)
+    training.restart_from([torch.full((3,), 7.0)])
+    for own in (training.parameters, training.average):
+        assert torch.equal(own[0].detach(), torch.full((3,), 7.0))
+    assert training.parameters[0].requires_grad
 
 
-def test_batches_draw_rows_by_their_weights(random_seed):
-    """Frequencies within 5 standard errors; a row of weight zero never."""
-    trainer = make_trainer(1, random_seed, n=4, batch_size=20_000)
-    weights = torch.tensor([1.0, 0.0, 2.0, 5.0], dtype=torch.float64)
-    trainer.cumulative = weights.cumsum(0)
-    trainer.start_level(0.3)
-    z, _ = trainer._batch()
-    counts = (z == trainer.z.T).sum(0).double()
-    share = weights / weights.sum()
-    error = (share * (1 - share) / 20_000).sqrt()
-    assert ((counts / 20_000 - share).abs() <= 5 * error).all()
+def test_renewed_parameters_have_no_past():
+    """The average follows at once, and the next step has the size of a first one."""
+    training = started()
+    run(training, Distance(TARGET), Scripted([0.0]), 10)
+    with torch.no_grad():
+        training.parameters[0].fill_(3.0)
+    training.renewed()
+    assert torch.equal(training.average[0], torch.full((3,), 3.0))
+    run(training, Distance(TARGET), Scripted([0.0]), 1)
+    moved = training.parameters[0].detach() - 3.0
+    expected = 0.05 * 11 / RISING_STEPS * (TARGET - 3.0).sign()
+    torch.testing.assert_close(moved, expected, rtol=1e-4, atol=0)
 
 
-def test_components_are_drawn_by_the_responsibilities(random_seed):
-    """Over many equal rows, within 5 standard errors."""
-    trainer = make_trainer(1, random_seed)
-    trainer.z = torch.full((5000, 1), 0.3)
-    trainer.start_level(0.3)
-    n = trainer.components.numel()
-    share = trainer.base.responsibilities(trainer.z[:1])[0]
-    found = torch.bincount(trainer.components.flatten(), minlength=3) / n
-    assert ((found - share).abs() <= 5 * (share * (1 - share) / n).sqrt()).all()
-
-
-# The criterion
-
-
-@pytest.mark.parametrize("kind", ["local", "isotropic"])
-@pytest.mark.parametrize("beyond", [0, 1])
-def test_contraction_is_exact_for_few_features_and_estimated_beyond(beyond, kind, random_seed):
-    d = EXACT_CONTRACTION_FEATURES + beyond
-    trainer = make_trainer(d, random_seed, kind, contraction_weight=0.1)
-    trainer.start_level(0.3)
-    z, k = trainer._batch()
-    z, k = z[:1].expand(200, -1), k[:1].expand(200)
-    values = torch.stack([trainer._contraction(z, k).detach() for _ in range(30)])
-    field = ScoreField(trainer.base, trainer.decoder, trainer.parameters, trainer.metric)
-    exact = contraction_penalty(
-        field.displacement,
-        z[:1].double(),
-        trainer.metric.factors[k[:1]],
-        torch.linalg.inv(trainer.metric.factors[k[:1]]),
-        field.tau,
-    ).detach()
-    if beyond:
-        error = values.std() / math.sqrt(30)
-        assert error > 0
-        assert abs(values.mean() - exact) < 5 * error
-    else:
-        torch.testing.assert_close(values, exact.float().expand(30), rtol=1e-5, atol=0)
-
-
-def test_no_noise_trains_on_the_rows_themselves(random_seed):
-    """sigma = 0: the loss is lambda E|K^T psi|^2 w + E|K^-1 J K|^2, plus calibration."""
-    trainer = make_trainer(
-        1, random_seed, "isotropic", contraction_weight=0.2, calibration_weight=0.0
-    )
-    trainer.start_level(0.0)
-    z, k = trainer._batch()
-    loss = trainer._loss(z, k).item()
-    _, psi, _ = trainer.base.evaluate(z)  # the head is zero
-    wide = z.double().requires_grad_()
-    slope = torch.autograd.grad(trainer.base.evaluate(wide)[1].sum(), wide)[0]
-    expected = 0.2 * psi.square().mean() + (1 + 0.2 * slope).square().mean()
-    assert loss == pytest.approx(expected.item(), rel=1e-5)
-
-
-class BaseWithoutDraws:
-    """A base density that refuses to be sampled."""
-
-    def __init__(self, base):
-        self.evaluate = base.evaluate
-
-    def sample(self, n, generator):
-        raise AssertionError("the base was sampled")
-
-
-def test_calibration_of_weight_zero_leaves_the_criterion_of_the_paper(random_seed):
-    """The same rows and noise: the losses differ by the weight times E softplus at f = 0."""
-    losses = []
-    for weight in (0.0, 2.5):
-        trainer = make_trainer(2, random_seed, "isotropic", calibration_weight=weight)
-        if weight == 0.0:
-            trainer.base = BaseWithoutDraws(trainer.base)
-        trainer.start_level(0.5)
-        losses.append(trainer._loss(*trainer._batch()).item())
-    assert losses[1] - losses[0] == pytest.approx(2.5 * 2 * math.log(2), rel=1e-4)
-
-
-@pytest.mark.parametrize("kind", ["local", "isotropic"])
-def test_loss_of_the_base_equals_quadrature(kind, random_seed):
-    """E C(z~) (sigma t + tau psi)^2 / tau over rows, their components and the noise (1-D).
-
-    Within 5 standard errors of the batches.
-    """
-    sigma, tau = 0.4, 0.4**2
-    trainer = make_trainer(1, random_seed, kind, batch_size=2000, calibration_weight=0.0)
-    points = torch.tensor([-1.5, -0.2, 0.4, 1.1], dtype=torch.float64)[:, None]
-    trainer.z = points.float().repeat(1000, 1)
-    trainer.cumulative = torch.arange(1.0, 4001.0, dtype=torch.float64)
-    trainer.start_level(sigma)
-    losses = torch.stack([trainer._loss(*trainer._batch()).detach() for _ in range(60)]).double()
-    eps = torch.linspace(-8, 8, 1601, dtype=torch.float64)[:, None]
-    share = torch.softmax(-0.5 * eps[:, 0] ** 2, 0)
-    expected, metric = 0.0, trainer.metric
-    for z in points:
-        for r, width in zip(
-            metric.responsibilities(z[None])[0], metric.factors.flatten(), strict=True
-        ):
-            corrupted = z + sigma * width * eps
-            error = sigma * eps / width + tau * trainer.base.evaluate(corrupted)[1]
-            covariance = metric.covariance(metric.responsibilities(corrupted))[:, :, 0]
-            expected += r / len(points) * (share @ (covariance * error**2)).sum() / tau
-    assert abs(losses.mean() - expected) < 5 * losses.std() / math.sqrt(60)
-    assert losses.std() / math.sqrt(60) < 0.05 * expected
-
-
-def relative_fisher_divergence(field, smoothed, z):
-    """E_{p_sigma} |psi - grad log p_sigma|^2 / E_{p_sigma} |grad log p_sigma|^2 by quadrature."""
-    log_p, score, _ = smoothed.evaluate(z)
-    psi = field.evaluate(z)[1]
-    share = log_p.exp()
-    return float((share @ (psi - score) ** 2).sum() / (share @ score**2).sum())
-
-
-def test_training_approaches_the_score_of_a_known_mixture():
-    """Isotropic noise on N(-1, 0.3^2)/3 + 2 N(1, 0.5^2)/3: p_sigma has variances plus sigma^2.
-
-    The base is one Gaussian. With n rows the best any method can do is about (parameters) / n.
-    """
-    sigma, widths, n = 0.3, np.array([0.3, 0.5]), 20_000
-    weights, means = [1 / 3, 2 / 3], np.array([[-1.0], [1.0]])
-    density = MixtureDensity(weights, means, widths[:, None, None], [np.inf] * 2)
-    inflated = np.sqrt(widths**2 + sigma**2)[:, None, None]
-    smoothed = MixtureDensity(weights, means, inflated, [np.inf] * 2)
-    base = MixtureDensity([1.0], [[0.3]], [[[1.2]]], [np.inf])
-    rule = generator(0)
-    z, held_out = density.sample(n, rule), density.sample(1000, rule)
-    judge = Judge(held_out, uniform_weights(held_out), base, 4000, rule)
-    trainer = Trainer(
-        (z, uniform_weights(z)),
-        base,
-        NoiseMetric(base, "isotropic"),
-        judge,
-        initial_parameters(1, (32, 32), rule),
-        SETTINGS._replace(batch_size=512, check_every=50),
-        rule,
-    )
-    grid = torch.linspace(-5, 5, 2001, dtype=torch.float64)[:, None]
-
-    def divergence(parameters):
-        field = ScoreField(base, GradientDecoder("silu", sigma**2), parameters, trainer.metric)
-        with torch.no_grad():
-            return relative_fisher_divergence(field, smoothed, grid)
-
-    before = divergence(trainer.average)
-    trainer.start_level(sigma)
-    trainer.run(400)
-    after = divergence(trainer.average)
-    assert before > 0.5
-    assert after < 0.02
-    assert trainer.best_gain > 0.1
-    # Calibration gives the constant too: log p_sigma itself, on average over p_sigma.
-    f = value(grid.float(), trainer.average, "silu").double().detach()
-    error = base.log_density(grid) + f - smoothed.log_density(grid)
-    share = torch.softmax(smoothed.log_density(grid), 0)
-    assert abs(float(share @ error)) < 0.05
-    assert float(share @ error**2) < 0.01
+def test_given_parameters_are_left_alone():
+    given = [torch.zeros(3)]
+    run(Training(given, OPTIONS), Distance(TARGET), Scripted([0.0]), 10)
+    assert torch.equal(given[0], torch.zeros(3))
+    assert not given[0].requires_grad
 
 
 def test_adam_is_that_of_torch(random_seed):
@@ -457,3 +189,18 @@ def test_adam_is_that_of_torch(random_seed):
         reference.step()
     for mine, theirs in zip(own, other, strict=True):
         torch.testing.assert_close(mine, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_loss_curve_is_the_mean_since_the_last_validation():
+    training, criterion, losses = started(), Distance(TARGET), []
+    own = criterion.loss
+
+    def recorded(parameters):
+        losses.append(own(parameters))
+        return losses[-1]
+
+    criterion.loss = recorded
+    run(training, criterion, Scripted([0.0, 0.0]), 20)
+    for i, value in enumerate(training.loss_curve):
+        mean = torch.stack(losses[10 * i : 10 * (i + 1)]).mean().item()
+        assert math.isclose(value, mean, rel_tol=1e-6)

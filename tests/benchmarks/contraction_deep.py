@@ -6,6 +6,7 @@ displacement twice.
 """
 
 import time
+from functools import partial
 from statistics import median
 from unittest.mock import patch
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from skrae.autoencoders import training
-from skrae.autoencoders.decoders.gradient import make_decoder
+from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
@@ -57,7 +58,9 @@ def make_trainer(d, decoder, covariance, calibration_weight, contraction_weight)
     weights, dofs = np.full(COMPONENTS, 1.0 / COMPONENTS), np.full(COMPONENTS, np.inf)
     base = MixtureDensity(weights, rng.standard_normal((COMPONENTS, d)), factors, dofs)
     z = base.sample(4000, generator)
-    parameters = make_decoder(decoder, "silu", 1.0, base).initial_parameters(d, LAYERS, generator)
+    parameters = make_decoder(decoder, "silu", 1.0, base.mean).initial_parameters(
+        d, LAYERS, generator
+    )
     settings = training.Settings(
         contraction_weight=contraction_weight,
         calibration_weight=calibration_weight,
@@ -119,7 +122,7 @@ def _differentiated_twice():
 
 def _field_differentiated_twice(*arguments):
     field = ScoreField(*arguments)
-    field.displacement_once = field.displacement
+    field.vector_field = field.displacement
     return field
 
 
@@ -129,7 +132,9 @@ def _bias(d, case):
     z, k = trainer._batch()
     field = ScoreField(trainer.base, trainer.decoder, trainer.parameters, trainer.metric)
     where = z.double(), trainer.metric.factors[k], trainer.metric.inverse_transposes[k].mT
-    exact = contraction_penalty(field.displacement, *where, trainer.tau).item()
+    exact = contraction_penalty(
+        partial(field.vector_field, create_graph=True), *where, trainer.tau
+    ).item()
     with torch.no_grad():
         values = [float(trainer._contraction(z, k)) / exact for _ in range(N_DIRECTIONS)]
     return {

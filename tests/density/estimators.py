@@ -1,6 +1,11 @@
 """Small, quickly fitted estimators that several tests share."""
 
+from sklearn.utils import check_random_state
+
 from skrae import RegularizedAutoEncoderScore
+from skrae.autoencoders.training import Training
+from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.split import split_rows
 
 
 def quick_estimator(**options):
@@ -13,3 +18,22 @@ def quick_estimator(**options):
         "random_state": 0,
     }
     return RegularizedAutoEncoderScore(**{**small, **options})
+
+
+def held_out_rows(model, X):
+    """The rows that a fit of `model` held out, by the seed it was given."""
+    affine = AffineMap(model.location_, model.whitening_, None, 0.0)
+    rng = check_random_state(model.random_state)
+    return X[split_rows(affine.forward(X), model.validation_fraction, rng)[1]]
+
+
+def interrupt_after(n_steps, monkeypatch):
+    """Let training steps raise KeyboardInterrupt from this one on."""
+    step = Training.step
+
+    def interrupted(training, *arguments):
+        if training.n_steps >= n_steps:
+            raise KeyboardInterrupt
+        return step(training, *arguments)
+
+    monkeypatch.setattr(Training, "step", interrupted)

@@ -43,7 +43,11 @@ def with_value(X, value):
 
 # name: (rows made from good ones, error, its message)
 BAD_ROWS = {
-    "nan": (lambda X: with_value(X, np.nan), ValueError, "contains NaN"),
+    "nan": (
+        lambda X: with_value(X, np.nan),
+        ValueError,
+        "Got X with NaN in 1 of 40 rows, the first in row 3",
+    ),
     "inf": (lambda X: with_value(X, np.inf), ValueError, "contains infinity"),
     "masked pair": (lambda X: with_value(with_value(X, np.inf), -np.inf), ValueError, "infinity"),
     "words": (lambda X: [["a", "b", "c"]] * 5, ValueError, "could not convert string to float"),
@@ -60,15 +64,23 @@ BAD_ROWS_TO_FIT = {
     "equal rows": (
         lambda X: np.repeat(X[:1], 9, axis=0),
         ValueError,
-        "Got 9 row.* all equal; expected at least two different",
+        "Got 9 row.* all equal, expected at least two different",
     ),
     "equal but for rounding": (
         lambda X: 1.0 + 1e-16 * np.arange(27).reshape(9, 3),
         ValueError,
-        "all constant up to rounding; expected at least one that varies",
+        "all constant up to rounding, expected at least one that varies",
     ),
-    "too wide": (lambda X: 1e200 * X, ValueError, "standard deviation of column 0 .* expected"),
-    "too narrow": (lambda X: 1e-200 * X, ValueError, "standard deviation of column 0 .* expected"),
+    "too wide": (
+        lambda X: 1e200 * X,
+        ValueError,
+        "Got column 0 with .* expected units",
+    ),
+    "too narrow": (
+        lambda X: 1e-200 * X,
+        ValueError,
+        "Got column 0 with .* expected units",
+    ),
 }
 QUESTIONS = (
     "score_samples",
@@ -135,7 +147,9 @@ def test_unfitted_model_says_so(question, X):
 )
 @pytest.mark.parametrize("value", ["nonsense", ""])
 def test_unknown_option_is_told_the_valid_ones(name, valid, value, X):
-    with pytest.raises(ValueError, match=f"{name} is {re.escape(repr(value))}; expected") as caught:
+    with pytest.raises(
+        ValueError, match=f"Got {name}={re.escape(repr(value))}, expected"
+    ) as caught:
         quick_estimator(**{name: value}).fit(X)
     assert all(word in str(caught.value) for word in valid)
 
@@ -172,24 +186,27 @@ def test_option_outside_its_range_is_refused(name, values, X):
 
 def test_noise_and_contraction_both_zero_are_refused(fitted, X):
     model = quick_estimator(noise_level=0.0, contraction_weight=0.0)
-    with pytest.raises(ValueError, match="both 0; expected at least one of them > 0"):
+    with pytest.raises(
+        ValueError,
+        match="Got noise_level=0 and contraction_weight=0, expected at",
+    ):
         model.fit(X)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
 def test_cuda_without_a_device_is_refused(X):
-    with pytest.raises(ValueError, match="finds no CUDA device; expected 'cpu'"):
+    with pytest.raises(ValueError, match="Got device='cuda', expected 'cpu' or 'auto'"):
         quick_estimator(device="cuda").fit(X)
 
 
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        (np.zeros(40), "all zeros; expected at least one positive"),
-        (np.full(40, -1.0), "negative value -1.0; expected >= 0"),
-        (np.r_[np.ones(39), -2.0], "negative value -2.0; expected >= 0"),
-        (np.ones(39), r"shape \(39,\); expected \(40,\)"),
-        (np.ones((40, 1)), r"shape \(40, 1\); expected \(40,\)"),
+        (np.zeros(40), "zeros alone, expected at least one positive"),
+        (np.full(40, -1.0), "sample_weight with -1.0, expected weights >= 0"),
+        (np.r_[np.ones(39), -2.0], "sample_weight with -2.0, expected weights >= 0"),
+        (np.ones(39), r"shape \(39,\), expected \(40,\)"),
+        (np.ones((40, 1)), r"shape \(40, 1\), expected \(40,\)"),
         (np.r_[np.ones(39), np.nan], "sample_weight contains NaN"),
         (np.r_[np.ones(39), np.inf], "sample_weight contains infinity"),
         (["a"] * 40, "could not convert string to float"),
@@ -223,7 +240,7 @@ def test_row_too_far_away_is_refused(fitted, X):
     far = with_value(X, 1e300)
     for question in QUESTIONS:
         with pytest.raises(
-            ValueError, match=r"Row 3 is .*e\+(299|300) spreads away .* expected less"
+            ValueError, match=r"Got row 3 at .*e\+(299|300) spreads from .* expected less"
         ):
             getattr(fitted, question)(far)
 
@@ -236,7 +253,7 @@ def test_values_near_the_float32_limit(random_seed):
         answer = getattr(model, question)(X / 2)
         assert answer.dtype == np.float32
         assert np.isfinite(answer).all()
-    with pytest.raises(ValueError, match=r"overflows float32: .*; expected X as float64"):
+    with pytest.raises(ValueError, match=r"overflows float32, expected X as float64"):
         model.local_moments(X)
     wide = X.astype(np.float64)
     assert np.isfinite(model.local_moments(wide)[1]).all()
@@ -246,11 +263,25 @@ def test_fewer_rows_than_the_base_needs_work(random_seed):
     """Three rows of six features: one shrunk Gaussian, and a warning of what is missing."""
     X = np.random.default_rng(random_seed).standard_normal((3, 6))
     model = quick_estimator(base_density="mixture")
-    with pytest.warns(UserWarning, match="collinear columns"):
+    with pytest.warns(UserWarning, match="Got 3 rows of 6 columns, expected more rows"):
         model.fit(X)
     assert np.isfinite(model.score_samples(X)).all()
     assert np.isfinite(model.sample(20, 0)).all()
     assert model.score(X) > model.score(X + 10.0)
+
+
+@pytest.mark.parametrize("action", ["fit", "score_samples"])
+def test_missing_values_name_what_fills_them(action, fitted, X):
+    with pytest.raises(ValueError, match=r"RAESampler\(model\)\.impute\(X\)"):
+        getattr(fitted, action)(with_value(X, np.nan))
+
+
+def test_few_of_many_columns_are_named(random_seed):
+    """Six names tell what kind of columns they are; two hundred fill a screen."""
+    X = np.random.default_rng(random_seed).standard_normal((50, 20))
+    X[:, :9] = 1.0
+    with pytest.warns(UserWarning, match=r"\(column 0, .*column 5 and 3 more\), expected"):
+        quick_estimator(max_iter=6).fit(X)
 
 
 def test_constant_and_collinear_columns_are_named(random_seed):
@@ -264,7 +295,7 @@ def test_constant_and_collinear_columns_are_named(random_seed):
 
 
 def test_columns_far_from_unit_scale_are_named_where_none_is_asked_for(X):
-    with pytest.warns(UserWarning, match="scaling is None and column 1 has .* expected columns"):
+    with pytest.warns(UserWarning, match="Got scaling=None and column 1 with .* expected columns"):
         quick_estimator(scaling=None, max_iter=6).fit(X * [1.0, 1e4, 1.0])
 
 
@@ -276,6 +307,6 @@ def test_misnamed_columns_are_refused(random_seed):
     model = quick_estimator(max_iter=6).fit(X)
     with pytest.raises(ValueError, match="feature names should match"):
         model.score_samples(X[["b", "a"]])
-    with pytest.raises(ValueError, match="contains NaN"):
+    with pytest.raises(ValueError, match="Got X with NaN"):
         model.fit(X.rename(columns={"a": "c"}).mask(X > 0))
     assert list(model.feature_names_in_) == ["a", "b"]

@@ -26,8 +26,8 @@ from tests.models import finite_differences, generator, random_mixture
 class Reconstruction:
     """Stands in for a field: a known r, without a closed form of its derivatives."""
 
-    def __init__(self, move, tau):
-        self.move, self.tau = move, tau
+    def __init__(self, vector_field, tau):
+        self.vector_field, self.tau, self.corrupted = vector_field, tau, self
 
     def derivatives(self, z):
         return None
@@ -69,7 +69,7 @@ def test_exact_for_gaussian_data(sigma, lam, d, random_seed):
     # Where tau is far larger than a variance, r is too flat to see through, and says so.
     flat = float(torch.linalg.svdvals(covariance @ widened)[-1]) < 0.05
     assert kept.all() == kept.any() == flat
-    expected = field.move(z) if flat else truth
+    expected = field.vector_field(z) if flat else truth
     torch.testing.assert_close(corrected, expected, rtol=1e-8, atol=1e-8)
 
 
@@ -81,7 +81,7 @@ def test_closed_forms_are_not_flat_for_small_noise(random_seed):
     widened = torch.linalg.inv(covariance + tau * torch.eye(3).double())
     field = Reconstruction(lambda z: -(z - base.means[0]) @ widened, tau)
     truth = base.evaluate(z)[1]
-    assert largest_error(field.move(z), truth) > 0.01
+    assert largest_error(field.vector_field(z), truth) > 0.01
     for sigma, lam in ((tau**0.5, 0.0), (0.0, tau)):
         corrected, kept = corrected_score(field, z, sigma, lam)
         assert not kept.any()
@@ -141,7 +141,7 @@ def test_contractive_optimum_gives_the_exact_score(level):
     field = Reconstruction.on_a_grid(grid, r, level**2)
     corrected, kept = corrected_score(field, torch.as_tensor(x), 0.0, level**2)
     score = density.gradient(x)
-    plain = field.move(torch.as_tensor(x))
+    plain = field.vector_field(torch.as_tensor(x))
     assert not kept.any()
     # The step of the differences, a tenth of level, leaves an error of second order in it.
     assert np.abs(corrected.numpy() - score).max() < 0.02 * np.abs(plain.numpy() - score).max()
@@ -159,7 +159,7 @@ def test_what_is_left_is_of_second_order(name, share):
     for tau in levels:
         sigma, lam = np.sqrt(tau * (1.0 - share)), tau * share
         field = Reconstruction.on_a_grid(grid, mixed_optimum(density, sigma, lam, grid), tau)
-        plain.append(largest_error(field.move(z), score))
+        plain.append(largest_error(field.vector_field(z), score))
         left.append(largest_error(corrected_score(field, z, sigma, lam)[0], score))
     assert 0.6 < order(plain, levels) < 1.2
     exact = name == "normal" and share == 0.0
@@ -189,7 +189,7 @@ def test_denoising_error_falls_by_two_orders_more_in_sigma(d, random_seed):
         field = Reconstruction(lambda z, p=blurred: p.evaluate(z)[1], sigma**2)
         corrected, kept = corrected_score(field, z, sigma, 0.0)
         assert not kept.any()
-        plain.append(largest_error(field.move(z), truth))
+        plain.append(largest_error(field.vector_field(z), truth))
         left.append(largest_error(corrected, truth))
     assert 1.7 < order(plain, sigmas) < 2.2
     assert 3.4 < order(left, sigmas) < 4.6, (plain, left)
@@ -207,20 +207,20 @@ def test_closed_derivatives_and_differences_agree(kind, random_seed):
     weight = rows(d, k, random_seed) / k**0.5
     bias, offset = 0.5 * rows(1, k, random_seed + 1)[0], rows(1, d, random_seed + 2)[0]
     back = weight.T + 0.1 * rows(k, d, random_seed + 3)
-    own, decoder = [weight, bias, offset], TiedDecoder("tanh", tau)
+    own, decoder = [weight, bias, offset], TiedDecoder("tanh", tau, None)
     if kind == "free":
         own, decoder = [weight, bias, back, offset], FreeDecoder("tanh", tau, base.means[0])
     parameters = [*own, torch.ones(1, 1).double(), torch.zeros(1).double()]
     field = ScoreField(base, decoder, parameters, NoiseMetric(base, "isotropic"))
     for sigma, lam in ((0.2, 0.0), (0.0, 0.04), (0.1, 0.03)):
         closed, kept = corrected_score(field, z, sigma, lam)
-        slow, kept_too = corrected_score(Reconstruction(field.move, tau), z, sigma, lam)
+        slow, kept_too = corrected_score(Reconstruction(field.vector_field, tau), z, sigma, lam)
         assert torch.equal(kept, kept_too)
         assert not kept.all()
         scale = closed.abs().max()
         assert scale > 0.5
         assert largest_error(closed, slow) < 5e-3 * scale
-        assert largest_error(closed[~kept], field.move(z)[~kept]) > 0.02 * scale
+        assert largest_error(closed[~kept], field.vector_field(z)[~kept]) > 0.02 * scale
 
 
 def test_formula_row_by_row(random_seed):
@@ -235,7 +235,7 @@ def test_formula_row_by_row(random_seed):
     jacobians = finite_differences(r, z).numpy()
     steps = 1e-3 * torch.eye(3, dtype=torch.float64)
     curvature = sum((r(z + s) + r(z - s) - 2.0 * r(z)) / 1e-6 for s in steps).numpy()
-    plain = field.move(z).numpy()
+    plain = field.vector_field(z).numpy()
     for sigma, lam, share in ((0.0, tau, 1.0), (tau**0.5, 0.0, 0.5)):
         expected = [
             np.linalg.solve(j, p - share * c)
@@ -257,7 +257,7 @@ def test_flat_rows_keep_the_plain_score(sigma, lam):
     z = torch.tensor([[-2.0], [-0.5], [0.5], [2.0]], dtype=torch.float64)
     corrected, kept = corrected_score(field, z, sigma, lam)
     assert kept.tolist() == [True, True, False, False]
-    assert torch.equal(corrected[kept], field.move(z)[kept])
+    assert torch.equal(corrected[kept], field.vector_field(z)[kept])
     assert corrected[~kept].abs().max() < 1e-10
 
 
@@ -382,5 +382,5 @@ def test_gradient_decoder_that_learned_nothing_gives_the_score_of_the_base(rando
 @pytest.mark.parametrize("decoder", ["gradient", "free", "tied"])
 def test_local_noise_is_refused(decoder, ring):
     model = quick_estimator(decoder=decoder, bias_correction=True, noise_covariance="local")
-    with pytest.raises(ValueError, match="noise_covariance is 'local'; expected 'auto' or"):
+    with pytest.raises(ValueError, match="Got noise_covariance='local', expected 'auto' or"):
         model.set_params(hidden_layer_sizes=8).fit(ring)

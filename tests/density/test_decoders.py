@@ -11,13 +11,9 @@ from scipy.special import log1p
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.model_selection import GridSearchCV
-from sklearn.utils import check_random_state
 
 from skrae import RAESampler, RegularizedAutoEncoderScore, datasets
-from skrae.autoencoders.training import Trainer
-from skrae.preprocessing.affine import Scaling
-from skrae.preprocessing.split import split_rows
-from tests.density.estimators import quick_estimator
+from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
 
 DECODERS = "gradient", "free", "tied"
 each_decoder = pytest.mark.parametrize("decoder", DECODERS)
@@ -51,13 +47,6 @@ def models(X):
         decoder: quick_estimator(decoder=decoder, **LEARNING[decoder]).fit(X)
         for decoder in DECODERS
     }
-
-
-def held_out_rows(model, X):
-    """The rows that a fit of `model` held out, by the seed it was given."""
-    scaling = Scaling(model.location_, model.whitening_, None, 0.0)
-    rng = check_random_state(model.random_state)
-    return X[split_rows(scaling.forward(X), model.validation_fraction, rng)[1]]
 
 
 # Answers
@@ -298,20 +287,20 @@ def test_auto_stands_for_what_suits_the_decoder(decoder, sizes, activation, nois
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"decoder": "tied", "hidden_layer_sizes": (8, 8)}, r"\(8, 8\); expected one layer"),
-        ({"decoder": "tied", "activation": "silu"}, "'silu'; expected 'auto' or one of .*sigmoid"),
-        ({"decoder": "tied", "activation": "softplus"}, "'softplus'; expected .*decoder='tied'"),
-        ({"decoder": "gradient", "activation": "relu"}, "'relu'; expected .*decoder='gradient'"),
-        ({"decoder": "gradient", "activation": "sigmoid"}, "'sigmoid'; expected .*'gradient'"),
-        ({"decoder": "free", "noise_covariance": "local"}, "'local'; expected .*decoder='free'"),
-        ({"decoder": "tied", "noise_covariance": "local"}, "'local'; expected .*decoder='tied'"),
-        ({"decoder": "loose"}, r"'loose'; expected one of \['gradient', 'free', 'tied'\]"),
-        ({"decoder": None}, "decoder is None; expected one of"),
+        ({"decoder": "tied", "hidden_layer_sizes": (8, 8)}, r"\(8, 8\), expected at most 1 layer"),
+        ({"decoder": "tied", "activation": "silu"}, "'silu', expected 'auto' or one of .*sigmoid"),
+        ({"decoder": "tied", "activation": "softplus"}, "'softplus', expected .*decoder='tied'"),
+        ({"decoder": "gradient", "activation": "relu"}, "'relu', expected .*decoder='gradient'"),
+        ({"decoder": "gradient", "activation": "sigmoid"}, "'sigmoid', expected .*'gradient'"),
+        ({"decoder": "free", "noise_covariance": "local"}, "'local', expected .*decoder='free'"),
+        ({"decoder": "tied", "noise_covariance": "local"}, "'local', expected .*decoder='tied'"),
+        ({"decoder": "loose"}, r"decoder='loose', expected one of \['gradient', 'free', 'tied'\]"),
+        ({"decoder": None}, "decoder=None, expected one of"),
         ({"bias_correction": "yes"}, "bias_correction"),
-        ({"bias_correction": True, "noise_covariance": "local"}, "'local'; expected 'auto' or"),
+        ({"bias_correction": True, "noise_covariance": "local"}, "'local', expected 'auto' or"),
         (
             {"bias_correction": True, "decoder": "free", "activation": "relu"},
-            "'relu'; expected a smooth one",
+            "'relu', expected a smooth one",
         ),
     ],
     ids=str,
@@ -324,7 +313,7 @@ def test_options_that_do_not_fit_are_refused(options, message, X):
 
 
 def test_gradient_decoder_cannot_decode(models, X):
-    with pytest.raises(ValueError, match="cannot decode: its reconstruction is no function"):
+    with pytest.raises(ValueError, match="this reconstruction is no function of the code alone"):
         models["gradient"].inverse_transform(models["gradient"].transform(X))
 
 
@@ -333,7 +322,9 @@ def test_codes_that_are_none_are_refused(decoder, models, X):
     model = models[decoder]
     codes = model.transform(X[:3])
     k = codes.shape[1]
-    with pytest.raises(ValueError, match=f"X has {k - 1} columns; expected {k}, the size of a"):
+    with pytest.raises(
+        ValueError, match=f"Got X with {k - 1} columns, expected {k}, the size of a"
+    ):
         model.inverse_transform(codes[:, 1:])
     codes[1, 2] = np.nan
     with pytest.raises(ValueError, match="contains NaN"):
@@ -349,9 +340,9 @@ def test_nan_rows_are_refused(decoder, models, X):
     rows = X[:4].copy()
     rows[2, 1] = np.nan
     for question in ("score_samples", "log_density_gradient", "transform", "reconstruct"):
-        with pytest.raises(ValueError, match="contains NaN"):
+        with pytest.raises(ValueError, match="Got X with NaN in 1 of 4 rows, the first in row 2"):
             getattr(models[decoder], question)(rows)
-    with pytest.raises(ValueError, match="contains NaN"):
+    with pytest.raises(ValueError, match="Got X with NaN in 1 of 4 rows, the first in row 2"):
         small(decoder).fit(rows)
 
 
@@ -431,21 +422,9 @@ def test_warm_start_refuses_another_network(decoder, name, other, X):
     model = small(decoder, warm_start=True).fit(X[:40])
     before = copy.deepcopy(vars(model))
     model.set_params(**{name: other})
-    with pytest.raises(ValueError, match=f"{name} is .* expected .*warm_start"):
+    with pytest.raises(ValueError, match=f"Got {name}=.* expected .*warm_start"):
         model.fit(X[:40])
     assert_equal(vars(model), {**before, name: other})
-
-
-def interrupt_after(n_steps, monkeypatch):
-    """Let training steps raise KeyboardInterrupt from this one on."""
-    step = Trainer._step
-
-    def interrupted(trainer):
-        if trainer.n_steps >= n_steps:
-            raise KeyboardInterrupt
-        return step(trainer)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
 
 
 @with_a_code_to_decode
@@ -524,7 +503,7 @@ def test_odd_shapes(decoder, n, d, k, random_seed):
     X = np.random.default_rng(random_seed).standard_normal((n, d)) + 3.0
     model = small(decoder, hidden_layer_sizes=k, max_iter=12)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Got collinear columns", UserWarning)
+        warnings.filterwarnings("ignore", "Got .* expected more rows than columns", UserWarning)
         model.fit(X)
     assert model.transform(X).shape == (n, k)
     np.testing.assert_allclose(

@@ -1,14 +1,14 @@
-"""Many rows are answered chunk by chunk: the answers are those of each row alone."""
+"""Many rows are answered block by block: the answers are those of each row alone."""
 
 import numpy as np
 import pytest
 
 from skrae.datasets import Banana
-from skrae.density.fitted import CHUNK
+from skrae.preprocessing.blocks import BLOCK_ROWS
 from tests.density.estimators import quick_estimator
 
 QUESTIONS = "score_samples", "log_density_gradient", "reconstruct", "transform", "base_log_density"
-N_ROWS = CHUNK + 10
+N_ROWS = BLOCK_ROWS + 10
 
 
 @pytest.fixture(scope="module")
@@ -18,14 +18,14 @@ def model():
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("question", QUESTIONS)
-def test_rows_beyond_a_chunk_are_answered_as_if_alone(model, question, dtype, random_seed):
+def test_rows_beyond_a_block_are_answered_as_if_alone(model, question, dtype, random_seed):
     X = Banana().sample(N_ROWS, random_seed).astype(dtype)
     asked = X.copy()
     answer = getattr(model, question)(X)
     assert len(answer) == N_ROWS
     assert answer.dtype == dtype
     np.testing.assert_array_equal(X, asked)
-    for some in (slice(0, 3), slice(CHUNK - 2, CHUNK + 2), slice(-3, None)):
+    for some in (slice(0, 3), slice(BLOCK_ROWS - 2, BLOCK_ROWS + 2), slice(-3, None)):
         alone = getattr(model, question)(X[some])
         # Products of few rows round differently.
         scale = np.finfo(dtype).eps * (1.0 + np.abs(alone).max())
@@ -34,8 +34,8 @@ def test_rows_beyond_a_chunk_are_answered_as_if_alone(model, question, dtype, ra
 
 def test_a_row_too_far_is_named_by_its_place_among_all(model):
     X = Banana().sample(N_ROWS, 0)
-    X[CHUNK + 4] = 1e200
-    with pytest.raises(ValueError, match=rf"Row {CHUNK + 4} is .* spreads away"):
+    X[BLOCK_ROWS + 4] = 1e200
+    with pytest.raises(ValueError, match=rf"Got row {BLOCK_ROWS + 4} at .* spreads from"):
         model.score_samples(X)
 
 

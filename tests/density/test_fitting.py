@@ -17,10 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from skrae import datasets
-from skrae.autoencoders.training import Trainer
-from skrae.preprocessing.affine import Scaling
-from skrae.preprocessing.split import split_rows
-from tests.density.estimators import quick_estimator
+from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
 
 HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None
 needs_callbacks = pytest.mark.skipif(not HAS_CALLBACKS, reason="callbacks are of scikit-learn 1.9")
@@ -31,13 +28,6 @@ HAS_RICH = importlib.util.find_spec("rich") is not None
 def X(random_seed):
     """Rows of a thickened circle."""
     return datasets.Ring().sample(300, random_seed)
-
-
-def held_out_rows(model, X):
-    """The rows that a fit of `model` held out, by the seed it was given."""
-    scaling = Scaling(model.location_, model.whitening_, None, 0.0)
-    rng = check_random_state(model.random_state)
-    return X[split_rows(scaling.forward(X), model.validation_fraction, rng)[1]]
 
 
 @pytest.mark.parametrize("base_density", ["gaussian", "mixture"])
@@ -117,7 +107,7 @@ def test_warm_start_refuses_another_network(X, name, other):
     model = quick_estimator(warm_start=True, max_iter=12).fit(X)
     before = copy.deepcopy(vars(model))
     model.set_params(**{name: other})
-    with pytest.raises(ValueError, match=f"{name} is .* expected .*warm_start"):
+    with pytest.raises(ValueError, match=f"Got {name}=.* expected .*warm_start"):
         model.fit(X)
     assert_equal(vars(model), {**before, name: other})
 
@@ -128,11 +118,13 @@ def test_same_seed_same_model(X):
     assert not np.array_equal(first.score_samples(X), other.score_samples(X))
 
 
-def test_verbose_prints_a_line_a_check(X, capsys):
+def test_verbose_prints_a_line_for_the_base_and_one_a_check(X, capsys):
     quick_estimator(max_iter=30).fit(X)
     assert capsys.readouterr().out == ""
     model = quick_estimator(max_iter=30, verbose=1).fit(X)
-    lines = capsys.readouterr().out.splitlines()
+    first, *lines = capsys.readouterr().out.splitlines()
+    assert f"{len(model.base_weights_)} components" in first
+    assert f"{model.base_score_:.3f} nats" in first
     assert len(lines) == len(model.validation_curve_)
     assert all("noise level" in line and "nats" in line for line in lines)
 
@@ -189,18 +181,6 @@ def test_input_is_left_alone(X):
     np.testing.assert_array_equal(weights, np.linspace(0.0, 2.0, len(X)))
 
 
-def interrupt_after(n_steps, monkeypatch):
-    """Let training steps raise KeyboardInterrupt from this one on."""
-    step = Trainer._step
-
-    def interrupted(trainer):
-        if trainer.n_steps >= n_steps:
-            raise KeyboardInterrupt
-        return step(trainer)
-
-    monkeypatch.setattr(Trainer, "_step", interrupted)
-
-
 def test_interrupted_training_leaves_the_best_weights(X, monkeypatch):
     interrupt_after(70, monkeypatch)
     model = quick_estimator(max_iter=120, hidden_layer_sizes=(32, 32))
@@ -229,7 +209,7 @@ def test_warm_start_interrupted_at_once_keeps_the_network(X, monkeypatch):
 
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, MemoryError])
-@pytest.mark.parametrize("place", ["fit_scaling", "select_base"])
+@pytest.mark.parametrize("place", ["fit_affine", "select_base"])
 def test_fit_that_fails_before_training_loses_nothing(X, interruption, place, monkeypatch):
     def fail(*args, **kwargs):
         raise interruption

@@ -1,6 +1,7 @@
 """The score field: derivatives by finite differences, closed forms of a Gaussian base."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tests.models import (
     random_field,
     random_mixture,
     random_parameters,
+    twice_differentiable,
 )
 
 INF = np.inf
@@ -36,11 +38,11 @@ def close(found, expected, tolerance):
 
 
 @each_kind
-def test_log_density_is_base_plus_log_ratio(kind, random_seed):
+def test_log_density_is_base_plus_log_tilt(kind, random_seed):
     field, z = random_field(2, random_seed, kind), rows(20, 2, random_seed)
-    expected = field.base.log_density(z) + field.log_ratio(z)
+    expected = field.base.log_density(z) + field.log_tilt(z)
     close(field.log_density(z), expected, 1e-14)
-    assert field.log_ratio(z).std() > 0.02, "the head is flat"
+    assert field.log_tilt(z).std() > 0.02, "the head is flat"
 
 
 @pytest.mark.parametrize("dofs", [None, [INF, 4.0, INF]], ids=["gaussian", "student"])
@@ -66,7 +68,7 @@ def test_tempered_density_and_gradient(beta, random_seed):
     log_p, gradient, log_q, responsibilities = field.evaluate(z, beta)
 
     def tempered(z):
-        return field.base.log_density(z) + beta * field.log_ratio(z)
+        return field.base.log_density(z) + beta * field.log_tilt(z)
 
     close(log_q, field.base.log_density(z), 1e-14)
     close(log_p, tempered(z), 1e-14)
@@ -79,9 +81,9 @@ def test_float32_network_keeps_the_base_in_float64(random_seed):
     narrow = [p.float() for p in field.parameters]
     single = ScoreField(field.base, field.decoder, narrow, field.metric)
     assert single.log_density(z).dtype == torch.float64
-    base_error = single.log_density(z) - single.log_ratio(z) - field.base.log_density(z)
+    base_error = single.log_density(z) - single.log_tilt(z) - field.base.log_density(z)
     assert base_error.abs().max() < 1e-12
-    ratio_error = (single.log_ratio(z) - field.log_ratio(z)).abs().max()
+    ratio_error = (single.log_tilt(z) - field.log_tilt(z)).abs().max()
     assert 0 < ratio_error < 1e-4
 
 
@@ -90,7 +92,7 @@ def test_code_is_the_input_of_the_head(random_seed):
     weight, bias = field.parameters[-2:]
     u = (field.code(z) @ weight + bias)[:, 0]
     expected = math.log1p(math.exp(4)) - torch.nn.functional.softplus(4 - u)
-    close(field.log_ratio(z), expected, 1e-14)
+    close(field.log_tilt(z), expected, 1e-14)
 
 
 # Reconstruction
@@ -107,17 +109,17 @@ def test_reconstruction_moves_along_the_score_in_the_metric(kind, random_seed):
 
 
 @each_kind
-def test_reconstruct_equals_displacement(kind, random_seed):
+def test_reconstruct_moves_by_tau_times_the_vector_field(kind, random_seed):
     field, z = random_field(3, random_seed, kind), rows(20, 3, random_seed)
-    close(z + field.tau * field.displacement(z).detach(), field.reconstruct(z), 1e-12)
+    close(z + field.tau * field.vector_field(z).detach(), field.reconstruct(z), 1e-12)
 
 
 @each_kind
-def test_displacement_once_equals_displacement_and_its_derivatives(kind, random_seed):
+def test_vector_field_and_its_derivatives_do_not_depend_on_the_graph(kind, random_seed):
     field, z = random_field(3, random_seed, kind), rows(20, 3, random_seed)
     weight, found = field.parameters[0].requires_grad_(), []
-    for displacement in (field.displacement, field.displacement_once):
-        moved = displacement(z)
+    for vector_field in (field.vector_field, twice_differentiable(field)):
+        moved = vector_field(z)
         found.append((moved.detach(), *torch.autograd.grad((moved**3).sum(), weight)))
     for own, other in zip(*found, strict=True):
         close(own, other, 1e-10)
@@ -136,7 +138,9 @@ def test_contraction_of_the_field_is_the_norm_of_its_jacobian(kind, random_seed)
     field, z = random_field(2, random_seed, kind), rows(20, 2, random_seed)
     k = torch.arange(20) % len(field.metric.factors)
     factors, inverses = field.metric.factors[k], field.metric.inverse_transposes[k].mT
-    penalty = contraction_penalty(field.displacement, z, factors, inverses, field.tau)
+    penalty = contraction_penalty(
+        partial(field.vector_field, create_graph=True), z, factors, inverses, field.tau
+    )
     whitened = inverses @ field.reconstruction_jacobian(z) @ factors
     close(penalty.detach(), whitened.square().sum((1, 2)).mean(), 1e-12)
 
@@ -149,7 +153,9 @@ def test_contraction_reaches_the_parameters(random_seed):
     weight = field.parameters[0].requires_grad_()
 
     def penalty():
-        return contraction_penalty(field.displacement, z, factors, inverses, field.tau)
+        return contraction_penalty(
+            partial(field.vector_field, create_graph=True), z, factors, inverses, field.tau
+        )
 
     (slope,) = torch.autograd.grad(penalty(), weight)
     values = []
@@ -175,7 +181,7 @@ def gaussian_field(d, seed, kind, tau):
     """A Gaussian base under the zero head."""
     base = random_mixture(d, 1, seed)
     parameters = random_parameters(d, (4,), seed, head=0.0)
-    return ScoreField(base, GradientDecoder("silu", tau), parameters, NoiseMetric(base, kind))
+    return ScoreField(base, GradientDecoder("silu", tau, None), parameters, NoiseMetric(base, kind))
 
 
 @pytest.mark.parametrize("tau", [0.1, 1.0])
@@ -207,7 +213,10 @@ def test_base_mixture_reconstructs_by_the_posterior_mean(random_seed):
     base, tau = random_mixture(1, 3, random_seed), 0.2
     parameters = random_parameters(1, (4,), random_seed, head=0.0)
     metric = NoiseMetric(base, "isotropic")
-    field, z = ScoreField(base, GradientDecoder("silu", tau), parameters, metric), rows(9, 1, 3)
+    field, z = (
+        ScoreField(base, GradientDecoder("silu", tau, None), parameters, metric),
+        rows(9, 1, 3),
+    )
     x = torch.linspace(-15, 15, 20001, dtype=torch.float64)
     weights = (base.log_density(x[:, None]) - (z - x).square() / (2 * tau)).softmax(1)
     mean = weights @ x

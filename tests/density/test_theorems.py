@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.optimize import minimize
 
 from skrae import RegularizedAutoEncoderScore
-from skrae.autoencoders.decoders.gradient import make_decoder
+from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.objectives import corrupt, denoising_loss
 from skrae.datasets import (
     MixtureOfGaussians,
@@ -417,7 +417,10 @@ def trained_curls(density, sigma, checks, seed):
     draws, size = torch.Generator().manual_seed(seed), 200
     x = torch.as_tensor(density.sample(20_000, seed), dtype=torch.float32)
     base = MixtureDensity([1.0], np.zeros((1, 2)), np.eye(2)[None], [np.inf])
-    decoder, metric = make_decoder("free", "silu", sigma**2, base), NoiseMetric(base, "isotropic")
+    decoder, metric = (
+        make_decoder("free", "silu", sigma**2, base.mean),
+        NoiseMetric(base, "isotropic"),
+    )
     factors, ones = torch.eye(2).expand(2 * size, 2, 2), torch.ones(2 * size)
     parameters = decoder.initial_parameters(2, (64,), draws)
     parameters = [p.clone().requires_grad_() for p in parameters]

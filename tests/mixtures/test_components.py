@@ -5,7 +5,6 @@ import pytest
 import torch
 from scipy import stats
 
-from skrae.density.device import available_device
 from skrae.mixtures.components import (
     distance_coefficients,
     draw_index,
@@ -129,16 +128,3 @@ def test_draws_depend_on_the_generator_alone():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-@pytest.mark.parametrize(("present", "found"), [(False, "cpu"), (True, "cuda")])
-def test_device_is_the_one_asked_for_or_the_best(present, found, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
-    assert available_device("auto") == found
-    assert available_device("cpu") == "cpu"
-
-
-def test_absent_device_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="'cuda', but torch finds no CUDA device; expected 'cpu'"):
-        available_device("cuda")

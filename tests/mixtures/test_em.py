@@ -161,11 +161,11 @@ def test_whole_weights_equal_repeated_rows(settings, random_seed):
     assert_same_mixtures(first, second, rtol=1e-10)
 
 
-def test_em_step_is_independent_of_its_chunks(monkeypatch, random_seed):
+def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     z, weights = draw(100, random_seed)
     start = split_twice(z, weights, random_seed)
     stepped, value = em_step(start, z, weights, SETTINGS), log_density(start, z)
-    monkeypatch.setattr(em, "CHUNK", 7)
+    monkeypatch.setattr(em, "BLOCK_ROWS", 7)
     assert_same_mixtures(stepped, em_step(start, z, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, z), value, rtol=1e-13)
 

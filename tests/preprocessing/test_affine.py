@@ -1,15 +1,23 @@
 """The affine map to working space: inverses, the chain rule, degenerate columns."""
 
-import warnings
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from skrae.preprocessing import affine
-from skrae.preprocessing.affine import fit_scaling
+from skrae.preprocessing.affine import MAX_NAMED, AffineMap, fit_affine
 
 each_kind = pytest.mark.parametrize("kind", ["whiten", "standardize", None])
+
+
+def fit_map(*arguments):
+    """The map alone."""
+    return fit_affine(*arguments)[0]
+
+
+def remarks_of(*arguments):
+    """What is said of the columns, in one string."""
+    return " ".join(fit_affine(*arguments)[1].messages())
 
 
 def correlated(n, d, seed):
@@ -25,29 +33,29 @@ def correlated(n, d, seed):
 @pytest.mark.parametrize("d", [1, 4])
 def test_forward_and_backward_are_inverse(kind, d, random_seed):
     X, weights = correlated(200, d, random_seed)
-    scaling = fit_scaling(X, weights, kind)
+    scaling = fit_map(X, weights, kind)
     units = np.abs(X).max(axis=0)
-    np.testing.assert_allclose(scaling.backward(scaling.forward(X)) / units, X / units, atol=1e-12)
-    np.testing.assert_allclose(scaling.matrix @ scaling.inverse, np.eye(d), atol=1e-9)
+    np.testing.assert_allclose(scaling.inverse(scaling.forward(X)) / units, X / units, atol=1e-12)
+    np.testing.assert_allclose(scaling.matrix @ scaling.inverse_matrix, np.eye(d), atol=1e-9)
 
 
 @each_kind
 @pytest.mark.parametrize("d", [1, 4])
 def test_log_det_is_that_of_the_matrix(kind, d, random_seed):
-    scaling = fit_scaling(*correlated(200, d, random_seed), kind)
+    scaling = fit_map(*correlated(200, d, random_seed), kind)
     assert scaling.log_det == pytest.approx(np.linalg.slogdet(scaling.matrix)[1], abs=1e-10)
 
 
 def test_whitened_rows_have_mean_zero_and_covariance_one(random_seed):
     X, weights = correlated(300, 4, random_seed)
-    z = fit_scaling(X, weights, "whiten").forward(X)
+    z = fit_map(X, weights, "whiten").forward(X)
     np.testing.assert_allclose(np.average(z, axis=0, weights=weights), 0, atol=1e-10)
     np.testing.assert_allclose(np.cov(z.T, aweights=weights, ddof=0), np.eye(4), atol=1e-10)
 
 
 def test_standardized_columns_have_mean_zero_and_variance_one(random_seed):
     X, weights = correlated(300, 4, random_seed)
-    scaling = fit_scaling(X, weights, "standardize")
+    scaling = fit_map(X, weights, "standardize")
     z = scaling.forward(X)
     np.testing.assert_allclose(np.average(z, axis=0, weights=weights), 0, atol=1e-12)
     np.testing.assert_allclose(np.average(z**2, axis=0, weights=weights), 1, rtol=1e-12)
@@ -56,7 +64,7 @@ def test_standardized_columns_have_mean_zero_and_variance_one(random_seed):
 
 def test_no_scaling_is_the_identity(random_seed):
     X, weights = correlated(50, 3, random_seed)
-    scaling = fit_scaling(X, weights, None)
+    scaling = fit_map(X, weights, None)
     assert np.array_equal(scaling.forward(X), X)
     assert scaling.log_det == 0.0
 
@@ -65,26 +73,26 @@ def test_no_scaling_is_the_identity(random_seed):
 def test_chain_rule_on_a_gaussian_log_density(kind, random_seed):
     """log p_x = log p_z + log det, its gradient and its Hessian, all in closed form in x."""
     X, weights = correlated(40, 3, random_seed)
-    scaling = fit_scaling(X, weights, kind)
+    scaling = fit_map(X, weights, kind)
     rng = np.random.default_rng(random_seed)
     mean, root = rng.standard_normal(3), rng.standard_normal((3, 3)) + 2 * np.eye(3)
     law = stats.multivariate_normal(mean, root @ root.T)
     precision, z = np.linalg.inv(root @ root.T), scaling.forward(X)
     # x = z A + m with z ~ N(mean, C) is N(mean A + m, A^T C A).
-    inverse = scaling.inverse
+    inverse = scaling.inverse_matrix
     covariance = inverse.T @ root @ root.T @ inverse
     law_x = stats.multivariate_normal(
         mean @ inverse + scaling.location, covariance, allow_singular=True
     )
-    log_p = law.logpdf(z) + scaling.log_det
+    log_p = law.logpdf(z) + scaling.log_abs_det(z)
     np.testing.assert_allclose(log_p, law_x.logpdf(X), rtol=1e-7)
-    np.testing.assert_allclose(scaling.covariance(root @ root.T), covariance, rtol=1e-12)
+    np.testing.assert_allclose(scaling.covariance(z, root @ root.T), covariance, rtol=1e-12)
 
     def log_density(X):
         return law.logpdf(scaling.forward(X))
 
-    gradient = scaling.gradient(-(z - mean) @ precision)
-    hessian = scaling.hessian(np.tile(-precision, (40, 1, 1)))
+    gradient = scaling.gradient(z, -(z - mean) @ precision)
+    hessian = scaling.hessian(z, None, np.tile(-precision, (40, 1, 1)))
     steps = 1e-4 * np.diag(X.std(axis=0))
     for i in range(3):
         slope = (log_density(X + steps[i]) - log_density(X - steps[i])) / 2
@@ -111,19 +119,19 @@ def assert_small(values, bound):
 def test_weights_are_repeated_rows(kind, random_seed):
     X, _ = correlated(30, 3, random_seed)
     counts = np.random.default_rng(random_seed).integers(1, 4, 30)
-    weighted = fit_scaling(X, counts.astype(float), kind)
-    repeated = fit_scaling(np.repeat(X, counts, axis=0), np.ones(counts.sum()), kind)
+    weighted = fit_map(X, counts.astype(float), kind)
+    repeated = fit_map(np.repeat(X, counts, axis=0), np.ones(counts.sum()), kind)
     np.testing.assert_allclose(weighted.location, repeated.location, rtol=1e-12)
     assert weighted.log_det == pytest.approx(repeated.log_det, rel=1e-10)
     np.testing.assert_allclose(np.abs(weighted.forward(X)), np.abs(repeated.forward(X)), atol=1e-9)
-    unequal = fit_scaling(X, np.ones(30), kind)
+    unequal = fit_map(X, np.ones(30), kind)
     assert abs(unequal.log_det - weighted.log_det) > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["whiten", "standardize"])
 def test_scaling_of_weights_does_not_matter(kind, random_seed):
     X, weights = correlated(30, 3, random_seed)
-    once, thrice = fit_scaling(X, weights, kind), fit_scaling(X, 3 * weights, kind)
+    once, thrice = fit_map(X, weights, kind), fit_map(X, 3 * weights, kind)
     assert once.log_det == pytest.approx(thrice.log_det, rel=1e-12)
 
 
@@ -132,12 +140,12 @@ def test_scaling_of_weights_does_not_matter(kind, random_seed):
 def test_constant_columns_are_named(kind, constant, random_seed):
     X, weights = correlated(40, 4, random_seed)
     X[:, 1], X[:, 3] = constant, constant
-    with pytest.warns(UserWarning, match=r"constant columns \(column 1, column 3\)"):
-        scaling = fit_scaling(X, weights, kind)
-    with pytest.warns(UserWarning, match=r"constant columns \('b', 'd'\)"):
-        fit_scaling(X, weights, kind, ["a", "b", "c", "d"])
+    scaling = fit_map(X, weights, kind)
+    assert "Got constant columns (column 1, column 3), " in remarks_of(X, weights, kind)
+    named = remarks_of(X, weights, kind, ["a", "b", "c", "d"])
+    assert "Got constant columns ('b', 'd'), expected columns that vary" in named
     units = np.maximum(np.abs(X).max(axis=0), 1)
-    np.testing.assert_allclose(scaling.backward(scaling.forward(X)) / units, X / units, atol=1e-12)
+    np.testing.assert_allclose(scaling.inverse(scaling.forward(X)) / units, X / units, atol=1e-12)
     # Such a column keeps its unit: a step of one there is a step of one in working space.
     step = scaling.forward(X + np.eye(4)[1]) - scaling.forward(X)
     np.testing.assert_allclose(np.linalg.norm(step, axis=1), 1, rtol=1e-7)
@@ -146,53 +154,51 @@ def test_constant_columns_are_named(kind, constant, random_seed):
 def test_collinear_columns_are_named(random_seed):
     X, weights = correlated(60, 4, random_seed)
     X[:, 2] = 2 * X[:, 0] + 5
-    with pytest.warns(UserWarning, match=r"collinear columns \(column 0, column 2\)"):
-        scaling = fit_scaling(X, weights, "whiten")
+    scaling = fit_map(X, weights, "whiten")
+    assert "Got collinear columns (column 0, column 2), " in remarks_of(X, weights, "whiten")
     units = np.abs(X).max(axis=0)
-    np.testing.assert_allclose(scaling.backward(scaling.forward(X)) / units, X / units, atol=1e-9)
+    np.testing.assert_allclose(scaling.inverse(scaling.forward(X)) / units, X / units, atol=1e-9)
     assert np.isfinite(scaling.log_det)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit_scaling(X, weights, "standardize")  # standardising divides by no small number
+    # Standardising divides by no small number.
+    assert remarks_of(X, weights, "standardize") == ""
 
 
 @each_kind
-def test_proper_columns_bring_no_warning(kind, random_seed):
-    X, weights = correlated(60, 4, random_seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fit_scaling(X, weights, kind)
+def test_proper_columns_bring_no_remark(kind, random_seed):
+    assert remarks_of(*correlated(60, 4, random_seed), kind) == ""
 
 
-def test_fewer_rows_than_columns_are_collinear(random_seed):
+def test_fewer_rows_than_columns_are_not_called_collinear(random_seed):
     X = np.random.default_rng(random_seed).standard_normal((3, 6))
-    with pytest.warns(UserWarning, match="collinear"):
-        scaling = fit_scaling(X, np.ones(3), "whiten")
-    np.testing.assert_allclose(scaling.backward(scaling.forward(X)), X, atol=1e-9)
+    scaling = fit_map(X, np.ones(3), "whiten")
+    said = remarks_of(X, np.ones(3), "whiten")
+    assert said.startswith("Got 3 rows of 6 columns, expected more rows than columns")
+    assert "collinear" not in said
+    np.testing.assert_allclose(scaling.inverse(scaling.forward(X)), X, atol=1e-9)
 
 
 @each_kind
 @pytest.mark.parametrize("size", [1e200, 1e-200])
 def test_spread_whose_square_leaves_float64_raises(kind, size):
     X = np.array([[1.0, -size], [2.0, size], [3.0, 0.0]])
-    with pytest.raises(ValueError, match=r"deviation of column 1 is 8.2e.*expected units"):
-        fit_scaling(X, np.ones(3), kind)
-    with pytest.raises(ValueError, match=r"deviation of 'far' is"):
-        fit_scaling(X, np.ones(3), kind, ["near", "far"])
+    with pytest.raises(ValueError, match=r"Got column 1 with .*deviation of 8.2e.*expected units"):
+        fit_map(X, np.ones(3), kind)
+    with pytest.raises(ValueError, match=r"Got 'far' with a standard deviation of"):
+        fit_map(X, np.ones(3), kind, ["near", "far"])
 
 
 @each_kind
 def test_columns_that_are_all_constant_raise(kind):
     with pytest.raises(ValueError, match="all constant"):
-        fit_scaling(np.full((5, 2), 0.3), np.ones(5), kind)
+        fit_map(np.full((5, 2), 0.3), np.ones(5), kind)
 
 
 @pytest.mark.parametrize("kind", ["whiten", "standardize"])
 @pytest.mark.parametrize("exponent", [-300, 300])
 def test_units_of_powers_of_two_change_nothing_but_the_units(kind, exponent, random_seed):
     X, weights = correlated(40, 3, random_seed)
-    scaling = fit_scaling(X, weights, kind)
-    other = fit_scaling(np.ldexp(X, exponent), weights, kind)
+    scaling = fit_map(X, weights, kind)
+    other = fit_map(np.ldexp(X, exponent), weights, kind)
     assert np.array_equal(other.forward(np.ldexp(X, exponent)), scaling.forward(X))
     shift = 3 * exponent * np.log(2)
     assert other.log_det == pytest.approx(scaling.log_det - shift, rel=1e-12)
@@ -202,17 +208,16 @@ def test_units_of_powers_of_two_change_nothing_but_the_units(kind, exponent, ran
 def test_unscaled_columns_far_from_unit_size_are_named(shift, scale, random_seed):
     X = np.random.default_rng(random_seed).standard_normal((50, 2))
     X[:, 1] = scale * X[:, 1] + shift
-    with pytest.warns(UserWarning, match="scaling is None and column 1 has mean"):
-        fit_scaling(X, np.ones(50), None)
+    assert "Got scaling=None and column 1 with mean" in remarks_of(X, np.ones(50), None)
 
 
 @each_kind
 def test_single_precision_rows_are_scaled_in_double(kind, random_seed):
     X, weights = correlated(50, 3, random_seed)
     single = X.astype(np.float32)
-    scaling = fit_scaling(single, weights, kind)
+    scaling = fit_map(single, weights, kind)
     assert scaling.forward(single).dtype == np.float64
-    same = fit_scaling(single.astype(np.float64), weights, kind)
+    same = fit_map(single.astype(np.float64), weights, kind)
     np.testing.assert_allclose(scaling.forward(single), same.forward(single), rtol=1e-12)
 
 
@@ -222,9 +227,47 @@ def test_many_blocks_of_rows_give_the_scaling_of_one(kind, monkeypatch, random_s
     X = rng.standard_normal((50, 3)) @ rng.standard_normal((3, 3)) + 10.0
     weights = rng.uniform(0.1, 2.0, 50)
     X[:, 2] = np.where(np.arange(50) < 45, 7.0, X[:, 2])  # constant in all blocks but the last
-    whole = fit_scaling(X, weights, kind)
+    whole = fit_map(X, weights, kind)
     monkeypatch.setattr(affine, "BLOCK", 7)
-    parts = fit_scaling(X, weights, kind)
-    for one, other in zip(parts, whole, strict=True):
+    parts = fit_map(X, weights, kind)
+    for one, other in zip(vars(parts).values(), vars(whole).values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
     np.testing.assert_allclose(parts.forward(X), (X - whole.location) @ whole.matrix, atol=1e-12)
+
+
+def test_at_most_a_few_columns_are_named():
+    X = np.random.default_rng(0).standard_normal((300, 200))
+    X[:, 10:] = 0.0
+    said = remarks_of(X, np.ones(300), "standardize")
+    assert said.count("column ") == MAX_NAMED
+    assert f"and {190 - MAX_NAMED} more" in said
+
+
+@each_kind
+def test_map_of_columns_and_matrix_are_the_map(kind, random_seed):
+    X, weights = correlated(50, 3, random_seed)
+    whole = fit_map(X, weights, kind)
+    columns, matrix, inverse = whole.by_columns()
+    np.testing.assert_allclose(columns.forward(X) @ matrix, whole.forward(X), atol=1e-12)
+    np.testing.assert_allclose(matrix @ inverse, np.eye(3), atol=1e-9)
+    # Each column of what is mapped depends on that column alone.
+    moved = columns.forward(X + np.eye(3)[1]) - columns.forward(X)
+    assert np.array_equal(moved[:, [0, 2]], np.zeros((50, 2)))
+
+
+def test_scaled_map_divides_what_the_map_gives(random_seed):
+    X, weights = correlated(50, 3, random_seed)
+    whole, scale = fit_map(X, weights, "whiten"), np.array([0.5, 2.0, 3.0])
+    scaled = whole.scaled(scale)
+    np.testing.assert_allclose(scaled.forward(X), whole.forward(X) / scale, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(scaled.inverse(scaled.forward(X)), X, rtol=1e-10)
+    expected = np.linalg.slogdet(scaled.matrix)[1]
+    np.testing.assert_allclose(scaled.log_abs_det(X), np.full(50, expected), rtol=1e-12)
+
+
+def test_diagonal_map_is_that_of_each_column():
+    location, scale = np.array([1.0, -2.0]), np.array([0.5, 4.0])
+    diagonal, X = AffineMap.diagonal(location, scale), np.array([[1.5, 2.0], [0.0, 0.0]])
+    np.testing.assert_array_equal(diagonal.forward(X), (X - location) / scale)
+    np.testing.assert_array_equal(diagonal.inverse(diagonal.forward(X)), X)
+    assert diagonal.log_abs_det(X)[0] == pytest.approx(-np.log(2.0))

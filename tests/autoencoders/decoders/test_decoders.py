@@ -8,13 +8,14 @@ import torch
 
 from skrae.autoencoders import one_layer
 from skrae.autoencoders.decoders.free import LINES, MAX_LINES, FreeDecoder
-from skrae.autoencoders.decoders.gradient import GradientDecoder, make_decoder
-from skrae.autoencoders.decoders.reconstruction import BOUND
+from skrae.autoencoders.decoders.gradient import GradientDecoder
+from skrae.autoencoders.decoders.reconstruction import BOUND, CENTRE_ROWS
+from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.decoders.tied import WIDEST_VARIANCE, TiedDecoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
-from tests.models import finite_differences, generator, random_mixture
+from tests.models import finite_differences, generator, random_mixture, twice_differentiable
 
 TIED_ACTIVATIONS = "sigmoid", "tanh", "relu"
 FREE_ACTIVATIONS = "silu", "tanh", "softplus", "sigmoid", "relu"
@@ -42,7 +43,7 @@ def tied_field(d, seed, activation="sigmoid", tau=0.3, k=7, scale=HEAD[0], offse
     base = random_mixture(d, 3, seed)
     weight = rows(d, k, seed + 1) / math.sqrt(k)
     own = [weight, rows(1, k, seed + 2)[0], rows(1, d, seed + 3)[0]]
-    decoder = TiedDecoder(activation, tau)
+    decoder = TiedDecoder(activation, tau, None)
     parameters = [*own, *head(scale, offset)]
     return ScoreField(base, decoder, parameters, NoiseMetric(base, "isotropic"))
 
@@ -50,7 +51,7 @@ def tied_field(d, seed, activation="sigmoid", tau=0.3, k=7, scale=HEAD[0], offse
 def free_field(d, seed, activation="tanh", tau=0.3, sizes=(7,), scale=HEAD[0], offset=HEAD[1]):
     """A free decoder of random weights over a random mixture."""
     base, draws = random_mixture(d, 3, seed), generator(seed + 1)
-    decoder = make_decoder("free", activation, tau, base)
+    decoder = make_decoder("free", activation, tau, base.mean)
     start = decoder.initial_parameters(d, sizes, draws)
     own = [p.double() + 0.2 * rows(p.numel(), 1, seed + 2).reshape(p.shape) for p in start[:-2]]
     return ScoreField(base, decoder, [*own, *head(scale, offset)], NoiseMetric(base, "isotropic"))
@@ -59,7 +60,7 @@ def free_field(d, seed, activation="tanh", tau=0.3, sizes=(7,), scale=HEAD[0], o
 def tied_weights_in_a_free_decoder(field):
     """The free decoder of the same r as a tied one of tau = 1."""
     weight, bias, offset, *rest = field.parameters
-    decoder = make_decoder("free", field.decoder.activation, 1.0, field.base)
+    decoder = make_decoder("free", field.decoder.activation, 1.0, field.base.mean)
     parameters = [weight, bias, weight.T.contiguous(), offset, *rest]
     return ScoreField(field.base, decoder, parameters, field.metric)
 
@@ -92,7 +93,7 @@ def test_tied_energy_has_the_field_for_gradient(activation, tau, random_seed):
     field, z = tied_field(3, random_seed, activation, tau), rows(20, 3, random_seed)
     gradient = gradient_of(lambda z: field.decoder.log_potential(z, field.parameters), z)
     close(gradient, (field.reconstruct(z) - z) / tau, 1e-12)
-    close(field.move(z), gradient, 1e-12)
+    close(field.vector_field(z), gradient, 1e-12)
     assert gradient.std() > 0.1
 
 
@@ -102,7 +103,7 @@ def test_line_integral_of_a_gradient_is_the_difference_of_its_potential(activati
     tied, z = tied_field(2, random_seed, activation, tau=1.0), rows(40, 2, random_seed)
     free = tied_weights_in_a_free_decoder(tied)
     close(free.reconstruct(z), tied.reconstruct(z), 1e-14)
-    reference = free.decoder.reference[None]
+    reference = free.decoder.origin[None]
     ends = torch.cat([z, reference])
     potential = tied.decoder.log_potential(ends, tied.parameters)
     found = free.decoder.log_potential(ends, free.parameters)
@@ -116,7 +117,7 @@ def test_line_integral_of_a_gradient_is_the_difference_of_its_potential(activati
 def test_line_integral_equals_a_fine_quadrature(activation, sizes, random_seed):
     """Of a field that is no gradient; relu's kinks cost digits."""
     field, z = free_field(2, random_seed, activation, sizes=sizes), rows(10, 2, random_seed)
-    origin = field.decoder.reference
+    origin = field.decoder.origin
     t = torch.linspace(0, 1, 4001, dtype=torch.float64)
     work = []
     for row in z:
@@ -137,14 +138,14 @@ def test_line_integral_is_a_function_of_the_row_alone(random_seed):
     alone = torch.cat([field.decoder.log_potential(z[i : i + 1], field.parameters) for i in few])
     close(alone, together[few], 1e-13)
     close(field.decoder.log_potential(z.flip(0), field.parameters).flip(0), together, 1e-13)
-    at_reference = field.decoder.log_potential(field.decoder.reference[None], field.parameters)
+    at_reference = field.decoder.log_potential(field.decoder.origin[None], field.parameters)
     assert at_reference.item() == 0.0
 
 
 def test_reference_point_is_the_mean_of_the_base(random_seed):
     field = free_field(2, random_seed)
     expected = field.base.weights.numpy() @ field.base.means.numpy()
-    np.testing.assert_allclose(field.decoder.reference, expected, rtol=1e-14)
+    np.testing.assert_allclose(field.decoder.origin, expected, rtol=1e-14)
 
 
 def test_random_nodes_of_training_give_the_line_integral_on_average(random_seed):
@@ -164,8 +165,8 @@ def test_energy_of_a_free_decoder_departs_from_its_field_by_the_curl_alone(sizes
     """grad log p_r - (r - z)/tau = int_0^1 t (J^T - J) (z - z_0) dt / tau, across the line."""
     field, z = free_field(3, random_seed, sizes=sizes), rows(8, 3, random_seed)
     gradient = gradient_of(lambda z: field.decoder.log_potential(z, field.parameters), z)
-    departure = gradient - field.move(z)
-    origin = field.decoder.reference
+    departure = gradient - field.vector_field(z)
+    origin = field.decoder.origin
     nodes, weights = np.polynomial.legendre.leggauss(60)
     expected = torch.zeros_like(z)
     for t, weight in zip(0.5 + 0.5 * nodes, 0.5 * weights, strict=True):
@@ -181,7 +182,7 @@ def test_energy_of_a_free_decoder_departs_from_its_field_by_the_curl_alone(sizes
 
 
 def test_bound_is_the_identity_below_and_never_exceeded_above():
-    bound = TiedDecoder("sigmoid", 1.0).bound
+    bound = TiedDecoder("sigmoid", 1.0, None).bound
     u = torch.linspace(-50.0, 60.0, 1101, dtype=torch.float64)
     f, slope = bound(u), gradient_of(bound, u)
     assert (f <= BOUND + 1e-8).all()
@@ -197,14 +198,14 @@ def test_bound_is_the_identity_below_and_never_exceeded_above():
 
 @each_decoder
 @pytest.mark.parametrize("scale", [1.0, 0.4])
-def test_log_ratio_is_the_bounded_difference_to_the_base(name, scale, random_seed):
+def test_log_tilt_is_the_bounded_difference_to_the_base(name, scale, random_seed):
     """f = B(s (log p_r - log q) + o)."""
     field = field_of(name, 2, random_seed, scale=scale)
     z = 2.0 * rows(60, 2, random_seed)
     potential = field.decoder.log_potential(z, field.parameters)
     u = scale * (potential - field.base.log_density(z)) + HEAD[1]
     expected = u - torch.nn.functional.softplus(4.0 * (u - BOUND)) / 4.0
-    close(field.log_ratio(z), expected, 1e-8)
+    close(field.log_tilt(z), expected, 1e-8)
     close(field.log_density(z), field.base.log_density(z) + expected, 1e-8)
 
 
@@ -222,14 +223,14 @@ def test_zero_head_is_the_base(name, random_seed):
 
 
 @each_decoder
-def test_evaluate_has_the_value_of_log_ratio(name, random_seed):
+def test_evaluate_has_the_value_of_log_tilt(name, random_seed):
     field, z = field_of(name, 2, random_seed), rows(40, 2, random_seed)
     log_p, _, log_q, shares = field.evaluate(z)
     close(log_p, field.log_density(z), 1e-14)
     close(log_q, field.base.log_density(z), 1e-14)
     assert torch.equal(shares, torch.ones(40, 1, dtype=torch.float64))
     tempered = field.evaluate(z, 0.3)[0]
-    close(tempered, log_q + 0.3 * field.log_ratio(z), 1e-14)
+    close(tempered, log_q + 0.3 * field.log_tilt(z), 1e-14)
 
 
 @pytest.mark.parametrize("activation", TIED_ACTIVATIONS)
@@ -247,7 +248,7 @@ def test_score_of_a_free_decoder_departs_from_its_density_across_the_line(random
     """Along the line from the reference point the two agree, whatever the curl."""
     field, z = free_field(3, random_seed), rows(30, 3, random_seed)
     departure = field.evaluate(z)[1] - finite_differences(field.log_density, z)
-    along = (departure * (z - field.decoder.reference)).sum(1)
+    along = (departure * (z - field.decoder.origin)).sum(1)
     close(along, torch.zeros_like(along), 1e-5)
     assert departure.abs().max() > 0.05
 
@@ -265,11 +266,11 @@ def test_score_is_the_field_where_the_head_is_plain_and_the_bound_far(name, rand
     field = field_of(name, 2, random_seed, scale=1.0, offset=-40.0)
     z = rows(30, 2, random_seed)
     score = field.evaluate(z)[1]
-    close(score, field.move(z), 1e-10)
+    close(score, field.vector_field(z), 1e-10)
     training = field.decoder.training_score(z, field.parameters, None)
     assert training[0] is None
-    close(training[1], field.move(z), 1e-12)
-    close(z + field.tau * field.displacement(z).detach(), field.reconstruct(z), 1e-12)
+    close(training[1], field.vector_field(z), 1e-12)
+    close(z + field.tau * field.vector_field(z).detach(), field.reconstruct(z), 1e-12)
 
 
 @each_decoder
@@ -292,7 +293,7 @@ def test_local_covariance_is_tau_times_the_symmetric_jacobian(name, random_seed)
 def test_curl_is_the_share_of_the_antisymmetric_part(random_seed):
     """|J - J^T| / (2 |J|) of r - z, by finite differences; 1 for a rotation, 0 for tied."""
     field, z = free_field(3, random_seed), rows(40, 3, random_seed)
-    slopes = finite_differences(field.move, z)
+    slopes = finite_differences(field.vector_field, z)
     expected = (slopes - slopes.mT).norm() / (2.0 * slopes.norm())
     assert field.curl(z) == pytest.approx(float(expected), rel=1e-5)
     assert 0.05 < field.curl(z) < 1.0
@@ -314,7 +315,8 @@ def test_curl_of_a_rotation_is_one():
     decoder = FreeDecoder("relu", 0.5, torch.zeros(2, dtype=torch.float64))
     field = ScoreField(base, decoder, parameters, NoiseMetric(base, "isotropic"))
     z = rows(20, 2, 0)
-    close(field.move(z), 2.0 * z @ torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double(), 1e-14)
+    turned = z @ torch.tensor([[0.0, 1.0], [-1.0, 0.0]]).double()
+    close(field.vector_field(z), 2.0 * turned, 1e-14)
     assert field.curl(z) == pytest.approx(1.0, abs=1e-12)
     # A rotation does no work along a line from its centre.
     close(decoder.log_potential(z, parameters), torch.zeros(20).double(), 1e-12)
@@ -334,7 +336,7 @@ def test_closed_form_of_contraction_is_the_penalty_by_autograd(name, activation,
     z, factors = rows(12, d, random_seed), torch.eye(d, dtype=torch.float64).expand(12, d, d)
     parameters = [p.requires_grad_() for p in field.parameters]
     closed = field.decoder.contraction(z, parameters)
-    slow = contraction_penalty(field.displacement, z, factors, factors, field.tau)
+    slow = contraction_penalty(twice_differentiable(field), z, factors, factors, field.tau)
     assert closed.item() == pytest.approx(slow.item(), rel=1e-10)
     # The biases of the last layer and the head take no part.
     changes = [
@@ -448,24 +450,24 @@ def test_arrays_are_layers_in_the_units_of_z(name, options, d, random_seed):
     ("name", "kind"), [("gradient", GradientDecoder), ("free", FreeDecoder), ("tied", TiedDecoder)]
 )
 def test_decoders_by_name(name, kind, random_seed):
-    decoder = make_decoder(name, "tanh", 0.25, random_mixture(2, 2, random_seed))
+    decoder = make_decoder(name, "tanh", 0.25, random_mixture(2, 2, random_seed).mean)
     assert type(decoder) is kind
     assert (decoder.activation, decoder.tau) == ("tanh", 0.25)
     assert decoder.is_conservative == (name != "free")
-    assert decoder.reconstructs == (name != "gradient")
+    assert decoder.learns_without_tilt == (name != "gradient")
 
 
 def start(name, d, seed, tau, activation, sizes=(64,)):
     """A decoder and its parameters as training would begin with them, at rows of N(0, I)."""
     base = MixtureDensity([1.0], np.zeros((1, d)), np.eye(d)[None], [np.inf])
-    decoder, z = make_decoder(name, activation, tau, base), rows(3000, d, seed).float()
+    decoder, z = make_decoder(name, activation, tau, base.mean), rows(3000, d, seed).float()
     whiteners = torch.eye(d).expand(len(z), d, d)
     draws = generator(seed)
     parameters = decoder.initial_parameters(d, sizes, draws)
     parameters = decoder.localise(parameters, z[:1024], whiteners[:1024], draws)
     noisy = z + tau**0.5 * torch.randn(z.shape, generator=draws)
     decoder.renew(parameters, z, noisy, draws)
-    decoder.centre(parameters, z, base.log_density(z))
+    decoder.start_level(parameters, lambda n: z[:n], base.log_density, draws, renew=False)
     return decoder, parameters, base, z, noisy
 
 
@@ -483,9 +485,9 @@ def test_tied_units_begin_near_the_identity(activation, random_seed):
 def test_free_decoder_begins_at_the_least_squares_of_its_last_layer(random_seed):
     """No other last layer brings noisy rows nearer to the clean ones, by NumPy's lstsq."""
     decoder, parameters, _, z, noisy = start("free", 2, random_seed, 0.2, "silu", (20, 12))
-    *_, (weight, bias) = decoder.layers(parameters)
+    *before, (weight, bias) = zip(parameters[:-2:2], parameters[1:-2:2], strict=True)
     hidden = noisy
-    for w, b in decoder.layers(parameters)[:-1]:
+    for w, b in before:
         hidden = torch.nn.functional.silu(hidden @ w + b)
     design = torch.cat([hidden, torch.ones(len(z), 1)], dim=1).double().numpy()
     residual = z.numpy() - design @ np.linalg.lstsq(design, z.numpy(), rcond=None)[0]
@@ -500,7 +502,7 @@ def test_free_decoder_begins_at_the_least_squares_of_its_last_layer(random_seed)
 @pytest.mark.parametrize(("name", "activation"), [("free", "silu"), ("tied", "sigmoid")])
 def test_centred_head_has_median_zero(name, activation, random_seed):
     decoder, parameters, base, z, _ = start(name, 2, random_seed, 0.2, activation, (24,))
-    u = decoder.head_input(z, parameters, base.log_density(z))
+    u = decoder.head_input(z[:CENTRE_ROWS], parameters, lambda: base.log_density(z[:CENTRE_ROWS]))
     assert parameters[-2].item() == 1.0
     assert u.median().abs().item() < 1e-3
     assert u.std() > 1e-3
@@ -511,7 +513,8 @@ def test_training_takes_few_lines_of_a_free_decoder_and_every_row_of_a_tied_one(
     for name, expected in (("free", MAX_LINES), ("tied", n)):
         field, z = field_of(name, 2, random_seed), rows(n, 2, random_seed)
         log_q = field.base.log_density(z)
-        u = field.decoder.training_input(z, field.parameters, log_q, draws)
+        part = z, lambda log_q=log_q: log_q
+        u = field.decoder._training_input(*part, field.parameters, draws)
         assert u.shape == (expected,)
-    exact = field.decoder.head_input(z, field.parameters, log_q)
+    exact = field.decoder.head_input(z, field.parameters, part[1])
     close(u, exact, 1e-14)  # of the tied one: no random nodes

@@ -1,0 +1,45 @@
+"""What "auto" stands for, and the device."""
+
+import pytest
+import torch
+
+from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.density.options import available_device, check_options, resolved_options
+from tests.density.estimators import quick_estimator
+
+
+@pytest.mark.parametrize("name", DECODERS)
+def test_auto_stands_for_what_the_decoder_says(name):
+    decoder = DECODERS[name]
+    model = quick_estimator(decoder=name, hidden_layer_sizes="auto")
+    check_options(model)
+    options = resolved_options(model)
+    assert options.activation == decoder.activations[0]
+    assert options.hidden_layer_sizes == decoder.hidden_layer_sizes
+    assert options.noise_covariance == decoder.noise_covariances[0]
+    assert options.calibration_weight == decoder.calibration_weight
+
+
+def test_options_that_are_given_are_kept():
+    given = {"activation": "tanh", "noise_covariance": "isotropic", "calibration_weight": 1}
+    options = resolved_options(quick_estimator(**given))
+    assert {name: getattr(options, name) for name in given} == given
+    assert options.hidden_layer_sizes == (16, 16)
+
+
+def test_bias_correction_trains_the_paper_alone_on_isotropic_noise():
+    options = resolved_options(quick_estimator(bias_correction=True))
+    assert (options.noise_covariance, options.calibration_weight) == ("isotropic", 0.0)
+
+
+@pytest.mark.parametrize(("present", "found"), [(False, "cpu"), (True, "cuda")])
+def test_device_is_the_one_asked_for_or_the_best(present, found, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
+    assert available_device("auto") == found
+    assert available_device("cpu") == "cpu"
+
+
+def test_absent_device_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="Got device='cuda', expected 'cpu' or 'auto': torch"):
+        available_device("cuda")
