@@ -1,8 +1,8 @@
 """What an unbiased contraction penalty adds to a training step of a deep network.
 
 A step of skrae's trainer without a penalty, and the same step with one: Hutchinson's estimate along
-one direction a row, from a difference of two displacements (skrae's) or from differentiating the
-displacement twice.
+one direction a row, from a difference of the vector field (skrae's) or from differentiating it
+twice.
 """
 
 import time
@@ -13,11 +13,15 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from skrae.autoencoders import training
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.objectives import contraction_penalty
+from skrae.autoencoders.training import Training, TrainingOptions
+from skrae.density import criterion
+from skrae.density.annealing import LevelTrainer
+from skrae.density.criterion import Rows, TermWeights
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.rows import WeightedRows
 from tests.benchmarks.records import table
 
 BATCH, LAYERS, COMPONENTS, NOISE_LEVEL, CONTRACTION_WEIGHT = 256, (128, 128), 16, 0.2, 0.1
@@ -42,12 +46,12 @@ DEEP_NOTE = (
 )
 
 
-def twice(displacement, z, factors, inverses, tau, generator):
+def twice(vector_field, z, factors, inverses, tau, generator):
     """Hutchinson's estimate |K^T (dr/dz)^T K^-T v|^2 by a backward pass differentiated again."""
     z = z.detach().requires_grad_()
     v = torch.randn(z.shape, generator=generator, dtype=z.dtype)
     left = torch.einsum("nji,nj->ni", inverses, v)
-    (product,) = torch.autograd.grad(displacement(z), z, left, create_graph=True)
+    (product,) = torch.autograd.grad(vector_field(z), z, left, create_graph=True)
     return torch.einsum("nij,ni->nj", factors, left + tau * product).square().sum(1).mean()
 
 
@@ -61,23 +65,25 @@ def make_trainer(d, decoder, covariance, calibration_weight, contraction_weight)
     parameters = make_decoder(decoder, "silu", 1.0, base.mean).initial_parameters(
         d, LAYERS, generator
     )
-    settings = training.Settings(
-        contraction_weight=contraction_weight,
-        calibration_weight=calibration_weight,
-        decoder=decoder,
+    options = TrainingOptions(learning_rate=0.01, averaging=0.98, check_every=1000, patience=1)
+    trainer = LevelTrainer(
+        training=Training(parameters, options),
+        rows=Rows(WeightedRows(z, torch.ones_like(z[:, 0])), BATCH, generator),
+        base=base,
+        metric=NoiseMetric(base, covariance),
+        held_out_gain=None,
+        weights=TermWeights(contraction_weight, calibration_weight),
+        decoder_name=decoder,
         activation="silu",
-        batch_size=BATCH,
-        learning_rate=0.01,
-        averaging=0.98,
-        check_every=1000,
-        patience=1,
     )
-    metric, rows = NoiseMetric(base, covariance), (z, torch.ones_like(z[:, 0]))
-    trainer = training.Trainer(rows, base, metric, None, parameters, settings, generator)
     trainer.start_level(NOISE_LEVEL)
     for _ in range(3):
-        trainer._step()
+        _step(trainer)
     return trainer
+
+
+def _step(trainer):
+    trainer.training.step(trainer.criterion, 0.01)
 
 
 def deep_records(options):
@@ -110,33 +116,34 @@ def _ratios(d, case, n_steps):
 
 def _seconds(trainer):
     start = time.process_time()
-    trainer._step()
+    _step(trainer)
     return time.process_time() - start
 
 
 def _differentiated_twice():
     return patch.multiple(
-        training, contraction_estimate=twice, ScoreField=_field_differentiated_twice
+        criterion, contraction_estimate=twice, ScoreField=_field_differentiated_twice
     )
 
 
 def _field_differentiated_twice(*arguments):
     field = ScoreField(*arguments)
-    field.vector_field = field.displacement
+    field.vector_field = partial(field.vector_field, create_graph=True)
     return field
 
 
 def _bias(d, case):
     """Mean over directions of the estimate less the exact value, and its error, relative to it."""
     trainer = make_trainer(d, *case, CONTRACTION_WEIGHT)
-    z, k = trainer._batch()
-    field = ScoreField(trainer.base, trainer.decoder, trainer.parameters, trainer.metric)
+    z, k = trainer.criterion._batch()
+    parameters = trainer.training.parameters
+    field = ScoreField(trainer.base, trainer.decoder, parameters, trainer.metric)
     where = z.double(), trainer.metric.factors[k], trainer.metric.inverse_transposes[k].mT
-    exact = contraction_penalty(
-        partial(field.vector_field, create_graph=True), *where, trainer.tau
-    ).item()
+    vector_field = partial(field.vector_field, create_graph=True)
+    exact = contraction_penalty(vector_field, *where, field.tau).item()
     with torch.no_grad():
-        values = [float(trainer._contraction(z, k)) / exact for _ in range(N_DIRECTIONS)]
+        estimates = [trainer.criterion._contraction(parameters, z, k) for _ in range(N_DIRECTIONS)]
+    values = [float(estimate) / exact for estimate in estimates]
     return {
         "bias": float(np.mean(values)) - 1.0,
         "bias_error": float(np.std(values, ddof=1)) / len(values) ** 0.5,

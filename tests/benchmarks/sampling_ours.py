@@ -7,7 +7,7 @@ from unittest.mock import patch
 import numpy as np
 
 from skrae import RAESampler, RegularizedAutoEncoderScore
-from skrae.sampling.targets import FieldTarget
+from skrae.density.fitted import FieldTarget
 from tests.benchmarks.sampling_peers import Run, timed
 
 # Whole cycles of the sampler, so that no transition of the timed run is paid for before it.

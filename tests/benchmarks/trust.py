@@ -74,7 +74,7 @@ def chains_disagree(model, X, seed):
     evaluator = model._evaluator(np.float64)
     generator = torch.Generator().manual_seed(seed)
     index = np.random.default_rng(seed).integers(len(X), size=N_CHAINS)
-    starts = torch.as_tensor(evaluator.scaling.forward(X[index]))
+    starts = torch.as_tensor(evaluator.transform.forward(X[index]))
     with torch.no_grad():
         a, a_error = run_chains(evaluator.field, starts, generator)
         draws = evaluator.field.base.sample(N_CHAINS, generator)
