@@ -58,22 +58,11 @@ class Fitted(NamedTuple):
         field = self._replace(noise_covariance="local").field(device)
         return FieldTarget(field, self.transform, self.log_z, dtype, temperature)
 
-    def is_same(self, other):
-        """Whether both are made of the same arrays, not just of equal ones."""
-        mine, theirs = self._leaves(), other._leaves()
-        return len(mine) == len(theirs) and all(
-            a is b or (not isinstance(a, np.ndarray) and a == b)
-            for a, b in zip(mine, theirs, strict=True)
-        )
-
-    def _leaves(self):
-        return [
-            *vars(self.transform).values(),
-            *self.base,
-            *self.coefs,
-            *self.intercepts,
-            *self[4:],
-        ]
+    def parts(self):
+        """Every array and scalar that it is made of."""
+        scalars = self[Fitted._fields.index("decoder") :]
+        arrays = *vars(self.transform).values(), *self.base, *self.coefs, *self.intercepts
+        return [*arrays, *scalars]
 
 
 # By estimator, outside of its own attributes: what is built is neither pickled nor compared.
@@ -82,14 +71,23 @@ _BUILT = weakref.WeakKeyDictionary()
 
 def evaluator_of(owner, fitted, device, dtype):
     """The `Evaluator` of what is fitted to `owner`, built once for each device and dtype."""
-    before, evaluators = _BUILT.get(owner, (None, None))
-    if before is None or not fitted.is_same(before):
+    parts = fitted.parts()
+    before, evaluators = _BUILT.get(owner, ([], {}))
+    if not _are_same(parts, before):
         evaluators = {}
-        _BUILT[owner] = fitted, evaluators
+        _BUILT[owner] = parts, evaluators
     key = device, np.dtype(dtype).name
     if key not in evaluators:
         evaluators[key] = Evaluator(fitted, device, dtype)
     return evaluators[key]
+
+
+def _are_same(parts, others):
+    """Whether these are the same arrays, not just equal ones, and equal scalars."""
+    return len(parts) == len(others) and all(
+        a is b or (not isinstance(a, np.ndarray) and a == b)
+        for a, b in zip(parts, others, strict=True)
+    )
 
 
 class Evaluator:
