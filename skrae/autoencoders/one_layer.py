@@ -54,7 +54,10 @@ def tied_log_density(z, weight, bias, offset, activation):
     integral = ACTIVATIONS[activation].integral
     if integral is None:
         known = sorted(name for name, unit in ACTIVATIONS.items() if unit.integral)
-        raise ValueError(f"no closed-form energy for activation={activation!r}; use one of {known}")
+        raise ValueError(
+            f"Got activation={activation!r}, expected one of {known}, whose energies have a closed"
+            " form."
+        )
     hidden = integral(torch.addmm(bias, z, weight)).sum(1)
     return hidden - 0.5 * (z - offset).square().sum(1)
 
@@ -73,7 +76,7 @@ def confine(weight, limit):
             [0.0000, 0.5000]])
     """
     if not 0.0 < limit < 1.0:
-        raise ValueError(f"limit must be between 0 and 1, got {limit}")
+        raise ValueError(f"Got limit={limit}, expected a number between 0 and 1.")
     wide = weight.detach().double()
     if wide.shape[0] > wide.shape[1]:
         wide = wide.T

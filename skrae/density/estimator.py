@@ -23,6 +23,7 @@ from skrae.density.options import (
     available_device,
     check_continuation,
     check_options,
+    chosen_network_options,
     resolved_options,
 )
 from skrae.preprocessing.affine import AffineMap
@@ -53,7 +54,7 @@ class RegularizedAutoEncoderScore(
     CallbackSupport,
     BaseEstimator,
 ):
-    """Normalised density, its derivatives and samples from a regularized auto-encoder.
+    r"""Normalised density, its derivatives and samples from a regularized auto-encoder.
 
     In working space z the model is log p(z) = log q(z) + f(z) - log Z: q a mixture of Gaussians,
     f a bounded neural network, log Z by sequential Monte Carlo. The network is trained so that the
@@ -105,10 +106,14 @@ class RegularizedAutoEncoderScore(
         the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with
         bias_correction.
     learning_rate : float > 0, default=0.01
+        Of Adam, after a rise over the first 20 steps; 0.85 times as large at each further noise
+        level, and scaled by the noise for the free and the tied decoder.
     batch_size : int, default=256
         Rows a step; each is corrupted twice, with noise of either sign.
     max_iter : int, default=300
-        Steps at each noise level; 30 + n_samples / 6 if that is fewer and there is calibration.
+        Most steps at each noise level, not in all. With calibration a table of n rows is trained
+        on for no more than 30 + n / 6 steps a level, whatever max_iter says; `n_iter_` tells the
+        sum.
     n_iter_no_change : int, default=3
         Checks (6 a level) without a better held-out log density that end a level.
     validation_fraction : float in (0, 1), default=0.1
@@ -117,9 +122,13 @@ class RegularizedAutoEncoderScore(
         Continue from the last fit: its scaling, base density and network, whose
         hidden_layer_sizes and activation must be the same.
     device : {"auto", "cpu", "cuda"}, default="auto"
+        Where training, questions and chains run; "auto" is CUDA where torch finds a device. The
+        base density is fitted on the processor, and fitted attributes are NumPy arrays.
     verbose : bool or int, default=0
-        Print one line at each held-out check.
+        Print a line for the base density and one at each held-out check.
     random_state : int, RandomState instance or None, default=None
+        Of the split, the initial parameters, the noise, the batches and log Z: the same integer
+        gives the same fit.
 
     Attributes
     ----------
@@ -152,6 +161,30 @@ class RegularizedAutoEncoderScore(
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
 
+    See Also
+    --------
+    RAESampler : Chains, conditional draws and imputation from a fitted model.
+    skrae.metrics.hyvarinen_score : Compares scores of densities without their normalisers.
+    sklearn.mixture.GaussianMixture : One mixture of a given size.
+    sklearn.neighbors.KernelDensity : A density without derivatives or parameters.
+
+    Notes
+    -----
+    Two things are called score. `score` (X) is the mean log density, by which scikit-learn's
+    searches choose; the score of statistics is the gradient `log_density_gradient` (X).
+
+    Training minimises, over rows z in working space, noise and draws of the base density q,
+
+    .. math::
+
+        \frac{1}{\tau} \left( E \lVert r(z + \sigma K \epsilon) - z \rVert^2
+        + \lambda E \lVert \partial r / \partial z \rVert^2 \right)
+        + w \left( E \log(1 + e^{-f(z)}) + E_q \log(1 + e^{f(z)}) \right),
+
+    with :math:`\tau = \sigma^2 + \lambda` and :math:`C = K K^T`: denoising and contraction as in
+    Alain & Bengio (2014, equations 7 and 10), norms taken in the metric of C, and noise-contrastive
+    calibration. For log densities in the units of X, log p(x) = log p(z) + log det dz/dx.
+
     References
     ----------
     Alain & Bengio (2014), "What regularized auto-encoders learn from the data-generating
@@ -160,14 +193,18 @@ class RegularizedAutoEncoderScore(
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
+    Of rows from N(10, 2^2) the log density at the mean is -log(2 sqrt(2 pi)) = -1.6, and the
+    gradient one standard deviation above it -1/2.
+
+    >>> import numpy as np
     >>> from skrae import RegularizedAutoEncoderScore
-    >>> X = load_iris().data
+    >>> X = 10.0 + 2.0 * np.random.default_rng(0).standard_normal((2000, 1))
     >>> model = RegularizedAutoEncoderScore(random_state=0).fit(X)
-    >>> model.score_samples(X).shape, model.log_density_gradient(X).shape
-    ((150,), (150, 4))
-    >>> model.sample(3, random_state=0).shape
-    (3, 4)
+    >>> model.score_samples([[10.0]]).round(1), model.log_density_gradient([[12.0]]).round(1)
+    (array([-1.6]), array([[-0.5]]))
+    >>> rows = model.sample(1000, random_state=0)
+    >>> round(float(rows.mean())), round(float(rows.std()))
+    (10, 2)
     """
 
     def __init__(
@@ -247,6 +284,9 @@ class RegularizedAutoEncoderScore(
         -----
         ConvergenceWarning
             Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
+        UserWarning
+            Where options of the network were chosen and no network beat the base density; where
+            columns are constant, collinear, too many for the rows or, unscaled, far from unit size.
         """
         check_options(self)
         options = resolved_options(self)
@@ -298,7 +338,7 @@ class RegularizedAutoEncoderScore(
         spread = np.ptp(result.log_z_repeats)
         if spread > SPREAD_LIMIT:
             warn(
-                f"log Z differs by {spread:.2f} nats between repeats; expected at most"
+                f"Got a log Z that differs by {spread:.2f} nats between repeats, expected at most"
                 f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
                 " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
                 ConvergenceWarning,
@@ -307,6 +347,12 @@ class RegularizedAutoEncoderScore(
             warn(
                 "The fit was interrupted; the best weights so far are kept and usable.",
                 ConvergenceWarning,
+            )
+        elif self.network_gain_ == 0.0 and chosen_network_options(self):
+            warn(
+                "No network beat the base density on the held-out rows, so the base density is the"
+                " model (network_gain_ is 0) and the options of the network, such as"
+                f" {chosen_network_options(self)[0]}, change nothing: in a search all of them tie."
             )
 
     def _fitted(self):

@@ -30,6 +30,17 @@ INTERVALS = {
     "n_iter_no_change": (Integral, 1, None, "left"),
 }
 FLAGS = ("warm_start", "bias_correction", "verbose")
+# Options that choose among networks, as a search does; they change nothing where the base wins.
+NETWORK_OPTIONS = {
+    "noise_level": "auto",
+    "contraction_weight": 0.0,
+    "noise_covariance": "auto",
+    "hidden_layer_sizes": "auto",
+    "activation": "auto",
+    "decoder": "gradient",
+    "calibration_weight": "auto",
+    "learning_rate": 0.01,
+}
 
 
 class Options(NamedTuple):
@@ -184,6 +195,13 @@ def hidden_layers(estimator):
     if _is_auto(sizes):
         return DECODERS[estimator.decoder].hidden_layer_sizes
     return (int(sizes),) if isinstance(sizes, Integral) else tuple(int(s) for s in sizes)
+
+
+def chosen_network_options(estimator):
+    """The options of the network that are not at their defaults."""
+    return [
+        name for name, default in NETWORK_OPTIONS.items() if getattr(estimator, name) != default
+    ]
 
 
 def available_device(device):

@@ -129,11 +129,11 @@ def _check(base, rows, missing):
     """Raise unless the rows fit the base and their mask, and are finite where observed."""
     if missing.dtype != torch.bool or missing.shape != rows.shape:
         raise ValueError(
-            f"missing is a {missing.dtype} tensor of shape {tuple(missing.shape)}; expected a bool "
-            f"tensor of the shape of rows, {tuple(rows.shape)}."
+            f"Got missing as a {missing.dtype} tensor of shape {tuple(missing.shape)}, expected a"
+            f" bool tensor of the shape of rows, {tuple(rows.shape)}."
         )
     if rows.ndim != 2 or rows.shape[1] != base.n_features:
-        raise ValueError(f"rows has shape {tuple(rows.shape)}; expected (n, {base.n_features}).")
+        raise ValueError(f"Got rows of shape {tuple(rows.shape)}, expected (n, {base.n_features}).")
     if not torch.isfinite(rows[~missing]).all():
         raise ValueError("rows has values that are not finite where missing is False.")
 

@@ -42,7 +42,7 @@ class MixtureDensity:
             torch.as_tensor(np.asarray(a), **to) for a in (weights, means, factors, dofs)
         )
         if (self.dofs != self.dofs.round()).any() or (self.dofs < 1.0).any():
-            raise ValueError(f"dofs is {self.dofs.tolist()}; expected whole numbers >= 1 or inf.")
+            raise ValueError(f"Got dofs={self.dofs.tolist()}, expected whole numbers >= 1 or inf.")
         self._coefficients = distance_coefficients(self.means, self.factors)
         radial = log_radial_constant(self.dofs, self.n_features)
         self._constants = self.weights.log() - log_volume(self.factors) + radial

@@ -4,7 +4,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 
-LIBRARIES = ("skrae", "sklearn")
+LIBRARIES = ("skrae", "sklearn", "joblib")
 
 
 def warn(message, category=UserWarning):

@@ -65,7 +65,7 @@ def warn_of_chains(summary, names, remedy):
         return
     feature = int(np.nanargmax(summary.rhat))
     name = f"feature {feature}" if names is None else repr(str(names[feature]))
-    found = f"R-hat of {name} is {worst:.3f}; expected at most {limit:.3f}."
+    found = f"R-hat of {name} is {worst:.3f}, expected at most {limit:.3f}."
     if worst < SHORT_RUN:
         warn(
             f"The chains are too short to tell whether they mix: {found} Draw more.",

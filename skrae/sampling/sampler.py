@@ -74,6 +74,20 @@ class RAESampler(BaseEstimator):
         True draws a bar (needs rich); a callable is handed a tuple with the fields stage, n_done,
         n_total, acceptance_rate and rhat.
     random_state : int, RandomState instance or None, default=None
+        Of the starts, the warm-up and the chains: the same integer gives the same draws.
+
+    See Also
+    --------
+    RegularizedAutoEncoderScore.sample : The same with default options.
+    Chains : What `sample_chains` returns.
+    skrae.plotting.TraceDisplay : Traces of chains, with their diagnostics.
+    skrae.plotting.PairDisplay : Draws beside the data.
+
+    Notes
+    -----
+    Chains draw from p exactly only in the limit. What they tell of themselves is R-hat, which is
+    near 1 where they agree, and the effective sample size; neither sees a mode that no chain has
+    visited, which is what a base density is for.
 
     References
     ----------
@@ -89,8 +103,8 @@ class RAESampler(BaseEstimator):
     >>> from skrae import RAESampler
     >>> X = np.random.default_rng(0).standard_normal((500, 2)) * [1.0, 100.0]
     >>> sampler = RAESampler(GaussianMixture(2, random_state=0).fit(X), random_state=0)
-    >>> sampler.sample(1000).shape
-    (1000, 2)
+    >>> (sampler.sample(4000).std(axis=0) / X.std(axis=0)).round(1)
+    array([1., 1.])
     >>> chains = sampler.sample_chains(200)
     >>> chains.draws.shape, bool((chains.rhat() < 1.05).all())
     ((64, 200, 2), True)

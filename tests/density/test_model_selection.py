@@ -1,5 +1,7 @@
 """The estimator inside scikit-learn's tools: pipelines, searches, routed weights, processes."""
 
+import warnings
+
 import numpy as np
 import pytest
 from sklearn import config_context
@@ -7,7 +9,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrae import datasets
+from skrae import RegularizedAutoEncoderScore, datasets
 from tests.density.estimators import quick_estimator
 
 
@@ -92,3 +94,21 @@ def test_weights_are_routed_through_a_search(X):
     plain = GridSearchCV(make_pipeline(quick_estimator(max_iter=30)), grid, cv=2).fit(rows)
     assert plain.best_estimator_[-1].location_ == pytest.approx(rows.mean(axis=0))
     assert search.best_score_ > plain.best_score_ + 0.3
+
+
+def test_a_search_in_which_no_network_beats_the_base_says_that_its_cells_tie():
+    """One Gaussian is the law: every noise level leaves the base, and every score is the same."""
+    X = np.random.default_rng(0).standard_normal((300, 2))
+    levels = {"noise_level": [0.1, 0.3]}
+    search = GridSearchCV(quick_estimator(max_iter=1), levels, cv=2)
+    with pytest.warns(UserWarning, match="No network beat .* noise_level, .* all of them tie"):
+        search.fit(X)
+    assert np.ptp(search.cv_results_["mean_test_score"]) == 0.0
+
+
+def test_a_base_that_wins_by_default_is_no_news():
+    X = np.random.default_rng(0).standard_normal((100, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = RegularizedAutoEncoderScore(max_iter=12, random_state=0).fit(X)
+    assert model.network_gain_ == 0.0

@@ -364,7 +364,7 @@ def test_no_rows_and_no_draws_give_no_values(density):
 @pytest.mark.parametrize(
     ("rows", "missing", "message"),
     [
-        (torch.zeros(2, 4), torch.zeros(2, 4), "missing is a torch.float32 tensor"),
+        (torch.zeros(2, 4), torch.zeros(2, 4), "Got missing as a torch.float32 tensor"),
         (torch.zeros(2, 4), torch.zeros(2, 3).bool(), r"of the shape of rows, \(2, 4\)"),
         (torch.zeros(2, 3), torch.zeros(2, 3).bool(), r"expected \(n, 4\)"),
         (torch.zeros(4), torch.zeros(4).bool(), r"expected \(n, 4\)"),
