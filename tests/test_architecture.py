@@ -6,24 +6,21 @@ import subprocess
 import sys
 import tokenize
 from fnmatch import fnmatch
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
-PACKAGE = "skrae"
+from tests.rooms import (
+    ALLOWED,
+    FOLDERS,
+    MODULES,
+    PACKAGE,
+    ROOT,
+    SOURCES,
+    imported_modules,
+    imported_names,
+    room,
+)
 
-# What the modules of a package may import of other packages of skrae.
-ALLOWED = {
-    "datasets": set(),
-    "preprocessing": set(),
-    "autoencoders": {"preprocessing"},
-    "mixtures": {"preprocessing"},
-    "sampling": {"preprocessing", "mixtures"},
-    "density": {"preprocessing", "mixtures", "autoencoders", "sampling"},
-    "metrics": {"preprocessing"},
-    "plotting": {"preprocessing", "sampling", "density"},
-}
 PUBLIC = {"datasets", "density", "metrics", "plotting", "sampling"}  # what skrae itself imports
 MAX_CODE_LINES, MAX_MODULES, MAX_ENTRIES = 300, 8, 10
 TOP_LEVEL = {
@@ -41,46 +38,6 @@ TOP_LEVEL = {
     "skrae",
     "tests",
 }
-
-MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in sorted((ROOT / PACKAGE).rglob("*.py"))
-}
-SOURCES = {name: path.read_text(encoding="utf-8") for name, path in MODULES.items()}
-FOLDERS = sorted({path.parent for path in MODULES.values()})
-
-
-def imported_names(source, package=PACKAGE):
-    """Absolute dotted names of all that `source`, a module of `package`, imports anywhere in it.
-
-    `from a import b` gives a.b: whether b is a module is for the reader of the name to know.
-    """
-    names = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: -node.level + 1 or None] if node.level else []
-            origin = ".".join(filter(None, [*parents, node.module]))
-            names.update(f"{origin}.{alias.name}" for alias in node.names)
-    return names
-
-
-def imported_modules(module, source, modules=MODULES):
-    """The package's modules that `source` imports; what is no module comes from its package."""
-    package = (
-        module if MODULES.get(module, Path()).name == "__init__.py" else module.rpartition(".")[0]
-    )
-    found = set()
-    for name in imported_names(source, package):
-        if name.split(".")[0] == PACKAGE:
-            found.add(name if name in modules else name.rpartition(".")[0])
-    return found
-
-
-def room(module):
-    """The package or top module that a module belongs to; skrae itself is no room."""
-    return [*module.split("."), ""][1]
 
 
 def forbidden_imports(module, source):

@@ -8,6 +8,7 @@ from types import ModuleType
 import pytest
 
 import skrae
+from tests.rooms import drawing
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -79,3 +80,24 @@ def test_every_public_name_is_in_the_api_reference():
     public = [value.__name__ for value in objects if value not in modules]
     public += [name for module in modules for name in module.__all__]
     assert sorted(listed) == sorted(public)
+
+
+def test_map_of_the_rooms_is_drawn_from_the_imports():
+    text = (DOCS / "development.md").read_text(encoding="utf-8")
+    shown = re.search(r"<!-- rooms -->\n```text\n(.*?)\n?```", text, re.S)[1]
+    assert shown == drawing()
+
+
+def test_files_named_in_the_development_page_exist():
+    text = (DOCS / "development.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:tests/)?(?:\w+/)*\w+\.py)`", text)
+    places = [
+        ROOT / "skrae",
+        ROOT,
+        ROOT / "skrae" / "sampling",
+        ROOT / "skrae/autoencoders/decoders",
+    ]
+    places += [ROOT / "skrae" / "datasets", ROOT / "skrae" / "density"]
+    missing = [name for name in named if not any((place / name).is_file() for place in places)]
+    assert len(named) > 20
+    assert missing == []

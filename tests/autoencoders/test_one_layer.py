@@ -201,7 +201,7 @@ def test_confine_does_not_track_gradients():
 
 @pytest.mark.parametrize("limit", [0.0, 1.0, 2.0, -0.5, math.nan])
 def test_confine_refuses_a_limit_that_does_not_confine(limit):
-    with pytest.raises(ValueError, match="Got limit=.*, expected a number between 0 and 1"):
+    with pytest.raises(ValueError, match=r"Got limit=.*, expected a number between 0 and 1"):
         confine(torch.eye(2), limit)
 
 
