@@ -132,18 +132,6 @@ def jacobian(z, weight, bias, decoder, activation):
     return (_decoder(weight, decoder).T * slope[:, None, :]) @ weight.T
 
 
-def jacobian_trace(z, weight, bias, decoder, activation):
-    """tr J = sum_k h'_k (W^T V^T)_kk, shape (n,): the divergence of r."""
-    diagonal = (_decoder(weight, decoder).T * weight).sum(0)
-    return _slope(z, weight, bias, activation) @ diagonal
-
-
-def squared_jacobian_norm(z, weight, bias, decoder, activation):
-    """|J|_F^2 = h'^T [(V V^T) o (W^T W)] h', shape (n,)."""
-    slope = _slope(z, weight, bias, activation)
-    return ((slope @ _pair_weights(weight, decoder)[0]) * slope).sum(1)
-
-
 def laplacian(z, weight, bias, decoder, activation):
     """Lap r = sum_k h''_k |w_k|^2 V_k, shape (n, d)."""
     u = torch.addmm(bias, z, weight)
@@ -162,8 +150,7 @@ def _pair_weights(weight, decoder):
 def reconstruction_and_contraction(z, weight, bias, decoder, offset, activation):
     """r(z) and the mean over rows of |dr/dz|_F^2, shapes (n, d) and (), differentiable once.
 
-    The value is that of `reconstruct` and the mean of `squared_jacobian_norm`; the two share what
-    they can, forwards and backwards.
+    The second is h'^T G h', averaged; the two share what they can, forwards and backwards.
 
     Examples
     --------
