@@ -37,7 +37,7 @@ def random_field(d, seed, kind="local", n_components=3, head=1.0, tau=0.2, dofs=
     """A ScoreField in float64 with a random mixture and a random head."""
     base = random_mixture(d, n_components, seed, dofs)
     parameters = random_parameters(d, (8, 6), seed, head)
-    return ScoreField(base, GradientDecoder("silu", tau), parameters, NoiseMetric(base, kind))
+    return ScoreField(base, GradientDecoder("silu", tau, None), parameters, NoiseMetric(base, kind))
 
 
 def finite_differences(function, z, step=1e-4):
