@@ -399,6 +399,7 @@ def test_warmup_learns_a_base_where_it_may(random_seed):
     learned, kernel, _ = warm_up(target, state, settings, rule)
     assert target.base is None
     assert learned.base.n_features == 2
+    assert (learned.estimator, learned.transform) == (target.estimator, target.transform)
     assert kernel.n_independent > kernel.n_local
     same = warm_up(target, state, settings._replace(learns=False), generator(random_seed))
     assert same[0] is target
