@@ -22,6 +22,7 @@ from skrae.sampling import completion, thinning
 from skrae.sampling.mcmc import diagnostics
 from tests.density.estimators import quick_estimator
 from tests.sampling.known_targets import Known, Ungraded
+from tests.sampling.scripted import seen_in
 
 ROWS = np.random.default_rng(0).standard_normal((80, 2))
 STARTS = ROWS[:6]
@@ -95,14 +96,6 @@ def refused(sampler, error, message, method="sample_chains", *arguments, **keywo
         assert old.keys() == new.keys()
         for name in old.keys() - {"n_evaluations"}:
             assert new[name] is old[name] or assert_array_equal(new[name], old[name]) is None
-
-
-def seen_in(call):
-    """The result of a call and the warnings it gave."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = call()
-    return result, caught
 
 
 # option values: error, what the message says of what was got and what is expected
@@ -391,7 +384,7 @@ def test_chains_say_what_they_propose_from(options, consequence):
 
 
 @pytest.mark.parametrize("method", ["sample", "sample_chains", "sample_conditional", "impute"])
-def test_every_warning_points_at_the_line_of_the_caller(method, monkeypatch):
+def test_warnings_of_one_call_all_point_at_its_line(method, monkeypatch):
     monkeypatch.setattr(thinning, "MAX_PILOT", 256)
     chains = method in ("sample", "sample_chains")
     options = {"init": np.abs(STARTS)} if chains else {"base_density": ROWS}
