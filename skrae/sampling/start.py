@@ -66,6 +66,8 @@ def make_setup(sampler, X_init=None, origin=None):
     rng = check_random_state(sampler.random_state)
     seed = int(rng.randint(2**31 - 1))
     starts = given_starts(sampler, estimator, X_init)
+    if starts is None and sampler.base_density is None and origin is None:
+        starts = own_rows(estimator, sampler.n_chains, rng)
     target = _target(sampler, estimator, starts, origin, rng)
     check_target(sampler, target)
     return ChainSetup(
@@ -86,8 +88,6 @@ def _target(sampler, estimator, starts, origin, rng):
         transform, arrays = origin
         base = None if arrays is None else MixtureDensity(*arrays)
         return PublicTarget(estimator, transform, base, sampler.temperature)
-    if starts is None and sampler.base_density is None:
-        starts = own_rows(estimator, sampler.n_chains, rng)
     return public_target(estimator, sampler.base_density, sampler.temperature, rng, starts)
 
 

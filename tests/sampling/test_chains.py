@@ -16,7 +16,7 @@ from sklearn.mixture import GaussianMixture
 from skrae import RAESampler
 from skrae.datasets import Banana
 from skrae.sampling.mcmc import diagnostics
-from skrae.sampling.start import make_task
+from skrae.sampling.start import make_setup
 from tests.density.estimators import quick_estimator
 from tests.sampling.known_targets import Known, correlated_gaussian, five_modes
 
@@ -29,12 +29,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The chains (do not mix|are too s
 
 @cache
 def mixture_of(law):
-    """Near the law, not equal to it, so that some jumps are refused."""
+    """Near the law, not equal to it, so that some proposals are refused."""
     return GaussianMixture(len(law.weights), random_state=0).fit(law.sample(500, 0))
 
 
 def known_sampler(law, n_chains=8, n_warmup=64, seed=0, **options):
-    """A sampler of a known law that jumps by a mixture fitted to rows of it."""
+    """A sampler of a known law with a base density fitted to rows of it."""
     options = {"base_density": mixture_of(law), **options}
     return RAESampler(
         Known(law), n_chains=n_chains, n_warmup=n_warmup, random_state=seed, **options
@@ -226,13 +226,13 @@ def test_log_density_is_score_samples_of_the_draws(bent, plain, random_seed):
 
 @pytest.mark.parametrize("proposal", ["auto", "langevin", "independence"])
 def test_the_state_of_a_run_is_that_of_its_positions(proposal, bent, random_seed):
-    """Jumps leave no old gradient and no old responsibilities to the local moves after them."""
+    """Proposals of q leave no old gradient and no old responsibilities to local moves."""
     sampler = RAESampler(
         bent, proposal=proposal, n_chains=200, n_warmup=32, random_state=random_seed
     )
-    state = sampler.sample_chains(64)._moment.state
+    state = sampler.sample_chains(64)._checkpoint.state
     with torch.no_grad():
-        expected = make_task(sampler).target(state.position)
+        expected = make_setup(sampler).target(state.position)
     for name in ("log_density", "log_base"):
         torch.testing.assert_close(
             getattr(state, name), getattr(expected, name), rtol=1e-4, atol=1e-4
@@ -251,7 +251,7 @@ def test_acceptance_rate_is_the_share_of_draws_that_differ_from_the_last(random_
 
 
 def test_zero_density_is_counted_and_never_entered(random_seed):
-    """A Gaussian cut off at x_0 = m_0: half of the jumps of the whole one are lost."""
+    """A Gaussian cut off at x_0 = m_0: half of the proposals of the whole one are lost."""
     law = correlated_gaussian(2)
     middle = law.means[0, 0]
 

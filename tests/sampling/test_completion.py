@@ -13,7 +13,7 @@ from tests.sampling.known_targets import Known, correlated_gaussian, five_modes
 N_ROWS, N_SAMPLES = 60, 64
 # Of one number compared with its law, beside the standard error between rows.
 LIMIT = norm.isf(1e-5 / 2)
-# Jumps to a few of the rows are rarely accepted: the base density is far from the conditional law.
+# Proposals for some rows are rarely accepted: the base density is far from the conditional law.
 rows_far_out_may_warn = pytest.mark.filterwarnings("ignore:The chains of . of 60 rows do not mix")
 
 

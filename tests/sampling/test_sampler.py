@@ -38,7 +38,7 @@ KERNELS = {
     "random_walk": Kernel({"proposal": "random_walk"}, 8, (*SEPARATE, "gaussian-50"), ("banana",)),
     # Langevin moves with one metric need too long to pass along the banana.
     "langevin": Kernel({"proposal": "langevin"}, 4, (*SEPARATE, "banana"), TAILED),
-    # Without jumps, which would make up for an error of these moves.
+    # Without independence proposals, which would make up for an error of these moves.
     "langevin in local metrics": Kernel(
         {"proposal": "langevin", "base_density": "rows"},
         8,
@@ -52,7 +52,7 @@ KERNELS = {
         ("gaussian-50", "log-gamma-8"),
         ("funnel-5",),
     ),
-    "auto without jumps": Kernel({"base_density": None}, 1, SEPARATE, ("banana",)),
+    "auto without base density": Kernel({"base_density": None}, 1, SEPARATE, ("banana",)),
     "auto": Kernel({}, 2, ("gaussian-50",), ("banana", *TAILED)),
     "auto with rows": Kernel({"base_density": "rows"}, 2, (), TAILED),
 }
@@ -184,7 +184,9 @@ def weights_of_chains(law, sampler):
 
 @mixing_is_tested
 @pytest.mark.parametrize("source", ["rows", "fitted mixture", "estimator"])
-def test_jumps_find_the_weights_of_modes_from_one(source, modes, fitted_to_modes, random_seed):
+def test_independence_proposals_find_the_weights_of_modes_from_one(
+    source, modes, fitted_to_modes, random_seed
+):
     law, rows, starts = modes
     estimator, base_density = Known(law), rows
     if source == "fitted mixture":
@@ -203,7 +205,7 @@ def test_jumps_find_the_weights_of_modes_from_one(source, modes, fitted_to_modes
 
 
 @mixing_is_tested
-def test_jumps_find_the_modes_that_a_network_cut_out_of_one_gaussian(
+def test_independence_proposals_find_the_modes_that_a_network_cut_out_of_one_gaussian(
     modes, fitted_to_modes, random_seed
 ):
     """Against the shares of the estimator's own density, by a sum over a grid."""
@@ -219,7 +221,7 @@ def test_jumps_find_the_modes_that_a_network_cut_out_of_one_gaussian(
     assert np.abs(weights_of_chains(law, sampler) - expected).max() < 0.03
 
 
-def test_chains_in_separate_modes_without_jumps_warn(modes, random_seed):
+def test_chains_in_separate_modes_without_independence_proposals_warn(modes, random_seed):
     law, rows, _ = modes
     sampler = RAESampler(
         Known(law), n_warmup=128, init=rows[:64], base_density=None, random_state=random_seed
@@ -300,13 +302,13 @@ def test_tempered_density_of_an_estimator_is_that_of_weighted_points(
 
 @mixing_is_tested
 def test_a_base_density_too_narrow_leaves_more_to_local_moves(random_seed):
-    """Jumps from it hold chains in the tails, which a mean over chains would hide."""
+    """Proposals from it hold chains in the tails, which a mean over chains would hide."""
     law = Gaussian(np.zeros(5), np.eye(5))
     rows = law.sample(1000, random_seed)
     narrow, fit = (
         RAESampler(Known(law), base_density=width * rows, random_state=random_seed)
         .sample_chains(32)
-        ._moment.kernel
+        ._checkpoint.kernel
         for width in (0.5, 1.0)
     )
     assert fit.n_local < 16 < narrow.n_local

@@ -22,6 +22,7 @@ from skrae.sampling import completion, thinning
 from skrae.sampling.mcmc import diagnostics
 from tests.density.estimators import quick_estimator
 from tests.sampling.known_targets import Known, Ungraded
+from tests.sampling.scripted import seen_in
 
 ROWS = np.random.default_rng(0).standard_normal((80, 2))
 STARTS = ROWS[:6]
@@ -97,20 +98,12 @@ def refused(sampler, error, message, method="sample_chains", *arguments, **keywo
             assert new[name] is old[name] or assert_array_equal(new[name], old[name]) is None
 
 
-def seen_in(call):
-    """The result of a call and the warnings it gave."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        result = call()
-    return result, caught
-
-
 # option values: error, what the message says of what was got and what is expected
 POSITIVE = {
     0: (ValueError, "{} == 0, must be > 0"),
     -1.0: (ValueError, "{} == -1.0, must be > 0"),
-    np.inf: (ValueError, "{} is inf; expected a finite number > 0"),
-    np.nan: (ValueError, "{} is nan; expected a finite number > 0"),
+    np.inf: (ValueError, "Got {}=inf, expected a finite number > 0"),
+    np.nan: (ValueError, "Got {}=nan, expected a finite number > 0"),
 }
 COUNTS = {
     -1: (ValueError, "{} == -1, must be >= "),
@@ -130,27 +123,43 @@ BAD_OPTIONS = [
     ],
     *[({n: 0}, ValueError, f"{n} == 0, must be >= 1") for n in ("n_chains", "thin")],
     ({"temperature": "hot"}, TypeError, "temperature must be an instance of float, not str"),
-    ({"step_size": "atuo"}, TypeError, "step_size is 'atuo'; expected 'auto' or a number"),
-    ({"step_size": np.ones(2)}, TypeError, "step_size is array.*; expected 'auto' or a number"),
-    ({"proposal": "lagevin"}, ValueError, "proposal is 'lagevin'; expected .*'langevin'"),
-    ({"proposal": None}, ValueError, "proposal is None; expected .*'langevin'"),
-    ({"log_ratio": "exct"}, ValueError, "log_ratio is 'exct'; expected .*'exact'"),
-    ({"metric": "full"}, ValueError, "metric is 'full'; expected .*'dense'"),
-    ({"progress": "yes"}, ValueError, "progress is 'yes'; expected True, False or a callable"),
+    ({"step_size": "atuo"}, TypeError, "Got step_size='atuo', expected 'auto' or a number > 0"),
+    (
+        {"step_size": np.ones(2)},
+        TypeError,
+        "Got step_size=array.*, expected 'auto' or a number > 0",
+    ),
+    ({"proposal": "lagevin"}, ValueError, "Got proposal='lagevin', expected one of .*'langevin'"),
+    ({"proposal": None}, ValueError, "Got proposal=None, expected one of .*'langevin'"),
+    ({"log_ratio": "exct"}, ValueError, "Got log_ratio='exct', expected one of .*'exact'"),
+    ({"metric": "full"}, ValueError, "Got metric='full', expected one of .*'dense'"),
+    ({"progress": "yes"}, ValueError, "Got progress='yes', expected True, False or a callable"),
     ({"random_state": "x"}, ValueError, "'x' cannot be used to seed"),
-    ({"init": "atuo"}, ValueError, "init is 'atuo'; expected 'auto' or an array"),
-    ({"init": STARTS[:3]}, ValueError, r"init has shape \(3, 2\); expected \(6, 2\)"),
-    ({"init": STARTS[:, :1]}, ValueError, r"init has shape \(6, 1\); expected \(6, 2\)"),
+    ({"init": "atuo"}, ValueError, "Got init='atuo', expected 'auto' or an array of starts"),
+    ({"init": STARTS[:3]}, ValueError, r"Got init of shape \(3, 2\), expected \(6, 2\)"),
+    ({"init": STARTS[:, :1]}, ValueError, r"Got init of shape \(6, 1\), expected \(6, 2\)"),
     ({"init": STARTS[0]}, ValueError, "Expected 2D array, got 1D array"),
     ({"init": STARTS * np.nan}, ValueError, "Input init contains NaN"),
-    ({"base_density": "atuo"}, ValueError, "base_density is 'atuo'; expected 'auto', None, rows"),
-    ({"base_density": ROWS[:, :1]}, ValueError, "base_density has 1 features; expected 2"),
+    ({"base_density": "atuo"}, ValueError, "Got base_density='atuo', expected 'auto', None, rows"),
+    ({"base_density": ROWS[:, :1]}, ValueError, "Got a base_density of 1 features, expected 2"),
     ({"base_density": ROWS * np.nan}, ValueError, "Input base_density contains NaN"),
     ({"base_density": ROWS[:1]}, ValueError, "1 sample.* minimum of 2"),
     ({"base_density": GaussianMixture()}, NotFittedError, "GaussianMixture .* not fitted"),
-    ({"base_density": KernelDensity().fit(ROWS)}, TypeError, "a KernelDensity; expected a fitted"),
-    ({"base_density": None, "metric": "local"}, ValueError, "no base density .* could shape it"),
-    ({"base_density": None, "proposal": "independence"}, ValueError, "no base density to jump"),
+    (
+        {"base_density": KernelDensity().fit(ROWS)},
+        TypeError,
+        "Got a KernelDensity as base_density, expected a fitted",
+    ),
+    (
+        {"base_density": None, "metric": "local"},
+        ValueError,
+        "Got metric='local' without a base density .* could shape it, expected base_density",
+    ),
+    (
+        {"base_density": None, "proposal": "independence"},
+        ValueError,
+        "Got proposal='independence' without a base density .*, expected base_density",
+    ),
 ]
 
 
@@ -172,8 +181,8 @@ def test_a_bad_number_of_draws_is_refused(method, count, fitted):
 @pytest.mark.parametrize(
     ("starts", "message"),
     [
-        ("first", "X_init is 'first'; expected 'auto' or an array"),
-        (STARTS[:5], r"X_init has shape \(5, 2\); expected \(6, 2\)"),
+        ("first", "Got X_init='first', expected 'auto' or an array of starts"),
+        (STARTS[:5], r"Got X_init of shape \(5, 2\), expected \(6, 2\)"),
         (STARTS + np.inf, "Input X_init contains infinity"),
     ],
 )
@@ -187,11 +196,15 @@ def test_bad_starts_are_refused_by_name(starts, message, fitted):
     [
         (GaussianMixture(), NotFittedError, "This GaussianMixture instance is not fitted yet"),
         (quick_estimator(), NotFittedError, "RegularizedAutoEncoderScore instance is not fitted"),
-        (StandardScaler().fit(ROWS), TypeError, "StandardScaler has no method score_samples"),
-        (None, TypeError, "NoneType has no method score_samples"),
+        (
+            StandardScaler().fit(ROWS),
+            TypeError,
+            "Got a StandardScaler without score_samples, expected",
+        ),
+        (None, TypeError, "Got a NoneType without score_samples, expected"),
         (Ungraded(NORMAL), ValueError, "no base density and no `sample` to start from"),
         (KernelDensity(kernel="linear").fit(ROWS), ValueError, "no `sample` to start from"),
-        (Seedless(NORMAL), TypeError, "Seedless.sample takes no random_state; expected"),
+        (Seedless(NORMAL), TypeError, "Got Seedless.sample without random_state, expected it"),
     ],
 )
 def test_an_estimator_that_cannot_be_sampled_is_refused(estimator, error, message):
@@ -201,54 +214,72 @@ def test_an_estimator_that_cannot_be_sampled_is_refused(estimator, error, messag
 
 
 @pytest.mark.parametrize(
-    ("options", "missing"),
+    ("option", "value"),
     [
-        ({"proposal": "langevin"}, "gradient, which proposal='langevin'"),
-        ({"proposal": "hamiltonian"}, "gradient, which proposal='hamiltonian'"),
-        ({"log_ratio": "path"}, "gradient, which log_ratio='path'"),
-        ({"log_ratio": "first_order"}, "gradient, which log_ratio='first_order'"),
-        ({"log_ratio": "second_order"}, "gradient, which log_ratio='second_order'"),
+        ("proposal", "langevin"),
+        ("proposal", "hamiltonian"),
+        ("log_ratio", "path"),
+        ("log_ratio", "first_order"),
+        ("log_ratio", "second_order"),
     ],
 )
-def test_options_that_need_a_gradient_say_so(options, missing):
-    refused(small(Ungraded(NORMAL), **options), TypeError, f"no method log_density_{missing} needs")
+def test_options_that_need_a_gradient_say_so(option, value):
+    message = (
+        f"Got {option}='{value}' for a Ungraded without log_density_gradient, expected the method,"
+        f" or another {option}"
+    )
+    refused(small(Ungraded(NORMAL), **{option: value}), TypeError, message)
 
 
 def test_options_that_need_a_hessian_say_so():
     sampler = small(Known(NORMAL), log_ratio="second_order")
-    refused(sampler, TypeError, "no method log_density_hessian, which log_ratio='second_order'")
+    message = "Got log_ratio='second_order' for a Known without log_density_hessian, expected"
+    refused(sampler, TypeError, message)
 
 
 @pytest.mark.parametrize("log_ratio", ["first_order", "second_order"])
-def test_expansions_are_refused_for_jumps(log_ratio, fitted):
+def test_expansions_are_refused_for_independence_proposals(log_ratio, fitted):
     sampler = small(fitted["field"], proposal="independence", log_ratio=log_ratio)
     refused(
-        sampler, ValueError, f"log_ratio is '{log_ratio}' and proposal 'independence'; expected"
+        sampler, ValueError, f"Got log_ratio='{log_ratio}' with proposal='independence', expected"
     )
+
+
+def test_chains_without_a_base_density_start_from_the_estimators_own_rows():
+    class Giver(Known):
+        def sample(self, n, random_state):
+            return STARTS[:n]
+
+    still = {"proposal": "random_walk", "step_size": 1e-9, "n_warmup": 0}
+    chains = small(Giver(NORMAL), base_density=None, **still).sample_chains(2)
+    assert_allclose(chains.draws, np.repeat(STARTS[:, None], 2, axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("outside", [-np.inf, np.nan])
 def test_starts_of_zero_density_are_refused(outside):
     starts = np.abs(STARTS) * [1.0, -1.0]
     starts[2, 0] = -1.0
-    message = f"log density at start 2 is {outside}; expected starts of positive density"
+    message = f"Got a log density of {outside} at start 2, expected starts of positive density"
     refused(small(Half(outside), init=starts), ValueError, message)
     everywhere = Answers("score_samples", lambda values: values * 0.0 + outside)
-    refused(small(everywhere, base_density=ROWS), ValueError, "0 of 48 draws of the base density")
+    message = "Got a finite log density at 0 of 48 draws of the base density, expected at least 6"
+    refused(small(everywhere, base_density=ROWS), ValueError, message)
 
 
 @pytest.mark.parametrize("method", ["score_samples", "log_density_gradient"])
 @pytest.mark.parametrize("spoil", [lambda a: a[:-1], lambda a: a[..., None], lambda a: a.sum()])
 def test_answers_of_a_wrong_shape_are_refused(method, spoil):
     sampler = small(Answers(method, spoil), init=STARTS)
-    refused(sampler, ValueError, rf"{method} gave shape \(.*\) for 6 rows; expected \(6,")
+    refused(
+        sampler, ValueError, rf"Got shape \(.*\) from Answers.{method} for 6 rows, expected \(6,"
+    )
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([[np.inf, np.nan]], "Input X contains infinity"),
-        ([[np.nan]], "X has 1 features"),
+        ([[np.nan]], "X (has|with) 1 features"),
         ([np.nan, 1.0], "Expected 2D array, got 1D array"),
         (np.empty((0, 2)), r"0 sample\(s\)"),
         ([["a", np.nan]], "could not convert string to float"),
@@ -266,7 +297,7 @@ def test_rows_fully_observed_and_fully_missing_are_completed(kind, fitted):
     rows = np.array([[0.1, 3.0], [np.nan, np.nan], [0.5, -0.5]])
     draws = small(fitted[kind]).sample_conditional(rows, 200)
     assert_array_equal(draws[[0, 2]], np.repeat(rows[[0, 2], None], 200, axis=1))
-    # Four chains whose jumps are nearly independent: at least a quarter counts.
+    # Four chains whose draws are nearly independent: at least a quarter counts.
     error = SIGMAS * draws[1].std(axis=0) / np.sqrt(200 / 4)
     assert (np.abs(draws[1].mean(axis=0) - ROWS.mean(axis=0)) < error).all()
     assert_array_equal(small(fitted[kind]).impute(rows[[0]]), rows[[0]])
@@ -274,7 +305,7 @@ def test_rows_fully_observed_and_fully_missing_are_completed(kind, fitted):
 
 def test_completion_without_a_base_density_is_refused(fitted):
     for sampler in (small(fitted["mixture"], base_density=None), small(Known(NORMAL), init=STARTS)):
-        message = "no base density that could complete rows; expected base_density as"
+        message = "without a base density that could complete rows, expected base_density as"
         refused(sampler, ValueError, message, "sample_conditional", [[np.nan, 0.0]])
 
 
@@ -282,23 +313,25 @@ def test_chains_of_another_target_are_not_continued(fitted):
     chains = small(fitted["mixture"]).sample_chains(4)
     other = GaussianMixture(1).fit(ROWS + 1.0)
     for sampler in (small(other), small(fitted["mixture"], temperature=2.0)):
-        message = "continue_from holds chains of another density: .* expected the estimator"
+        message = "Got chains of another density as continue_from: .* expected the estimator"
         refused(sampler, ValueError, message, continue_from=chains)
     wide = small(Known(Gaussian(np.zeros(3), np.eye(3))))
-    message = "continue_from has 2 features; expected 3, those of the estimator"
+    message = "Got chains of 2 features as continue_from, expected 3, those of the estimator"
     refused(wide, ValueError, message, continue_from=chains)
 
 
 @pytest.mark.parametrize("thing", ["chains", ROWS, [], 3])
 def test_only_chains_are_continued(thing, fitted):
-    message = f"continue_from is a {type(thing).__name__}; expected the Chains that sample_chains"
+    message = (
+        f"Got a {type(thing).__name__} as continue_from, expected the Chains that sample_chains"
+    )
     refused(small(fitted["mixture"]), TypeError, message, continue_from=thing)
 
 
 def test_chains_are_not_continued_from_other_starts(fitted):
     sampler = small(fitted["mixture"])
     chains = sampler.sample_chains(2)
-    message = "Got X_init and continue_from; expected one"
+    message = "Got X_init and continue_from, expected one"
     refused(sampler, ValueError, message, X_init=STARTS, continue_from=chains)
 
 
@@ -339,19 +372,19 @@ def test_where_there_is_no_density_no_draw_is(kernel, outside, random_seed):
 @pytest.mark.parametrize(
     ("options", "consequence"),
     [
-        ({}, "jumps come from a mixture fitted"),
-        ({"n_warmup": 3}, "there are no jumps .n_warmup or n_chains is too small"),
-        ({"n_chains": 1, "init": STARTS[:1]}, "there are no jumps .n_warmup or n_chains"),
+        ({}, "independence proposals come from a mixture fitted"),
+        ({"n_warmup": 3}, "all moves are local .n_warmup or n_chains is too small"),
+        ({"n_chains": 1, "init": STARTS[:1]}, "all moves are local .n_warmup or n_chains"),
     ],
 )
-def test_chains_say_what_they_jump_from(options, consequence):
+def test_chains_say_what_they_propose_from(options, consequence):
     sampler = small(Known(NORMAL), **{"n_warmup": 64, "init": STARTS, **options})
     with pytest.warns(ConvergenceWarning, match=f"No base density is known, so {consequence}"):
         sampler.sample_chains(2)
 
 
 @pytest.mark.parametrize("method", ["sample", "sample_chains", "sample_conditional", "impute"])
-def test_every_warning_points_at_the_line_of_the_caller(method, monkeypatch):
+def test_warnings_of_one_call_all_point_at_its_line(method, monkeypatch):
     monkeypatch.setattr(thinning, "MAX_PILOT", 256)
     chains = method in ("sample", "sample_chains")
     options = {"init": np.abs(STARTS)} if chains else {"base_density": ROWS}
@@ -489,7 +522,7 @@ def test_an_interrupt_by_the_progress_callable_keeps_its_draws():
         assert sampler.sample_chains(300).draws.shape == (6, 16, 2)
 
 
-# After 64 transitions of 256 by which chains are judged, after all, and among those that follow.
+# After 64 of the 256 transitions of the pilot, after all, and among those that follow.
 @pytest.mark.parametrize("n_done", [64, 256])
 def test_interrupted_samples_are_returned(n_done, monkeypatch):
     monkeypatch.setattr(thinning, "MAX_PILOT", 256)
@@ -702,7 +735,9 @@ def test_any_options_give_draws_or_a_clean_refusal(kind, options, n, fitted, ran
 def test_a_temperature_at_which_the_tails_have_no_finite_integral_is_refused(fitted):
     model = fitted["field"]
     limit = 1.0 + 3.0 / model.n_features_in_
-    with pytest.raises(ValueError, match=f"temperature is {limit}; expected less than {limit:.3g}"):
+    with pytest.raises(
+        ValueError, match=f"Got temperature={limit}, expected less than {limit:.3g}"
+    ):
         RAESampler(model, temperature=limit).sample(10)
     assert np.isfinite(RAESampler(model, temperature=0.5, random_state=0).sample(10)).all()
 

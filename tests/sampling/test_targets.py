@@ -7,10 +7,10 @@ import torch
 from sklearn.mixture import GaussianMixture
 
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.affine import Scaling, fit_scaling
+from skrae.preprocessing.affine import AffineMap, fit_affine
+from skrae.preprocessing.blocks import BLOCK_DRAWS, NETWORK_ROWS
 from skrae.sampling.mcmc.density_ratios import exact
-from skrae.sampling.sources import field_target
-from skrae.sampling.targets import CHUNK, FAR, NETWORK_CHUNK, VANISHED, AffineTarget, PublicTarget
+from skrae.sampling.targets import FAR, VANISHED, ConditionalTarget, PublicTarget
 from tests.density.estimators import quick_estimator
 from tests.models import finite_differences, generator, random_mixture
 
@@ -43,7 +43,7 @@ def base_alone():
 def rows_of(target, n, seed):
     """Draws of q in working space, and the same in the units of the data."""
     z = target.base.sample(n, generator(seed))
-    return z, target.scaling.backward(z.numpy())
+    return z, target.transform.inverse(z.numpy())
 
 
 def agree(found, expected, tolerance):
@@ -58,26 +58,27 @@ def agree(found, expected, tolerance):
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_field_target_is_the_estimator_in_units_of_the_data(estimator, temperature, random_seed):
-    """T * log density + offset = score_samples, and the chain rule; its network is in float32."""
-    target = field_target(estimator, temperature)
+    """Log density and, by the chain rule, its derivatives; the target's network is in float32."""
+    target = estimator._sampling_target(temperature)
     z, X = rows_of(target, 200, random_seed)
     state = target(z)
     assert torch.equal(state.position, z)
-    found = temperature * state.log_density.numpy() + target.offset
-    agree(found, estimator.score_samples(X), 1e-5)
+    agree(target.in_units(z.numpy(), state.log_density.numpy()), estimator.score_samples(X), 1e-5)
     assert target.beta == 1 / temperature
-    gradient = temperature * target.scaling.gradient(state.gradient.numpy())
+    gradient = temperature * target.transform.gradient(z.numpy(), state.gradient.numpy())
     agree(gradient, estimator.log_density_gradient(X), 1e-4)
-    hessian = temperature * target.scaling.hessian(target.hessian(z[:20]).numpy())
-    agree(hessian, estimator.log_density_hessian(X[:20]), 1e-3)
-    log_q = state.log_base.numpy() + target.scaling.log_det
+    hessian = target.transform.hessian(
+        z[:20].numpy(), lambda: state.gradient[:20].numpy(), target.hessian(z[:20]).numpy()
+    )
+    agree(temperature * hessian, estimator.log_density_hessian(X[:20]), 1e-3)
+    log_q = state.log_base.numpy() + target.transform.log_abs_det(z.numpy())
     agree(log_q, estimator.base_log_density(X), 1e-10)
     torch.testing.assert_close(state.responsibilities, target.base.responsibilities(z))
     assert torch.equal(target.factors, target.base.factors)
 
 
 def test_field_target_parts_agree_with_its_states(estimator, random_seed):
-    target = field_target(estimator, 2.0)
+    target = estimator._sampling_target(2.0)
     z, _ = rows_of(target, 300, random_seed)
     state, (log_density, log_base) = target(z), target.densities(z)
     torch.testing.assert_close(log_density, state.log_density, atol=1e-5, rtol=1e-5)
@@ -88,14 +89,18 @@ def test_field_target_parts_agree_with_its_states(estimator, random_seed):
 
 
 def test_field_target_of_many_rows_is_that_of_each(estimator, random_seed):
-    """Rows beyond a chunk of states, and of densities."""
-    target = field_target(estimator, 1.0)
-    n = CHUNK + 10
+    """Rows beyond a block of states, and of densities."""
+    target = estimator._sampling_target(1.0)
+    n = BLOCK_DRAWS + 10
     z, _ = rows_of(target, n, random_seed)
     state, (log_density, log_base) = target(z), target.densities(z)
     for part in (*state, log_density, log_base):
         assert len(part) == n
-    for some in (slice(0, 5), slice(NETWORK_CHUNK - 2, NETWORK_CHUNK + 2), slice(CHUNK - 2, None)):
+    for some in (
+        slice(0, 5),
+        slice(NETWORK_ROWS - 2, NETWORK_ROWS + 2),
+        slice(BLOCK_DRAWS - 2, None),
+    ):
         for part, alone in zip(state, target(z[some]), strict=True):
             torch.testing.assert_close(part[some], alone, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(
@@ -105,7 +110,7 @@ def test_field_target_of_many_rows_is_that_of_each(estimator, random_seed):
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_field_without_a_network_is_its_base(base_alone, temperature, random_seed):
-    target = field_target(base_alone, temperature)
+    target = base_alone._sampling_target(temperature)
     assert target.is_base
     z, X = rows_of(target, 50, random_seed)
     state = target(z)
@@ -114,7 +119,7 @@ def test_field_without_a_network_is_its_base(base_alone, temperature, random_see
     slope = finite_differences(target.base.log_density, z)
     torch.testing.assert_close(temperature * state.gradient, slope, atol=1e-4, rtol=1e-4)
     agree(
-        temperature * target.scaling.gradient(state.gradient.numpy()),
+        temperature * target.transform.gradient(z.numpy(), state.gradient.numpy()),
         base_alone.log_density_gradient(X),
         1e-6,
     )
@@ -125,13 +130,16 @@ def test_field_without_a_network_is_its_base(base_alone, temperature, random_see
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
 def test_public_target_gives_the_states_of_the_field(estimator, temperature, random_seed):
-    """For one estimator and scaling; the densities differ by the offset."""
-    field = field_target(estimator, temperature)
-    public = PublicTarget(estimator, field.scaling, field.base, temperature)
+    """For one estimator and map; in the units of the data the two densities are one."""
+    field = estimator._sampling_target(temperature)
+    public = PublicTarget(estimator, field.transform, field.base, temperature)
     z, _ = rows_of(field, 200, random_seed)
     one, other = field(z), public(z)
-    shift = field.offset / temperature
-    agree(other.log_density - shift, one.log_density, 1e-5)
+    one_in_units, other_in_units = (
+        target.in_units(z.numpy(), state.log_density.numpy())
+        for target, state in ((field, one), (public, other))
+    )
+    agree(other_in_units, one_in_units, 1e-5)
     agree(other.gradient, one.gradient, 1e-4)
     agree(public.hessian(z[:20]), field.hessian(z[:20]), 1e-3)
     assert torch.equal(other.log_base, one.log_base)
@@ -166,19 +174,22 @@ class Quartic:
         return np.eye(3) * (-12 * (X - self.centre) ** 2)[:, None]
 
 
-def tilted_scaling(d=3):
+def whitening(X):
+    """The map that whitens rows."""
+    return fit_affine(X, np.ones(len(X)), "whiten")[0]
+
+
+def tilted_map(d=3):
     """From units of the data to a working space whose axes are turned and stretched."""
     rng = np.random.default_rng(2)
-    return fit_scaling(
-        rng.standard_normal((50, d)) @ rng.standard_normal((d, d)), np.ones(50), "whiten"
-    )
+    return whitening(rng.standard_normal((50, d)) @ rng.standard_normal((d, d)))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
 def test_public_target_derivatives_are_those_of_its_log_density(temperature, random_seed):
-    target = PublicTarget(Quartic(), tilted_scaling(), None, temperature)
+    target = PublicTarget(Quartic(), tilted_map(), None, temperature)
     z = torch.randn(10, 3, generator=generator(random_seed), dtype=torch.float64)
-    X = target.scaling.backward(z.numpy())
+    X = target.transform.inverse(z.numpy())
     state = target(z)
     np.testing.assert_allclose(temperature * state.log_density, Quartic().score_samples(X))
     slopes = finite_differences(lambda z: target(z).log_density, z)
@@ -187,7 +198,7 @@ def test_public_target_derivatives_are_those_of_its_log_density(temperature, ran
 
 
 def test_public_target_without_a_base_has_one_component(random_seed):
-    target = PublicTarget(Quartic(), tilted_scaling())
+    target = PublicTarget(Quartic(), tilted_map())
     z = torch.randn(10, 3, generator=generator(random_seed), dtype=torch.float64)
     state = target(z)
     assert target.base is None
@@ -203,25 +214,25 @@ def test_public_target_without_a_base_has_one_component(random_seed):
 
 @pytest.mark.parametrize("temperature", [0.3, 3.0, 7.0])
 def test_another_base_keeps_the_temperature(temperature):
-    target = PublicTarget(Quartic(), tilted_scaling(), None, temperature)
+    target = PublicTarget(Quartic(), tilted_map(), None, temperature)
     assert target.with_base(random_mixture(3, 2, 0)).beta == pytest.approx(target.beta, rel=1e-15)
 
 
 def test_estimator_without_a_gradient_gives_states_without_one(random_seed):
     X = data()
     mixture = GaussianMixture(2, random_state=0).fit(X)
-    target = PublicTarget(mixture, fit_scaling(X, np.ones(len(X)), "whiten"))
+    target = PublicTarget(mixture, whitening(X))
     assert not target.has_gradient
     z = torch.randn(10, 3, generator=generator(random_seed), dtype=torch.float64)
     state = target(z)
     assert state.gradient.shape == (10, 0)
-    expected = mixture.score_samples(target.scaling.backward(z.numpy()))
+    expected = mixture.score_samples(target.transform.inverse(z.numpy()))
     np.testing.assert_array_equal(state.log_density, expected)
 
 
 def test_rows_too_far_have_no_density_and_are_not_asked_for():
     estimator = Quartic()
-    target = PublicTarget(estimator, tilted_scaling())
+    target = PublicTarget(estimator, tilted_map())
     z = torch.zeros(5, 3, dtype=torch.float64)
     z[1, 0], z[2, 1], z[4] = torch.nan, torch.inf, 1.001 * FAR
     state = target(z)
@@ -246,9 +257,9 @@ def test_rows_too_far_have_no_density_and_are_not_asked_for():
     [(np.inf, np.nan), (np.nan, np.nan), (-np.inf, -np.inf), (-1e300, -0.5e300)],
 )
 def test_infinite_density_counts_as_nan_and_zero_density_as_itself(wall, expected):
-    scaling = Scaling(np.zeros(3), np.eye(3), np.eye(3), 0.0)
+    identity = AffineMap.diagonal(np.zeros(3), np.ones(3))
     base = random_mixture(3, 1, 0)
-    target = PublicTarget(Quartic(wall, limit=0.0), scaling, base, temperature=2.0)
+    target = PublicTarget(Quartic(wall, limit=0.0), identity, base, temperature=2.0)
     z = torch.tensor([[-1.0, 0.0, 0.0], [1.0, 0.0, 0.0]], dtype=torch.float64)
     for values in (target(z).log_density, target.densities(z)[0]):
         np.testing.assert_array_equal(values[1], expected)
@@ -274,8 +285,9 @@ class Misshapen(Quartic):
     ],
 )
 def test_answers_of_another_shape_are_refused(method, answer, got):
-    target = PublicTarget(Misshapen(method, answer), tilted_scaling())
-    with pytest.raises(ValueError, match=rf"Misshapen\.{method} gave shape {got} for 4 rows"):
+    target = PublicTarget(Misshapen(method, answer), tilted_map())
+    message = rf"Got shape {got} from Misshapen\.{method} for 4 rows, expected \(4,"
+    with pytest.raises(ValueError, match=message):
         target(torch.zeros(4, 3, dtype=torch.float64))
 
 
@@ -283,20 +295,20 @@ def test_names_of_columns_are_handed_on(random_seed):
     """An estimator that was fitted to a DataFrame would warn of an array."""
     X = pd.DataFrame(data(), columns=["age", "height", "weight"])
     for fitted in (GaussianMixture(2, random_state=0).fit(X), quick_estimator(max_iter=1).fit(X)):
-        target = PublicTarget(fitted, fit_scaling(X.to_numpy(), np.ones(len(X)), "whiten"))
+        target = PublicTarget(fitted, whitening(X.to_numpy()))
         z = torch.randn(10, 3, generator=generator(random_seed), dtype=torch.float64)
         values = target(z).log_density
-        rows = pd.DataFrame(target.scaling.backward(z.numpy()), columns=X.columns)
+        rows = pd.DataFrame(target.transform.inverse(z.numpy()), columns=X.columns)
         np.testing.assert_array_equal(values, fitted.score_samples(rows))
 
 
 def test_an_estimator_without_names_gets_an_array():
     estimator = Quartic()
-    PublicTarget(estimator, tilted_scaling())(torch.zeros(2, 3, dtype=torch.float64))
+    PublicTarget(estimator, tilted_map())(torch.zeros(2, 3, dtype=torch.float64))
     assert type(estimator.asked[0]) is np.ndarray
 
 
-# Other coordinates
+# Other coordinates, and the base density and metric of what is missing
 
 
 def tilt(d=3):
@@ -304,12 +316,14 @@ def tilt(d=3):
 
 
 @pytest.mark.parametrize("source", ["field", "public"])
-def test_affine_target_obeys_the_chain_rule(source, estimator, random_seed):
+def test_conditional_target_obeys_the_chain_rule(source, estimator, random_seed):
     """In y with z = y A: values at the image, derivatives in y."""
-    inner = field_target(estimator, 2.0)
+    inner = estimator._sampling_target(2.0)
     if source == "public":
-        inner = PublicTarget(estimator, inner.scaling, inner.base, 2.0)
-    target = AffineTarget(inner, tilt(), inner.scaling)
+        inner = PublicTarget(estimator, inner.transform, inner.base, 2.0)
+    base, factors = random_mixture(3, 2, random_seed), torch.ones(4, 2, 3, 3)
+    target = ConditionalTarget(inner, tilt(), inner.transform, base, factors)
+    assert (target.base, target.factors) == (base, factors)
     y = torch.randn(8, 3, generator=generator(random_seed), dtype=torch.float64)
     state, image = target(y), inner(y @ tilt())
     assert torch.equal(state.position, y)
@@ -318,35 +332,41 @@ def test_affine_target_obeys_the_chain_rule(source, estimator, random_seed):
     for found, expected in zip(target.densities(y), inner.densities(y @ tilt()), strict=True):
         assert torch.equal(found, expected)
     torch.testing.assert_close(target.gradient(y), state.gradient)
-    for name in ("offset", "beta", "has_gradient", "is_base", "min_local"):
+    for name in ("beta", "has_gradient", "is_base", "min_local"):
         assert getattr(target, name) == getattr(inner, name)
+    values = state.log_density.numpy()
+    np.testing.assert_array_equal(
+        target.in_units(y.numpy(), values), inner.in_units((y @ tilt()).numpy(), values)
+    )
     if source == "public":
         slopes = finite_differences(lambda y: target(y).log_density, y)
         agree(state.gradient, slopes, 1e-5)
         agree(target.hessian(y), finite_differences(target.gradient, y), 1e-5)
 
 
-def test_affine_target_of_a_field_is_that_of_the_public_methods(estimator, random_seed):
-    field = field_target(estimator, 2.0)
-    public = PublicTarget(estimator, field.scaling, field.base, 2.0)
+def turned(inner):
+    """The inner target in y with z = y A, its base density as it is."""
+    return ConditionalTarget(inner, tilt(), inner.transform, inner.base, inner.factors)
+
+
+def test_conditional_target_of_a_field_is_that_of_the_public_methods(estimator, random_seed):
+    field = estimator._sampling_target(2.0)
+    public = PublicTarget(estimator, field.transform, field.base, 2.0)
     y = torch.randn(20, 3, generator=generator(random_seed), dtype=torch.float64)
-    one, other = (AffineTarget(inner, tilt(), field.scaling) for inner in (field, public))
+    one, other = turned(field), turned(public)
     agree(one(y).gradient, other(y).gradient, 1e-4)
     agree(one.hessian(y), other.hessian(y), 1e-3)
 
 
-def test_affine_target_without_a_gradient_has_none(random_seed):
+def test_conditional_target_without_a_gradient_has_none(random_seed):
     X = data()
-    inner = PublicTarget(
-        GaussianMixture(2, random_state=0).fit(X), fit_scaling(X, np.ones(len(X)), "whiten")
-    )
-    target = AffineTarget(inner, tilt(), inner.scaling)
-    state = target(torch.randn(6, 3, generator=generator(random_seed), dtype=torch.float64))
+    inner = PublicTarget(GaussianMixture(2, random_state=0).fit(X), whitening(X))
+    state = turned(inner)(torch.randn(6, 3, generator=generator(random_seed), dtype=torch.float64))
     assert state.gradient.shape == (6, 0)
 
 
 def test_base_of_a_public_target_may_be_heavy_tailed(random_seed):
     base = MixtureDensity([1.0], np.zeros((1, 3)), [np.eye(3)], [3.0])
-    target = PublicTarget(Quartic(), tilted_scaling(), base)
+    target = PublicTarget(Quartic(), tilted_map(), base)
     z = base.sample(20, generator(random_seed))
     torch.testing.assert_close(target(z).log_base, base.log_density(z))

@@ -17,9 +17,9 @@ from skrae.sampling.mcmc.adaptation import (
     leapfrog_limit,
     pooled_factor,
 )
-from skrae.sampling.mcmc.cycles import Kernel, local_step
 from skrae.sampling.mcmc.density_ratios import exact
 from skrae.sampling.mcmc.kernels import State
+from skrae.sampling.mcmc.runs import Kernel, local_step
 from tests.models import generator
 
 
@@ -48,9 +48,17 @@ def cycle(state, target, kind, step_size, rule):
     """A local step and its mean acceptance probability."""
     limit = leapfrog_limit(step_size) if kind == "hamiltonian" else 1
     factors = torch.eye(state.position.shape[1], dtype=torch.float64)[None]
-    kernel = Kernel(kind, 0, 1, step_size, factors, limit, exact)
+    kernel = Kernel(
+        local=kind,
+        n_independent=0,
+        n_local=1,
+        step_size=step_size,
+        factors=factors,
+        max_leapfrog=limit,
+        density_ratio=exact,
+    )
     state, info = local_step(state, target, kernel, rule)
-    return state, float(acceptance_probability(info.log_ratio).mean())
+    return state, float(acceptance_probability(info.log_acceptance_ratio).mean())
 
 
 def tuned(kind, d, rule, n_steps=300, n_chains=100):
@@ -64,9 +72,9 @@ def tuned(kind, d, rule, n_steps=300, n_chains=100):
 
 
 def test_acceptance_probability_is_the_rule_and_zero_for_nan():
-    log_ratio = torch.tensor([-torch.inf, -2.0, 0.0, 3.0, torch.inf, torch.nan])
+    log_acceptance_ratio = torch.tensor([-torch.inf, -2.0, 0.0, 3.0, torch.inf, torch.nan])
     expected = torch.tensor([0.0, math.exp(-2.0), 1.0, 1.0, 1.0, 0.0])
-    torch.testing.assert_close(acceptance_probability(log_ratio), expected)
+    torch.testing.assert_close(acceptance_probability(log_acceptance_ratio), expected)
 
 
 # Step sizes

@@ -1,11 +1,11 @@
-"""Log ratios from densities and scores: closed forms, antisymmetry, orders of their errors."""
+"""Log density ratios: closed forms, antisymmetry, orders of the errors of expansions."""
 
 import numpy as np
 import pytest
 import torch
 
 from skrae.sampling.mcmc.density_ratios import (
-    LOG_RATIOS,
+    DENSITY_RATIOS,
     PathIntegral,
     exact,
     first_order,
@@ -93,10 +93,10 @@ ANTISYMMETRIC = [
 
 
 @pytest.mark.parametrize(("name", "field"), ANTISYMMETRIC)
-def test_log_ratio_is_antisymmetric(name, field, random_seed):
+def test_log_density_ratio_is_antisymmetric(name, field, random_seed):
     if name == "exact" and field in (whirl, swirl):
         field = mixture  # no density to tell
-    there, back = there_and_back(LOG_RATIOS[name], field(), random_seed)
+    there, back = there_and_back(DENSITY_RATIOS[name], field(), random_seed)
     torch.testing.assert_close(back, -there, atol=1e-6, rtol=0)
 
 
@@ -107,7 +107,7 @@ def test_log_ratio_is_antisymmetric(name, field, random_seed):
 def test_expansion_about_one_end_is_not_antisymmetric_where_it_is_not_exact(
     name, field, random_seed
 ):
-    there, back = there_and_back(LOG_RATIOS[name], field(), random_seed)
+    there, back = there_and_back(DENSITY_RATIOS[name], field(), random_seed)
     assert (back + there).abs().mean() > 0.1
 
 
@@ -229,10 +229,10 @@ def test_second_order_takes_both_derivatives_at_the_start(random_seed):
     torch.testing.assert_close(second_order(old, new, target), expected, atol=1e-7, rtol=1e-7)
 
 
-def test_every_log_ratio_has_its_name():
+def test_every_density_ratio_has_its_name():
     assert {
         "exact": exact,
         "path": PathIntegral(32),
         "first_order": first_order,
         "second_order": second_order,
-    } == LOG_RATIOS
+    } == DENSITY_RATIOS

@@ -10,9 +10,9 @@ import pytest
 from arviz_stats.base import array_stats
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.signal import lfilter
 
 from skrae.sampling.mcmc.diagnostics import autocorrelation_time, ess, mcse, rhat, split_rhat
+from tests.sampling.scripted import autoregressive
 
 ORACLES = {
     "ess bulk": (ess, array_stats.ess, "bulk"),
@@ -23,13 +23,6 @@ ORACLES = {
 }
 FUNCTIONS = {name: entry[0] for name, entry in ORACLES.items()} | {"time": autocorrelation_time}
 SHAPES = [(4, 4), (4, 5), (3, 6), (2, 7), (4, 8), (5, 9), (3, 10), (2, 11), (7, 12), (3, 13)]
-
-
-def autoregressive(rule, phi, shape):
-    """Stationary chains x_t = phi x_{t-1} + noise along axis 1, of variance 1."""
-    noise = rule.standard_normal(shape)
-    noise[:, 1:] *= math.sqrt(1 - phi**2)
-    return lfilter([1], [1, -phi], noise, axis=1)
 
 
 def with_rejections(rule, draws, probability):

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.sampling.mcmc import cycles, kernels
-from skrae.sampling.mcmc.cycles import Kernel, local_step
+from skrae.sampling.mcmc import kernels, runs
 from skrae.sampling.mcmc.density_ratios import PathIntegral, exact, first_order
 from skrae.sampling.mcmc.kernels import (
     State,
@@ -20,6 +19,7 @@ from skrae.sampling.mcmc.kernels import (
     langevin_step,
     random_walk_step,
 )
+from skrae.sampling.mcmc.runs import Kernel, local_step
 from skrae.sampling.mcmc.tempered_smc import tempered_target
 from tests.models import finite_differences, generator, random_field, random_mixture
 
@@ -139,7 +139,15 @@ def local(kind, factors, step_size, density_ratio=exact):
             return langevin_step(*common, density_ratio)
         if kind == "hamiltonian":
             return hamiltonian_step(*common, 3, density_ratio)
-        kernel = Kernel("hamiltonian", 0, 1, step_size, factors, 4, density_ratio)
+        kernel = Kernel(
+            local="hamiltonian",
+            n_independent=0,
+            n_local=1,
+            step_size=step_size,
+            factors=factors,
+            max_leapfrog=4,
+            density_ratio=density_ratio,
+        )
         return local_step(state, target, kernel, rule)
 
     return step
@@ -211,7 +219,7 @@ def test_exact_draws_stay_exact(d, random_seed):
     torch.testing.assert_close(state.log_density, density.log_density(state.position))
 
 
-def test_langevin_log_ratio_is_that_of_the_proposal_densities(random_seed):
+def test_langevin_log_acceptance_ratio_is_that_of_the_proposal_densities(random_seed):
     """log [p(y) r_k(y) N(z; ...)] - log [p(z) r_k(z) N(y; ...)], with one factor a chain drawn."""
     density, h, n = Gumbel(2), 0.7, 50
     target, factors = Target(density, 3), factors_of(2, 3)
@@ -228,12 +236,12 @@ def test_langevin_log_ratio_is_that_of_the_proposal_densities(random_seed):
             return a.log_density + a.responsibilities[:, k].log() + normal.log_prob(b.position)
 
         candidates.append(log_kernel(proposed, state) - log_kernel(state, proposed))
-    errors = (torch.stack(candidates) - info.log_ratio).abs()
+    errors = (torch.stack(candidates) - info.log_acceptance_ratio).abs()
     assert errors.min(0).values.max() < 1e-9
     assert len(errors.argmin(0).unique()) == 3, "not every factor was drawn"
 
 
-def test_independence_log_ratio_is_that_of_the_densities(random_seed):
+def test_independence_log_acceptance_ratio_is_that_of_the_densities(random_seed):
     base, density = random_mixture(1, 2, random_seed), Gumbel(1)
     target = Target(density, 1, base)
     watched = Watched(target)
@@ -242,7 +250,7 @@ def test_independence_log_ratio_is_that_of_the_densities(random_seed):
     z, y = state.position, watched.seen[0].position
     expected = density.log_density(y) + base.log_density(z)
     expected = expected - density.log_density(z) - base.log_density(y)
-    torch.testing.assert_close(info.log_ratio, expected)
+    torch.testing.assert_close(info.log_acceptance_ratio, expected)
 
 
 @pytest.fixture
@@ -268,10 +276,10 @@ def leapfrog(target, factor, z, v, h, n_leapfrog):
 
 
 @pytest.mark.parametrize("n_leapfrog", [0, 1, 4])
-def test_log_ratio_of_local_step_is_that_of_the_component_drawn(
+def test_log_acceptance_ratio_of_local_step_is_that_of_the_component_drawn(
     n_leapfrog, still_noise, random_seed
 ):
-    """Random walk (0) and leapfrog: proposal and log ratio of one of the factors, all drawn."""
+    """Random walk (0) and leapfrog: proposal and log acceptance ratio of one of the factors."""
     density, h, n = Gumbel(2), 0.1, 200
     rule, target, factors = generator(random_seed), Target(density, 3), factors_of(2, 3)
     state, watched = target(density.sample(n, rule)), Watched(target)
@@ -290,7 +298,7 @@ def test_log_ratio_of_local_step_is_that_of_the_component_drawn(
         expected += 0.5 * (v.square() - w.square()).sum(1)
         expected += (target(y).responsibilities / state.responsibilities)[:, k].log()
         gaps.append((watched.seen[-1].position - y).abs().amax(1))
-        errors.append((info.log_ratio - expected).abs())
+        errors.append((info.log_acceptance_ratio - expected).abs())
     # Paths with the widest of the factors may diverge where it was not drawn.
     gaps, errors = torch.stack(gaps).nan_to_num(torch.inf), torch.stack(errors)
     drawn = gaps.argmin(0)
@@ -321,7 +329,7 @@ def test_hamiltonian_paths_have_random_numbers_of_random_steps(monkeypatch, rand
             state, target, factors, step_size, generator, n_leapfrog, density_ratio
         )
 
-    monkeypatch.setattr(cycles, "hamiltonian_step", watched)
+    monkeypatch.setattr(runs, "hamiltonian_step", watched)
     density, rule = Gumbel(2), generator(random_seed)
     target = Target(density, 1)
     state = target(density.sample(50, rule))
@@ -353,25 +361,25 @@ def tilted_factor():
 
 
 def path_end(state, target, h, n_leapfrog, rule):
-    """Position that a Hamiltonian move proposes, and its log ratio."""
+    """Position that a Hamiltonian move proposes, and its log acceptance ratio."""
     watched = Watched(target)
     _, info = hamiltonian_step(state, watched, tilted_factor(), h, rule, n_leapfrog)
-    return watched.seen[-1], info.log_ratio
+    return watched.seen[-1], info.log_acceptance_ratio
 
 
 def test_leapfrog_is_reversible(still_noise, random_seed):
-    """From the end with the velocity turned round, back to the start, with minus the log ratio."""
+    """From the end with the velocity turned round, back to the start, with the ratio's negative."""
     density, rule = Gumbel(2), generator(random_seed)
     target = Target(density, 1)
     state = target(density.sample(100, rule))
     v = torch.randn(100, 2, generator=rule, dtype=torch.float64)
     still_noise(v)
-    end, log_ratio = path_end(state, target, 0.15, 8, rule)
+    end, log_acceptance_ratio = path_end(state, target, 0.15, 8, rule)
     _, w, _ = leapfrog(target, tilted_factor()[0], state.position, v, 0.15, 8)
     still_noise(-w)
     back, opposite = path_end(end, target, 0.15, 8, rule)
     torch.testing.assert_close(back.position, state.position, atol=1e-9, rtol=0)
-    torch.testing.assert_close(opposite, -log_ratio, atol=1e-9, rtol=0)
+    torch.testing.assert_close(opposite, -log_acceptance_ratio, atol=1e-9, rtol=0)
     assert (end.position - state.position).norm(dim=1).mean() > 0.5
 
 
@@ -394,7 +402,7 @@ def test_leapfrog_preserves_volume(still_noise, random_seed):
 
 
 def test_path_of_a_gaussian_follows_the_ellipse(still_noise, random_seed):
-    """Where C is the metric, z' = z cos t + K v sin t; the log ratio falls with the square of h."""
+    """Where C is the metric, z' = z cos t + K v sin t; the ratio falls with the square of h."""
     factor, rule, t = tilted_factor()[0], generator(random_seed), 1.2
     target = Target(Normal(factor), 1)
     noise = torch.randn(2, 200, 2, generator=rule, dtype=torch.float64)
@@ -403,9 +411,9 @@ def test_path_of_a_gaussian_follows_the_ellipse(still_noise, random_seed):
     expected = math.cos(t) * state.position + math.sin(t) * noise[1] @ factor.T
     errors, ratios = [], []
     for n_leapfrog in (20, 40):
-        end, log_ratio = path_end(state, target, t / n_leapfrog, n_leapfrog, rule)
+        end, log_acceptance_ratio = path_end(state, target, t / n_leapfrog, n_leapfrog, rule)
         errors.append(float((end.position - expected).abs().max()))
-        ratios.append(float(log_ratio.abs().max()))
+        ratios.append(float(log_acceptance_ratio.abs().max()))
     assert errors[0] < 2e-3
     # 4.0 in the limit of small steps.
     assert errors[0] / errors[1] == pytest.approx(4.0, abs=0.1)
@@ -422,7 +430,7 @@ class Normal:
         return -0.5 * ((z @ self.precision) * z).sum(1)
 
 
-# Jumps
+# Independence proposals
 
 
 @pytest.mark.parametrize("d", [1, 2])
@@ -468,7 +476,7 @@ def test_independence_run_is_the_rule_applied_to_its_proposals_in_turn(random_se
         log_q = torch.where(accepted, proposed.log_base, log_q)
         assert torch.equal(info.accepted[t], accepted)
         assert torch.equal(states.position[t], position)
-        torch.testing.assert_close(info.log_ratio[t], ratio)
+        torch.testing.assert_close(info.log_acceptance_ratio[t], ratio)
         torch.testing.assert_close(states.log_density[t], log_p)
         torch.testing.assert_close(states.log_base[t], log_q)
         torch.testing.assert_close(info.log_density[t], proposed.log_density)
@@ -559,7 +567,7 @@ def test_path_integral_decides_as_the_density(kind, random_seed):
     (one, info), (other, same) = found
     # Paths that left the numbers are NaN for both.
     close = {"atol": 1e-8, "rtol": 1e-8, "equal_nan": True}
-    torch.testing.assert_close(same.log_ratio, info.log_ratio, **close)
+    torch.testing.assert_close(same.log_acceptance_ratio, info.log_acceptance_ratio, **close)
     assert torch.equal(same.accepted, info.accepted)
     assert torch.equal(other.position, one.position)
     assert 50 < info.accepted.sum() < 490
@@ -569,10 +577,10 @@ def test_accept_takes_every_part_of_the_state_together(random_seed):
     density, rule = Gumbel(2), generator(random_seed)
     target = Target(density, 3, random_mixture(2, 2, random_seed))
     old, new = (target(density.sample(400, rule)) for _ in range(2))
-    log_ratio = torch.linspace(-4, 1, 400, dtype=torch.float64)
-    merged, info = accept(old, new, log_ratio, rule)
-    assert torch.equal(info.log_ratio, log_ratio)
-    assert info.accepted[log_ratio >= 0].all()
+    log_acceptance_ratio = torch.linspace(-4, 1, 400, dtype=torch.float64)
+    merged, info = accept(old, new, log_acceptance_ratio, rule)
+    assert torch.equal(info.log_acceptance_ratio, log_acceptance_ratio)
+    assert info.accepted[log_acceptance_ratio >= 0].all()
     for part, from_old, from_new in zip(merged, old, new, strict=True):
         assert torch.equal(part[info.accepted], from_new[info.accepted])
         assert torch.equal(part[~info.accepted], from_old[~info.accepted])
@@ -582,8 +590,8 @@ def test_acceptance_probability_is_the_ratio(random_seed):
     n = 100_000
     state = Target(Gumbel(1), 1)(torch.zeros(n, 1, dtype=torch.float64))
     for probability in (0.0, 0.02, 0.5, 1.0):
-        log_ratio = torch.full((n,), probability, dtype=torch.float64).log()
-        _, info = accept(state, state, log_ratio, generator(random_seed))
+        log_acceptance_ratio = torch.full((n,), probability, dtype=torch.float64).log()
+        _, info = accept(state, state, log_acceptance_ratio, generator(random_seed))
         error = math.sqrt(probability * (1 - probability) / n)
         assert abs(info.accepted.double().mean() - probability) <= 5 * error
 
@@ -609,6 +617,6 @@ def test_field_is_a_target_of_both_kernels(beta, random_seed):
     assert torch.equal(state.position, z)
     log_q = field.base.log_density(z)
     torch.testing.assert_close(state.log_base, log_q)
-    torch.testing.assert_close(state.log_density, log_q + beta * field.log_ratio(z))
+    torch.testing.assert_close(state.log_density, log_q + beta * field.log_tilt(z))
     torch.testing.assert_close(state.gradient, field.evaluate(z, beta)[1])
     torch.testing.assert_close(state.responsibilities, field.base.responsibilities(z))

@@ -1,5 +1,6 @@
 """Runs of chains: resumed exactly, thinned, interrupted, counted, and frozen after warm-up."""
 
+import copy
 import math
 
 import numpy as np
@@ -7,36 +8,39 @@ import pytest
 import torch
 
 from skrae.datasets import Banana, LogGamma
-from skrae.preprocessing.affine import Scaling
-from skrae.sampling.mcmc import cycles
+from skrae.preprocessing.affine import AffineMap
+from skrae.sampling.mcmc import runs
 from skrae.sampling.mcmc.density_ratios import PathIntegral, exact, first_order, second_order
-from skrae.sampling.mcmc.runs import Moment, Run, concatenate, start_run
-from skrae.sampling.mcmc.warmup import LOCAL_CYCLE, Plan, base_state, split_cycle, warm_up
+from skrae.sampling.mcmc.runs import Checkpoint, Run, concatenate
+from skrae.sampling.mcmc.warmup import LOCAL_CYCLE, SamplerSettings, split_cycle, warm_up
+from skrae.sampling.start import base_state, start_run
 from skrae.sampling.targets import PublicTarget
 from tests.models import generator, random_mixture
 from tests.sampling.known_targets import Known, Ungraded, correlated_gaussian
 
 PROPOSALS = ["auto", "random_walk", "langevin", "hamiltonian", "independence"]
-SCALING = Scaling(np.array([0.5, -1.0]), np.diag([1.0, 0.2]), np.diag([1.0, 5.0]), math.log(0.2))
+TRANSFORM = AffineMap.diagonal(np.array([0.5, -1.0]), np.array([1.0, 5.0]))
 N_CHAINS = 6
 
 
 def target_of(estimator, *, base=True, temperature=1.0):
-    return PublicTarget(estimator, SCALING, random_mixture(2, 2, 0) if base else None, temperature)
+    return PublicTarget(
+        estimator, TRANSFORM, random_mixture(2, 2, 0) if base else None, temperature
+    )
 
 
 def run_of(proposal, seed, estimator=None, **options):
     """A run after a short warm-up, always the same for the same arguments."""
-    plan = {"proposal": proposal, "n_warmup": 24, "cycle": 16} | options
+    settings = {"proposal": proposal, "n_warmup": 24, "cycle": 16} | options
     target = target_of(estimator or Known(LogGamma(2)))
     rule = generator(seed)
     state = base_state(target, N_CHAINS, rule)
-    return start_run(target, state, Plan(**plan), rule, np.float64)
+    return start_run(target, state, SamplerSettings(**settings), rule)
 
 
 def again(run):
-    """Another run at the same moment."""
-    return Run(run.target, run.moment, run.dtype)
+    """Another run from the same checkpoint."""
+    return Run(run.target, run.checkpoint)
 
 
 def assert_same(found, expected):
@@ -85,16 +89,18 @@ def test_draws_carry_their_log_density_in_units_of_the_data(proposal, random_see
         target = target_of(Known(density), temperature=temperature)
         rule = generator(random_seed)
         state = base_state(target, N_CHAINS, rule)
-        plan = Plan(proposal, n_warmup=16, cycle=8)
-        draws = start_run(target, state, plan, rule, np.float64).draw(20)
+        settings = SamplerSettings(proposal, n_warmup=16, cycle=8)
+        draws = start_run(target, state, settings, rule).draw(20)
         assert draws.positions.shape == (N_CHAINS, 20, 2)
         flat = density.log_density(draws.positions.reshape(-1, 2))
         np.testing.assert_allclose(draws.log_density.ravel(), flat, atol=1e-12, rtol=1e-12)
 
 
-def test_draws_have_the_dtype_of_the_run(random_seed):
+def test_draws_have_the_dtype_of_the_target(random_seed):
     run = run_of("auto", random_seed)
-    narrow = Run(run.target, run.moment, np.float32).draw(20)
+    target = copy.copy(run.target)
+    target.dtype = np.dtype(np.float32)
+    narrow = Run(target, run.checkpoint).draw(20)
     wide = again(run).draw(20)
     assert narrow.positions.dtype == np.float32
     np.testing.assert_array_equal(narrow.positions, wide.positions.astype(np.float32))
@@ -104,7 +110,7 @@ def test_draws_have_the_dtype_of_the_run(random_seed):
 @pytest.mark.parametrize("density_ratio", [exact, PathIntegral(3)], ids=["exact", "path"])
 @pytest.mark.parametrize("proposal", PROPOSALS[:-1])
 def test_state_of_a_run_is_that_of_its_position(proposal, density_ratio, random_seed):
-    """Jumps leave no gradient of another place behind, from which local moves would start."""
+    """Proposals of q leave no gradient of another place behind, to start local moves from."""
     run = run_of(proposal, random_seed, density_ratio=density_ratio)
     for _ in range(3):
         run.draw(16)
@@ -112,15 +118,15 @@ def test_state_of_a_run_is_that_of_its_position(proposal, density_ratio, random_
             torch.testing.assert_close(found, expected)
 
 
-def test_local_moves_start_from_where_the_jumps_ended(monkeypatch, random_seed):
+def test_local_moves_start_from_where_the_independence_proposals_ended(monkeypatch, random_seed):
     """With the gradient and the responsibilities of that place."""
-    run, starts, inner = run_of("auto", random_seed), [], cycles.local_step
+    run, starts, inner = run_of("auto", random_seed), [], runs.local_step
 
     def watched(state, target, kernel, generator):
         starts.append(state)
         return inner(state, target, kernel, generator)
 
-    monkeypatch.setattr(cycles, "local_step", watched)
+    monkeypatch.setattr(runs, "local_step", watched)
     run.draw(200)
     assert len(starts) >= 10
     for state in starts:
@@ -135,7 +141,7 @@ def test_local_moves_start_from_where_the_jumps_ended(monkeypatch, random_seed):
 def test_acceptances_are_the_moves(proposal, random_seed):
     """A chain that accepted is somewhere else, one that did not is where it was."""
     run = run_of(proposal, random_seed)
-    start = SCALING.backward(run.state.position.numpy())
+    start = TRANSFORM.inverse(run.state.position.numpy())
     draws = run.draw(100)
     path = np.concatenate([start[:, None], draws.positions], axis=1)
     moved = (path[:, 1:] != path[:, :-1]).any(axis=2)
@@ -286,14 +292,14 @@ def test_kernel_is_frozen_while_drawing(proposal, random_seed):
     assert isinstance(run.kernel.step_size, float)
 
 
-def test_moment_is_all_that_the_future_depends_on(random_seed):
-    """A moment taken is not changed by the run that goes on from it."""
+def test_checkpoint_is_all_that_the_future_depends_on(random_seed):
+    """A checkpoint taken is not changed by the run that goes on from it."""
     run = run_of("auto", random_seed)
     run.draw(5)
-    moment = Moment(*run.moment)
+    checkpoint = Checkpoint(*run.checkpoint)
     expected = run.draw(30)
-    assert_same(Run(run.target, moment).draw(30), expected)
-    assert_same(Run(run.target, moment).draw(30), expected)
+    assert_same(Run(run.target, checkpoint).draw(30), expected)
+    assert_same(Run(run.target, checkpoint).draw(30), expected)
 
 
 @pytest.mark.parametrize(("base", "metric"), [(True, "auto"), (True, "dense"), (False, "diagonal")])
@@ -301,7 +307,7 @@ def test_moment_is_all_that_the_future_depends_on(random_seed):
 def test_no_warmup_works(proposal, base, metric, random_seed):
     target, rule = target_of(Known(LogGamma(2)), base=base), generator(random_seed)
     state = target(0.5 * torch.randn(N_CHAINS, 2, generator=rule, dtype=torch.float64))
-    run = start_run(target, state, Plan(proposal, metric, n_warmup=0), rule, np.float64)
+    run = start_run(target, state, SamplerSettings(proposal, metric, n_warmup=0), rule)
     assert run.kernel.step_size > 0
     if proposal != "auto":
         torch.testing.assert_close(run.state.position, state.position)
@@ -310,7 +316,7 @@ def test_no_warmup_works(proposal, base, metric, random_seed):
     assert draws.n_accepted.sum() > 0
 
 
-def test_no_warmup_of_jumps_works(random_seed):
+def test_no_warmup_of_independence_proposals_works(random_seed):
     run = run_of("independence", random_seed, n_warmup=0)
     assert run.draw(70).n_accepted.sum() > 0
     assert run.kernel.n_local == 0
@@ -323,15 +329,16 @@ def test_any_length_of_warmup_works(proposal, n_warmup, random_seed):
         target, rule = target_of(Known(LogGamma(2)), base=base), generator(random_seed)
         state = target(0.5 * torch.randn(N_CHAINS, 2, generator=rule, dtype=torch.float64))
         done = []
-        plan = Plan(proposal, n_warmup=n_warmup, learns=not base)
+        settings = SamplerSettings(proposal, n_warmup=n_warmup, learns=not base)
         _, kernel, state = warm_up(
-            target, state, plan, rule, lambda n, trace, done=done: done.append(n)
+            target, state, settings, rule, lambda n, trace, done=done: done.append(n)
         )
         assert done == sorted(done)
-        # Jumps are at least two, and windows of equal length leave out a few transitions.
+        # Proposals of q are at least two, and windows of equal length leave out a few transitions.
         assert n_warmup - 4 <= max(done, default=0) <= max(n_warmup + 2, 4)
         assert state.log_density.isfinite().all()
-        assert kernel.n_jumps + kernel.n_local == (plan.cycle if kernel.n_jumps else LOCAL_CYCLE)
+        length = settings.cycle if kernel.n_independent else LOCAL_CYCLE
+        assert kernel.n_independent + kernel.n_local == length
 
 
 @pytest.mark.parametrize("proposal", ["random_walk", "langevin", "hamiltonian", "auto"])
@@ -346,10 +353,10 @@ def test_warmup_learns_the_metric_of_a_gaussian(proposal, metric, random_seed):
     """Factors (1, d, d) of the covariance, within what its draws can tell."""
     density, rule = correlated_gaussian(2, condition=25.0), generator(random_seed)
     location = density.means[0]
-    target = PublicTarget(Known(density), Scaling(location, np.eye(2), np.eye(2), 0.0))
+    target = PublicTarget(Known(density), AffineMap.diagonal(location, np.ones(2)))
     state = target(torch.as_tensor(density.sample(40, random_seed) - location))
-    plan = Plan(proposal, metric, n_warmup=320)
-    _, kernel, _ = warm_up(target, state, plan, rule)
+    settings = SamplerSettings(proposal, metric, n_warmup=320)
+    _, kernel, _ = warm_up(target, state, settings, rule)
     (factor,) = kernel.factors
     covariance = density.covariances[0]
     if metric == "diagonal":
@@ -375,27 +382,28 @@ def test_auto_takes_a_random_walk_where_there_is_no_gradient(random_seed):
     assert run_of("auto", random_seed).kernel.local == "langevin"
 
 
-def test_fewer_jumps_are_accepted_more_moves_are_local():
+def test_the_fewer_proposals_of_q_are_accepted_the_more_moves_are_local():
     moves = [split_cycle(rate, 64, 1)[1] for rate in (0.0, 0.001, 0.05, 0.3, 1.0)]
     assert moves == sorted(moves, reverse=True)
-    assert moves[0] == 63, "one jump at least"
+    assert moves[0] == 63, "one proposal of q at least"
     assert moves[-1] == 1
     assert split_cycle(1.0, 64, 8) == (56, 8)
 
 
 def test_warmup_learns_a_base_where_it_may(random_seed):
-    """From its own draws: jumps that are accepted, on a target that keeps density and scaling."""
+    """From its own draws: proposals that are accepted, on a target that keeps density and map."""
     density = Banana(scale=1.0, bend=0.3)
     target, rule = target_of(Known(density), base=False), generator(random_seed)
-    state = target(torch.as_tensor(SCALING.forward(density.sample(20, random_seed))))
-    plan = Plan("auto", n_warmup=160, learns=True)
-    learned, kernel, _ = warm_up(target, state, plan, rule)
+    state = target(torch.as_tensor(TRANSFORM.forward(density.sample(20, random_seed))))
+    settings = SamplerSettings("auto", n_warmup=160, learns=True)
+    learned, kernel, _ = warm_up(target, state, settings, rule)
     assert target.base is None
     assert learned.base.n_features == 2
-    assert kernel.n_jumps > kernel.n_local
-    same = warm_up(target, state, plan._replace(learns=False), generator(random_seed))
+    assert (learned.estimator, learned.transform) == (target.estimator, target.transform)
+    assert kernel.n_independent > kernel.n_local
+    same = warm_up(target, state, settings._replace(learns=False), generator(random_seed))
     assert same[0] is target
-    assert same[1].n_jumps == 0
+    assert same[1].n_independent == 0
 
 
 def test_base_state_starts_where_there_is_density(random_seed):
@@ -410,7 +418,10 @@ def test_base_state_without_density_is_refused(random_seed):
         def score_samples(self, X):
             return np.full(len(X), -np.inf)
 
-    with pytest.raises(ValueError, match=r"0 of 400 draws of the base density"):
+    with pytest.raises(
+        ValueError,
+        match=r"a finite log density at 0 of 400 draws of the base density, expected at least 50",
+    ):
         base_state(target_of(Nowhere(LogGamma(2))), 50, generator(random_seed))
 
 

@@ -35,7 +35,9 @@ def peaked_field(d, seed):
         torch.tensor([[20.0], [-20.0]], dtype=torch.float64),
         torch.tensor([-30.0], dtype=torch.float64),
     ]
-    return ScoreField(base, GradientDecoder("tanh", 0.1), parameters, NoiseMetric(base, "local"))
+    return ScoreField(
+        base, GradientDecoder("tanh", 0.1, None), parameters, NoiseMetric(base, "local")
+    )
 
 
 def grid(d, half_width=14.0):
@@ -49,7 +51,7 @@ def grid(d, half_width=14.0):
 def quadrature(field):
     """log Z, mean, mean square and the relative variance of exp f under q."""
     z, log_cell = grid(field.base.n_features)
-    log_q, f = field.base.log_density(z) + log_cell, field.log_ratio(z)
+    log_q, f = field.base.log_density(z) + log_cell, field.log_tilt(z)
     assert abs(float(torch.logsumexp(log_q, 0))) < 1e-6, "the grid misses mass of q"
     log_z = float(torch.logsumexp(log_q + f, 0))
     share = torch.exp(log_q + f - log_z)
@@ -141,7 +143,7 @@ def test_a_constant_head_is_its_own_normalizer(random_seed):
     """f = c everywhere: log Z = c without error."""
     field = random_field(2, random_seed, head=0.0)
     field.parameters[-1] += 1.5
-    expected = field.log_ratio(torch.zeros(1, 2, dtype=torch.float64))
+    expected = field.log_tilt(torch.zeros(1, 2, dtype=torch.float64))
     with torch.no_grad():
         log_z = log_normalizer(field, generator(random_seed), 3, 256).log_z
     np.testing.assert_allclose(log_z, expected.expand(3), atol=1e-12)
