@@ -16,7 +16,9 @@ from skrae.autoencoders.layers import (
     value,
     value_and_gradient,
 )
-from tests.models import finite_differences, generator, random_parameters
+from tests.autoencoders.random_networks import random_parameters
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator
 
 TOP = math.log1p(math.exp(HEAD_BOUND))
 

@@ -18,7 +18,8 @@ from skrae.autoencoders.objectives import (
 )
 from skrae.density.score_field import NoiseMetric
 from skrae.mixtures.mixture import MixtureDensity
-from tests.models import finite_differences, generator, random_mixture
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 SIGMA = 0.5
 

@@ -19,7 +19,8 @@ from skrae.autoencoders.one_layer import (
     reconstruction_and_contraction,
     tied_log_density,
 )
-from tests.models import finite_differences, generator
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator
 
 WITH_ENERGY = ["sigmoid", "tanh", "relu"]
 WITHOUT_ENERGY = sorted(set(ACTIVATIONS) - set(WITH_ENERGY))

@@ -14,7 +14,7 @@ from skrae.autoencoders.training import (
     Validation,
     run,
 )
-from tests.models import generator
+from tests.mixtures.random_mixtures import generator
 
 OPTIONS = TrainingOptions(learning_rate=0.05, averaging=0.9, check_every=10, patience=1000)
 

@@ -20,7 +20,8 @@ from skrae.density.bias_correction import corrected_score
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
 from tests.density.estimators import quick_estimator
-from tests.models import finite_differences, generator, random_mixture
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 
 class Reconstruction:

@@ -15,7 +15,9 @@ from skrae.density.criterion import HEAD_FACTORS, HeldOutGain, Rows, TermWeights
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows
-from tests.models import generator, random_mixture, random_parameters, twice_differentiable
+from tests.autoencoders.random_networks import random_parameters
+from tests.density.random_fields import twice_differentiable
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 OPTIONS = TrainingOptions(learning_rate=3e-3, averaging=0.98, check_every=10, patience=1000)
 SILU = GradientDecoder("silu", 1.0, None)

@@ -11,14 +11,10 @@ from skrae.autoencoders.decoders.gradient import GradientDecoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.density.score_field import NoiseMetric, ScoreField, row_derivatives
 from skrae.mixtures.mixture import MixtureDensity
-from tests.models import (
-    finite_differences,
-    generator,
-    random_field,
-    random_mixture,
-    random_parameters,
-    twice_differentiable,
-)
+from tests.autoencoders.random_networks import random_parameters
+from tests.density.random_fields import random_field, twice_differentiable
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 INF = np.inf
 each_kind = pytest.mark.parametrize("kind", ["local", "isotropic"])

@@ -12,7 +12,8 @@ from skrae.preprocessing.blocks import BLOCK_DRAWS, NETWORK_ROWS
 from skrae.sampling.mcmc.density_ratios import exact
 from skrae.sampling.targets import FAR, VANISHED, ConditionalTarget, PublicTarget
 from tests.density.estimators import quick_estimator
-from tests.models import finite_differences, generator, random_mixture
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 UNITS = np.array([1.0, 200.0, 0.01])
 

@@ -15,7 +15,9 @@ from skrae.autoencoders.decoders.tied import WIDEST_VARIANCE, TiedDecoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
-from tests.models import finite_differences, generator, random_mixture, twice_differentiable
+from tests.density.random_fields import twice_differentiable
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 TIED_ACTIVATIONS = "sigmoid", "tanh", "relu"
 FREE_ACTIVATIONS = "silu", "tanh", "softplus", "sigmoid", "relu"

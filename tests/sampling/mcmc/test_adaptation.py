@@ -20,7 +20,7 @@ from skrae.sampling.mcmc.adaptation import (
 from skrae.sampling.mcmc.density_ratios import exact
 from skrae.sampling.mcmc.kernels import State
 from skrae.sampling.mcmc.runs import Kernel, local_step
-from tests.models import generator
+from tests.mixtures.random_mixtures import generator
 
 
 class Normal:

@@ -12,7 +12,9 @@ from skrae.sampling.mcmc.density_ratios import (
     second_order,
 )
 from skrae.sampling.mcmc.kernels import State
-from tests.models import finite_differences, generator, random_field, random_mixture
+from tests.density.random_fields import random_field
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 CURL = torch.tensor([[-1.0, 2.0], [-0.5, -0.7]], dtype=torch.float64)
 

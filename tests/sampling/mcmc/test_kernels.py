@@ -21,7 +21,9 @@ from skrae.sampling.mcmc.kernels import (
 )
 from skrae.sampling.mcmc.runs import Kernel, local_step
 from skrae.sampling.mcmc.tempered_smc import tempered_target
-from tests.models import finite_differences, generator, random_field, random_mixture
+from tests.density.random_fields import random_field
+from tests.derivatives import finite_differences
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 N_CHAINS = 100_000
 

@@ -15,7 +15,7 @@ from skrae.sampling.mcmc.runs import Checkpoint, Run, concatenate
 from skrae.sampling.mcmc.warmup import LOCAL_CYCLE, SamplerSettings, split_cycle, warm_up
 from skrae.sampling.start import base_state, start_run
 from skrae.sampling.targets import PublicTarget
-from tests.models import generator, random_mixture
+from tests.mixtures.random_mixtures import generator, random_mixture
 from tests.sampling.known_targets import Known, Ungraded, correlated_gaussian
 
 PROPOSALS = ["auto", "random_walk", "langevin", "hamiltonian", "independence"]

@@ -10,7 +10,8 @@ from skrae.autoencoders.decoders.gradient import GradientDecoder
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.sampling.mcmc import tempered_smc
 from skrae.sampling.mcmc.tempered_smc import _next_increment, _resample, log_normalizer, move
-from tests.models import generator, random_field, random_mixture
+from tests.density.random_fields import random_field
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 MAX_DRAWS = 16384
 
