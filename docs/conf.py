@@ -11,6 +11,9 @@ import os
 import re
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.ext.autosummary import AutoLink
 from sphinx_gallery.sorting import ExplicitOrder
 
 import skrae
@@ -25,7 +28,6 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
 ]
@@ -34,13 +36,15 @@ exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 smartquotes = False
 toc_object_entries_show_parents = "hide"
-# A name in backquotes links to the object where there is one.
-default_role = "autolink"
+# A name in backquotes links to the object where there is one; see LinkOrCode.
+default_role = "link_or_code"
 # Links into other projects would need the network at build time: their names stay names.
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|matplotlib|xarray)\..*")]
 
 # Text: Markdown with formulas, which a code host renders too.
 myst_enable_extensions = ["dollarmath"]
+# Formulas become MathML when the site is built: browsers show it without a script or the network.
+html_math_renderer = "mathml"
 
 # API reference: a page for each public object, without what scikit-learn's base classes add.
 autosummary_generate = True
@@ -132,7 +136,40 @@ def escape_example(app, docname, source):
         source[0] = "\n".join(line if line.startswith(keep) else escaped(line) for line in lines)
 
 
+class LinkOrCode(AutoLink):
+    """A name in backquotes: a link where it is the name of an object, code where it is none."""
+
+    def run(self):
+        found, errors = super().run()
+        plain = (nodes.emphasis, nodes.literal)
+        return [nodes.literal("", n.astext()) if isinstance(n, plain) else n for n in found], errors
+
+
+def mathml(latex, display):
+    """A formula as MathML, with the thin spaces that TeX puts around log and around no bar."""
+    formula = convert(latex, display=display)
+    thin, log, bar = '<mspace width="0.167em" />', "<mi>log</mi>", '<mo stretchy="false">&#x0007C;'
+    formula = re.sub(rf"(?<=</mi>){log}", thin + log, formula)
+    formula = re.sub(rf"{log}(?!<mo[^>]*>&#x00028;)", log + thin, formula)
+    return formula.replace(bar, bar.replace("stretchy", 'lspace="0" rspace="0" stretchy'))
+
+
+def visit_math(self, node):
+    """A formula within a line."""
+    self.body.append(mathml(node.astext(), "inline"))
+    raise nodes.SkipNode
+
+
+def visit_math_block(self, node):
+    """A formula on a line of its own."""
+    formula = mathml(node.astext(), "block")
+    self.body.append(self.starttag(node, "div", CLASS="math") + formula + "</div>\n")
+    raise nodes.SkipNode
+
+
 def setup(app):
+    app.add_role("link_or_code", LinkOrCode())
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
     app.connect("config-inited", name_output_folder)
     # After numpydoc, which reads the docstring as it was written.
     app.connect("autodoc-process-docstring", escape_docstring, priority=900)
