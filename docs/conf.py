@@ -13,6 +13,7 @@ from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from PIL import Image, ImageOps
 from sphinx.ext.autosummary import AutoLink
 from sphinx_gallery.sorting import ExplicitOrder
 
@@ -51,36 +52,55 @@ autosummary_generate = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
+# Gallery: its sections are in examples/index.rst; within one, in this order.
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ORDER = [
-    "plot_quickstart.py",
-    "plot_sampling.py",
-    "plot_digits.py",
-    "plot_paper_score_1d.py",
-    "plot_paper_spiral.py",
-    "plot_paper_sampling.py",
-    "plot_sigma_lambda.py",
-    "*",
-    "plot_guide_score.py",
-    "plot_guide_reconstruction.py",
-    "plot_guide_bias.py",
-    "plot_guide_decoders.py",
-    "plot_guide_density.py",
-    "plot_guide_parts.py",
-    "plot_guide_noise.py",
-    "plot_guide_sampling.py",
-    "plot_guide_gaps.py",
+    "quickstart",
+    "sampling",
+    "digits",
+    "sigma_lambda",
+    "paper_score_1d",
+    "paper_spiral",
+    "paper_sampling",
+    "guide_score",
+    "guide_reconstruction",
+    "guide_bias",
+    "guide_decoders",
+    "guide_density",
+    "guide_parts",
+    "guide_noise",
+    "guide_sampling",
+    "guide_gaps",
 ]
+# Thumbnails: the number of a picture and the part of it (left, top, right, bottom) that is still
+# readable when small; the first picture as a whole for the others.
+THUMBNAILS = {
+    "digits": (1, (0.02, 0, 0.65, 1)),
+    "sigma_lambda": (1, (0, 0, 0.5, 0.5)),
+    "paper_score_1d": (1, (0, 0, 0.36, 1)),
+    "paper_spiral": (1, (0, 0, 0.19, 0.35)),
+    "paper_sampling": (1, (0, 0, 0.43, 0.45)),
+    "guide_reconstruction": (1, (0.5, 0, 1, 1)),
+    "guide_bias": (1, (0, 0, 0.5, 0.5)),
+    "guide_decoders": (1, (0, 0, 0.35, 1)),
+    "guide_density": (1, (0.5, 0, 1, 1)),
+    "guide_parts": (1, (0.66, 0, 1, 1)),
+    "guide_noise": (1, (0, 0, 0.52, 1)),
+}
 # Examples leave their own pictures beside the built pages, not in the folder they are run in.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": ExplicitOrder(ORDER),
+    "copyfile_regex": r"index\.rst",
+    "minigallery_sort_order": ExplicitOrder([str(EXAMPLES / f"plot_{name}.py") for name in ORDER]),
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skrae",),
     "parallel": True,
     "download_all_examples": False,
     "show_signature": False,
+    "thumbnail_size": (480, 320),
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
@@ -102,8 +122,18 @@ def name_output_folder(app, config):
     """Give the examples a folder for their pictures, relative to the one they run in."""
     folder = Path(app.outdir).parent / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    examples = Path(app.srcdir).parent / "examples"
-    os.environ.setdefault("SKRAE_OUTPUT", os.path.relpath(folder, examples))
+    os.environ.setdefault("SKRAE_OUTPUT", os.path.relpath(folder, EXAMPLES))
+
+
+def crop_thumbnails(app):
+    """Draw the thumbnails of THUMBNAILS again, from a part of the picture."""
+    images = Path(app.srcdir) / "auto_examples" / "images"
+    for name, (number, part) in THUMBNAILS.items():
+        picture = Image.open(images / f"sphx_glr_plot_{name}_{number:03d}.png").convert("RGB")
+        size = 2 * picture.size
+        box = [round(share * length) for share, length in zip(part, size, strict=True)]
+        thumbnail = ImageOps.pad(picture.crop(box), (480, 320), color="white")
+        thumbnail.save(images / "thumb" / f"sphx_glr_plot_{name}_thumb.png")
 
 
 def skip_foreign_members(app, what, name, obj, skip, options):
@@ -170,6 +200,8 @@ def visit_math_block(self, node):
 def setup(app):
     app.add_role("link_or_code", LinkOrCode())
     app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    # After sphinx-gallery has run the examples.
+    app.connect("builder-inited", crop_thumbnails, priority=900)
     app.connect("config-inited", name_output_folder)
     # After numpydoc, which reads the docstring as it was written.
     app.connect("autodoc-process-docstring", escape_docstring, priority=900)
