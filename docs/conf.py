@@ -30,6 +30,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.viewcode",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 root_doc = "index"
@@ -56,6 +57,7 @@ numpydoc_show_class_members = False
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ORDER = [
     "quickstart",
+    "network_gain",
     "sampling",
     "digits",
     "sigma_lambda",
@@ -75,6 +77,8 @@ ORDER = [
 # Thumbnails: the number of a picture and the part of it (left, top, right, bottom) that is still
 # readable when small; the first picture as a whole for the others.
 THUMBNAILS = {
+    "quickstart": (1, (0, 0, 0.4, 1)),
+    "network_gain": (1, (0.36, 0, 0.69, 1)),
     "digits": (1, (0.02, 0, 0.65, 1)),
     "sigma_lambda": (1, (0, 0, 0.5, 0.5)),
     "paper_score_1d": (1, (0, 0, 0.36, 1)),
@@ -104,11 +108,11 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
-html_title = "skrae"
+html_title = f"skrae {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "paper", "results", "benchmarks", "changelog")}
+html_sidebars = {page: [] for page in ("index", "install", "paper", "results", "benchmarks", "changelog")}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
