@@ -112,7 +112,9 @@ html_title = f"skrae {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "install", "paper", "results", "benchmarks", "changelog")}
+html_sidebars = {
+    page: [] for page in ("index", "install", "paper", "results", "benchmarks", "changelog")
+}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],

@@ -61,9 +61,9 @@ arrows *= 0.055 / np.maximum(np.linalg.norm(arrows, axis=1, keepdims=True), 10)
 plt.rcParams.update({"font.size": 11, "axes.spines.top": False, "axes.spines.right": False})
 figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.7), sharex=True, sharey=True)
 figure.set_layout_engine("constrained", wspace=0.03)
-for panel, log_density, title, alone in (
-    (panels[0], coarse.base_log_density, "base density alone", True),
-    (panels[1], coarse.score_samples, "with the network", False),
+for panel, log_density, title in (
+    (panels[0], coarse.base_log_density, "base density alone"),
+    (panels[1], coarse.score_samples, "with the network"),
 ):
     heights = np.exp(log_density(fine)).reshape(220, 220)
     panel.pcolormesh(line, line, heights, cmap="Blues", rasterized=True)
