@@ -80,7 +80,7 @@ THUMBNAILS = {
     "quickstart": (1, (0, 0, 0.4, 1)),
     "network_gain": (1, (0.36, 0, 0.69, 1)),
     "digits": (1, (0.02, 0, 0.65, 1)),
-    "sigma_lambda": (1, (0, 0, 0.5, 0.5)),
+    "sigma_lambda": (1, (0, 0, 0.34, 1)),
     "paper_score_1d": (1, (0, 0, 0.36, 1)),
     "paper_spiral": (1, (0, 0, 0.19, 0.35)),
     "paper_sampling": (1, (0, 0, 0.43, 0.45)),
