@@ -165,8 +165,13 @@ def escape_docstring(app, what, name, obj, options, lines):
 
 
 def escape_example(app, docname, source):
-    """The same for the text of examples; their code is indented."""
+    """The same for the text of examples; their code is indented. Tells of a short run."""
     if docname.startswith("auto_examples/plot_"):
+        script = EXAMPLES / f"{docname.rpartition('/')[2]}.py"
+        if os.environ.get("SKRAE_QUICK") == "1" and "SKRAE_QUICK" in script.read_text("utf-8"):
+            told = "to download the full example code."
+            short = " What is printed and drawn here is of a short run (``SKRAE_QUICK=1``)."
+            source[0] = source[0].replace(told, told + short, 1)
         lines = source[0].split("\n")
         keep = (" ", "..")
         source[0] = "\n".join(line if line.startswith(keep) else escaped(line) for line in lines)

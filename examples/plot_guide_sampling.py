@@ -11,9 +11,7 @@ that now and then jump to a draw of a base density visit every mode, in its shar
 # ------------------------------
 # Any object with `score_samples` can be sampled; here a density that is known, so that the right
 # answer is known too: seven rows in ten belong to the right-hand mode.
-import os
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +19,6 @@ import numpy as np
 from skrae import RAESampler
 from skrae.datasets import MixtureOfGaussians
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -64,4 +61,4 @@ for panel, (name, sampler) in zip(panels, samplers.items(), strict=True):
         panel.plot(chains.draws[chain, :, 0], color=color, linewidth=0.8)
     panel.set(title=name, ylabel="first column")
 panels[-1].set_xlabel("draw")
-figure.savefig(output / "guide_sampling.png", dpi=100)
+plt.show()

@@ -11,9 +11,7 @@ noise does to the curve, and what correction, less noise, scaling and a base den
 # -------------------------
 # The law is a mixture of 25 long, thin Gaussians along a closed curve (the paper has one like it;
 # this curve is ours). Its density is known, so that everything below is measured, not believed.
-import os
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,9 +22,17 @@ from sklearn.mixture import GaussianMixture
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.datasets import GaussianCurve, MixtureOfGaussians
 
-quick = os.environ.get("SKRAE_QUICK") == "1"
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
-n_rows, n_compared = (1000, 500) if quick else (10_000, 4000)
+n_rows, n_compared = 10_000, 4000
+n_chains, n_draws, thin = 400, 25, 10
+width, max_components, max_iter, default_iter, n_default = 128, 32, 400, 300, 130
+# sphinx_gallery_start_ignore
+import os  # noqa: E402
+
+if os.environ.get("SKRAE_QUICK") == "1":  # a short run, to see the script at work
+    n_rows, n_compared = 1000, 500
+    n_chains, n_draws, thin = 50, 20, 1
+    width, max_components, max_iter, default_iter, n_default = 32, 8, 20, 20, 20
+# sphinx_gallery_end_ignore
 
 density = GaussianCurve(thickness=0.05, elongation=5.0)
 rows = density.sample(n_rows, random_state=0)
@@ -108,7 +114,6 @@ for sigma in (0.0, 0.01, 0.02, 0.05, 0.1):
 # log p(y) - log p(x), which `log_ratio="path"` takes from the score, as a line integral from x to
 # y. A ball as `base_density` is there for the unit of the steps alone, its radius: a random walk
 # does not jump.
-n_chains, n_draws = (50, 20) if quick else (400, 25)
 starts = density.sample(n_chains, random_state=7)
 ball = GaussianMixture(1, covariance_type="spherical").fit(rows)
 radius = np.sqrt(ball.covariances_[0])
@@ -139,11 +144,11 @@ def fit(**options):
     """A fit to the rows with the auto-encoder and the criterion of the paper."""
     model = RegularizedAutoEncoderScore(
         decoder="free",
-        hidden_layer_sizes=(32,) if quick else (128,),
+        hidden_layer_sizes=(width,),
         calibration_weight=0.0,
-        max_components=8 if quick else 32,
+        max_components=max_components,
         max_mixtures=1,
-        max_iter=20 if quick else 400,
+        max_iter=max_iter,
         random_state=0,
         **options,
     )
@@ -152,7 +157,7 @@ def fit(**options):
 
 def random_walk(score, step, **options):
     """Chains of random-walk moves from rows, by the score alone."""
-    options = {"step_size": step / radius, "thin": 1 if quick else 10, "n_warmup": 0, **options}
+    options = {"step_size": step / radius, "thin": thin, "n_warmup": 0, **options}
     options |= {"proposal": "random_walk", "log_ratio": "path", "base_density": ball}
     sampler = RAESampler(score, n_chains=n_chains, init=starts, random_state=0, **options)
     with warnings.catch_warnings():
@@ -182,10 +187,10 @@ small = fit(noise_level=0.02, scaling=None)
 table["2. raw, sigma 0.02"] = random_walk(PaperScore(small), 0.04)
 whitened = fit(noise_level=0.1, scaling="whiten")
 table["3. whitened, sigma 0.1"] = random_walk(PaperScore(whitened), 0.04)
-default = RegularizedAutoEncoderScore(max_iter=20 if quick else 300, random_state=0).fit(rows)
+default = RegularizedAutoEncoderScore(max_iter=default_iter, random_state=0).fit(rows)
 table["4. the defaults, random walk"] = random_walk(default, 0.04)
 sampler = RAESampler(default, random_state=0)
-table["4. the defaults, default sampler"] = sampler.sample_chains(20 if quick else 130)
+table["4. the defaults, default sampler"] = sampler.sample_chains(n_default)
 
 
 def last_draws(draws):
@@ -291,7 +296,6 @@ for panel, (_, j) in zip(panels[:, 0], pairs, strict=True):
     panel.set_ylim(*((-1.5, 1.5) if j == 1 else (-1.0, 1.0)))
 for panel in panels[-1]:
     panel.set_xlabel("column 1")
-figure.savefig(output / "paper_sampling_pairs.png", dpi=110)
 
 # %%
 # The distances of all settings, in units of what chance alone puts between two fresh samples.
@@ -308,5 +312,4 @@ ax.set_yticks(place, table)
 ax.grid(axis="y", color="0.92")
 ax.tick_params(axis="y", length=0)
 ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
-figure.savefig(output / "paper_sampling_distances.png", dpi=110)
-print(f"pictures: {output / 'paper_sampling_pairs.png'}, {output / 'paper_sampling_distances.png'}")
+plt.show()

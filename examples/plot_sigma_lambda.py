@@ -100,8 +100,8 @@ for name, (i, j) in chosen.items():
 # sigma and lambda do the same work: to first order r(x) - x = (sigma^2 + lambda) grad log p, and
 # cells of nearly the same sum tau = sigma^2 + lambda have nearly the same log-likelihood. A large
 # tau blurs the density, which costs likelihood; with the smallest ones, by which the little that r
-# moves is divided, nothing is gained any more. The log-likelihood and Hyvarinen's score agree on that. The first needs log Z; the
-# second does not, as it looks at slopes and curvatures alone.
+# moves is divided, nothing is gained any more. The log-likelihood and Hyvarinen's score agree on
+# that. The first needs log Z; the second does not, as it looks at slopes and curvatures alone.
 #
 # The mean of the unnormalised log density looks at heights alone, and a height without its zero is
 # no measure: from cell to cell log Z moves by more than the log-likelihood does.
