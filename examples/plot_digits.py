@@ -182,7 +182,7 @@ print(f"PCA of rank {rank:2d}        {rmse(linear, test):8.2f}")
 # --------------
 # The lower 32 pixels are taken away. `sample_conditional` draws them given the upper half: each
 # draw is a possible image, and the draws differ where the upper half leaves open what follows.
-# Their mean is the best guess in squared error, which is what the table judges; a picture of the
+# Their mean is the best guess in squared error, which is what the table compares; a picture of the
 # mean is blurred where the draws differ, and rightly so. The mean of the nearest neighbours guesses
 # about as well; what it cannot tell is how wrong it may be, as the intervals of the draws do.
 torn = test[:n_torn].copy()

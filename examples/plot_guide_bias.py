@@ -1,8 +1,9 @@
 """
-What noise and contraction cost
-===============================
+The bias of noise and contraction
+=================================
 
-With unlimited rows, what would the best auto-encoder say? Not quite the score: noise blurs the
+With unlimited rows, what would the best auto-encoder say? Not quite the
+:ref:`score <two-scores>`: noise blurs the
 density, and contraction does something similar. `skrae.datasets` computes the best
 reconstruction of a known density, so the bias can be seen, and removed.
 """

@@ -1,6 +1,6 @@
 """
-Three reconstruction functions
-==============================
+The three decoders
+==================
 
 The same rows, the same noise, three ways to build r: from the gradient of a density, as a free
 encoder and decoder, and with tied weights.

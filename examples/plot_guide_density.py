@@ -1,10 +1,10 @@
 """
-A local field is not yet a density
-==================================
+Calibration: from a score to a density
+======================================
 
-Denoising teaches a network the score where corrupted rows fall. Between two clusters there are
-none, so nothing says how high one stands against the other. Calibration against a base density
-does.
+Denoising teaches a network the :ref:`score <two-scores>` where corrupted rows fall. Between two
+clusters there are none, so nothing says how high one stands against the other. Calibration against
+a base density does.
 """
 
 # %%

@@ -1,6 +1,6 @@
 """
-What a gap may hold
-===================
+Imputing a missing entry: draws and their mean
+==============================================
 
 A missing entry has a distribution given the rest of its row, and not always one with a middle.
 The mean of the draws is the best single guess; the draws themselves are the answer.

@@ -1,6 +1,6 @@
 """
-The parts of the density
-========================
+Base density, network and normaliser
+====================================
 
 log p = log q + f - log Z: a base density that is known, a network that corrects it, and the one
 number that makes the sum integrate to one. On the line all of them can be drawn.

@@ -1,9 +1,10 @@
 """
-What the reconstruction does to a point
+Denoising: what the reconstruction does
 =======================================
 
 A denoising auto-encoder is shown corrupted rows and asked for the clean ones. The best answer it
-can give is a step up the density: that is how an auto-encoder comes to hold a score.
+can give is a step up the density: that is how an auto-encoder comes to hold a
+:ref:`score <two-scores>`.
 """
 
 # %%

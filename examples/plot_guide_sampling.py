@@ -1,9 +1,9 @@
 """
-Local moves and jumps
-=====================
+Local moves and the independence proposal
+=========================================
 
 A chain that only takes small steps stays in the mode where it began, and looks healthy. Chains
-that now and then jump to a draw of a base density visit every mode, in its share.
+that now and then propose a draw of a base density visit every mode, in its share.
 """
 
 # %%
@@ -36,15 +36,16 @@ class Target:
 
 
 # %%
-# The same 16 starts for both, half of them in each mode. `base_density` takes rows to jump to:
-# here a rough sample, whose shares of the modes are wrong on purpose. Two chains of each run are
-# drawn, the one with the lowest and the one with the highest mean.
+# The same 16 starts for both, half of them in each mode. The independence proposal draws from
+# `base_density`, which may be rows: here a rough sample, whose shares of the modes are wrong on
+# purpose. Two chains of each run are drawn, the one with the lowest and the one with the highest
+# mean.
 starts = np.repeat(density.means, 8, axis=0)
 rough = MixtureOfGaussians([0.5, 0.5], density.means, 2 * np.eye(2)).sample(500, random_state=0)
 options = {"n_chains": 16, "init": starts, "random_state": 0}
 samplers = {
     "local moves alone": RAESampler(Target(), proposal="langevin", base_density=None, **options),
-    "local moves and jumps": RAESampler(Target(), base_density=rough, **options),
+    "local moves and independence proposals": RAESampler(Target(), base_density=rough, **options),
 }
 
 figure, panels = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True, layout="constrained")

@@ -1,9 +1,10 @@
 """
-What a score is
-===============
+The score function
+==================
 
 The score of a density is the slope of its logarithm: on the line a number that says which way is
-uphill and how steeply, in the plane an arrow at every point.
+uphill and how steeply, in the plane an arrow at every point. It is another
+thing than scikit-learn's `score`: see :ref:`two things called score <two-scores>`.
 """
 
 # %%

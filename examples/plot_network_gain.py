@@ -49,7 +49,7 @@ print(f"the true density{truth:12.2f}")
 # The picture
 # -----------
 # The fit with the coarse base: without the network, with it, and new rows drawn from it. Arrows are
-# the score, the gradient of the log density; their length is capped.
+# the :ref:`score <two-scores>`, the gradient of the log density; their length is capped.
 limit = 1.15 * np.abs(points).max()
 line = np.linspace(-limit, limit, 220)
 fine = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)

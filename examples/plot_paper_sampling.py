@@ -41,8 +41,8 @@ print("thickness of the curve:             0.05")
 
 
 # %%
-# How draws are judged
-# --------------------
+# How draws are compared
+# ----------------------
 # Three questions. Which share of the draws lies off the curve, beyond the radius of every Gaussian
 # that holds 99.9 % of its mass? How far are the draws from fresh rows by the sliced Wasserstein
 # distance, the mean transport distance between projections on random directions? And by the energy
@@ -113,7 +113,7 @@ for sigma in (0.0, 0.01, 0.02, 0.05, 0.1):
 # (`init`) with steps of standard deviation 0.1, not tuned (`n_warmup=0`). It needs
 # log p(y) - log p(x), which `log_ratio="path"` takes from the score, as a line integral from x to
 # y. A ball as `base_density` is there for the unit of the steps alone, its radius: a random walk
-# does not jump.
+# makes no use of its draws.
 starts = density.sample(n_chains, random_state=7)
 ball = GaussianMixture(1, covariance_type="spherical").fit(rows)
 radius = np.sqrt(ball.covariances_[0])
@@ -180,8 +180,8 @@ table["the paper: raw, sigma 0.1, step 0.1"] = random_walk(PaperScore(paper), 0.
 # 2. *Less noise*: sigma = 0.02, well below the thickness. What is learned is nearly the law, but
 #    the score is a small difference r(x) - x divided by 0.0004, and so are the network's errors.
 # 3. *Whiten*: sigma = 0.1 in units of the principal axes, so that narrow columns get less noise.
-# 4. *The defaults of skrae*: noise of the local width, a base density, held-out rows to judge; by
-#    the same random walk, and by the default sampler.
+# 4. *The defaults of skrae*: noise of the local width, a base density, held-out rows for
+#    validation; by the same random walk, and by the default sampler.
 table["1. bias correction"] = random_walk(CorrectedScore(paper), 0.04)
 small = fit(noise_level=0.02, scaling=None)
 table["2. raw, sigma 0.02"] = random_walk(PaperScore(small), 0.04)
@@ -264,7 +264,8 @@ print(f"network          {plain:45.3f} {score_error(of_network):10.3f}")
 # - No random walk has gone round the curve: R-hat is far above 1.01. That its draws are spread over
 #   the curve is owed to the rows they started from, and that they are farther from fresh rows than
 #   fresh rows are, to their being few: even the walk on the defaults, which stays on the curve,
-#   is. Only jumps make draws that are independent of the starts, and jumps take a base density.
+#   is. Only the independence proposal makes draws that do not depend on the starts, and it takes a
+#   base density.
 # - With the defaults the network has nothing to add, as the line below the table says: the law is
 #   a mixture of Gaussians, and so is the base density.
 

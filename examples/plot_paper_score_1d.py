@@ -3,15 +3,15 @@ The score an auto-encoder learns, on the line
 =============================================
 
 Alain & Bengio (2014) show on a density of one variable that a regularized auto-encoder moves every
-point towards higher density: (r(x) - x) / sigma^2 estimates the score, d log p / dx. Here is how
-well, first for the best auto-encoder there is, then for networks, and what the correction of the
-bias that a finite sigma leaves is worth.
+point towards higher density: (r(x) - x) / sigma^2 estimates the :ref:`score <two-scores>`, d log p
+/ dx. Here is how well, first for the best auto-encoder there is, then for networks, and what the
+correction of the bias that a finite sigma leaves is worth.
 """
 
 # %%
 # The density of the paper
 # ------------------------
-# Two modes, a shoulder, and a score known by a formula. Every estimate is judged by its error
+# Two modes, a shoulder, and a score known by a formula. Every estimate is measured by its error
 # relative to the score, sqrt(E |estimate - score|^2 / E |score|^2) over rows of p.
 import warnings
 

@@ -79,8 +79,8 @@ print(" mean", *(f"{value:15.2f}" for value in np.mean(results, axis=0)))
 # Two columns, to look at
 # -----------------------
 # The same defaults on two columns whose units differ by a factor of 200. One fit answers for the
-# density, its gradient (the score) and new rows. With two columns the network has little to add:
-# the density drawn is nearly that of its base, a mixture of Gaussians.
+# density, its gradient (the :ref:`score <two-scores>`) and new rows. With two columns the network
+# has little to add: the density drawn is nearly that of its base, a mixture of Gaussians.
 names = list(data.feature_names)
 points = table[:, [names.index("mean radius"), names.index("mean fractal dimension")]]
 model = RegularizedAutoEncoderScore(max_iter=max_iter, random_state=0).fit(points)
@@ -133,7 +133,6 @@ panels[0].set_ylabel("mean fractal dimension − 1")
 for panel in panels:
     panel.set_xlabel("mean radius (image units)")
 # sphinx_gallery_start_ignore
-file = os.path.join(os.environ.get("SKRAE_OUTPUT", "."), "quickstart.png")
-figure.savefig(file, dpi=100)
-print(f"picture: {file}")
+folder = os.environ.get("SKRAE_OUTPUT", ".")
+figure.savefig(os.path.join(folder, "quickstart.png"), dpi=100)
 # sphinx_gallery_end_ignore

@@ -40,10 +40,12 @@ chains = sampler.sample_chains(500)
 print(f"R-hat {chains.rhat().max():.3f}, effective sample size {chains.ess().min():.0f}")
 shown = ["mean radius", "mean texture", "mean smoothness", "mean concavity"]
 PairDisplay.from_chains(chains, X=train, features=shown, feature_names=names)
+plt.show()
 
 # %%
 # Some of the chains over their draws, from the lowest to the highest: all wander over one range.
 TraceDisplay.from_chains(chains, features=shown[:2], feature_names=names)
+plt.show()
 
 # %%
 # Missing values

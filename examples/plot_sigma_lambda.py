@@ -25,9 +25,9 @@ rows = density.sample(2000, random_state=0)
 # %%
 # The search
 # ----------
-# `score` is the mean log density, so `GridSearchCV` needs no scorer for it; `hyvarinen_scorer` asks
-# for the gradient of the log density and its Laplacian alone. The third entry leaves out what is
-# hard to compute, log Z.
+# `score` is the mean log density (see :ref:`two things called score <two-scores>`), so
+# `GridSearchCV` needs no scorer for it; `hyvarinen_scorer` asks for the gradient of the log density
+# and its Laplacian alone. The third entry leaves out what is hard to compute, log Z.
 #
 # By default neither option has to be searched: a fit goes through a schedule of noise levels and
 # keeps the best. Here the model is that of Alain & Bengio (2014): isotropic noise, denoising and
