@@ -61,6 +61,7 @@ ORDER = [
     "sampling",
     "digits",
     "sigma_lambda",
+    "results",
     "paper_score_1d",
     "paper_spiral",
     "paper_sampling",
@@ -81,6 +82,7 @@ THUMBNAILS = {
     "network_gain": (1, (0.36, 0, 0.69, 1)),
     "digits": (1, (0.02, 0, 0.65, 1)),
     "sigma_lambda": (1, (0, 0, 0.34, 1)),
+    "results": (2, (0, 0, 1, 1)),
     "paper_score_1d": (1, (0, 0, 0.36, 1)),
     "paper_spiral": (1, (0, 0, 0.19, 0.35)),
     "paper_sampling": (1, (0, 0, 0.43, 0.45)),
@@ -135,7 +137,10 @@ def crop_thumbnails(app):
     """Draw the thumbnails of THUMBNAILS again, from a part of the picture."""
     images = Path(app.srcdir) / "auto_examples" / "images"
     for name, (number, part) in THUMBNAILS.items():
-        picture = Image.open(images / f"sphx_glr_plot_{name}_{number:03d}.png").convert("RGB")
+        file = images / f"sphx_glr_plot_{name}_{number:03d}.png"
+        if not file.is_file():  # an example that failed, as sphinx-gallery tells
+            continue
+        picture = Image.open(file).convert("RGB")
         size = 2 * picture.size
         box = [round(share * length) for share, length in zip(part, size, strict=True)]
         thumbnail = ImageOps.pad(picture.crop(box), (480, 320), color="white")
