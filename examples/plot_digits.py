@@ -14,7 +14,7 @@ the lower half of one that was torn.
 # model could raise its likelihood for ever with ever narrower peaks, and learn nothing. Uniform
 # noise spreads each integer over its own unit interval. A density of these rows integrates, over
 # the unit cube of an image, to a probability of the image, so that the mean log density is a fair
-# score in nats (Theis, van den Oord & Bethge 2016). The three pixels that are 0 in all images
+# measure in nats (Theis, van den Oord & Bethge 2016). The three pixels that are 0 in all images
 # become columns like the others, uniform on [0, 1].
 import warnings
 

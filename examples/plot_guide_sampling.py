@@ -11,6 +11,7 @@ that now and then propose a draw of a base density visit every mode, in its shar
 # ------------------------------
 # Any object with `score_samples` can be sampled; here a density that is known, so that the right
 # answer is known too: seven rows in ten belong to the right-hand mode.
+import textwrap
 import warnings
 
 import matplotlib.pyplot as plt
@@ -56,7 +57,8 @@ for panel, (name, sampler) in zip(panels, samplers.items(), strict=True):
     share = np.mean(chains.draws[..., 0] > 0)
     print(f"{name}: R-hat {chains.rhat()[0]:.3f}, {share:.0%} of the draws on the right")
     for warning in caught:
-        print(f"    {warning.category.__name__}: {warning.message}")
+        message = f"{warning.category.__name__}: {warning.message}"
+        print(textwrap.fill(message, 90, initial_indent="    ", subsequent_indent="    "))
     order = chains.draws[..., 0].mean(axis=1).argsort()
     for chain, color in zip(order[[0, -1]], (blue, orange), strict=True):
         panel.plot(chains.draws[chain, :, 0], color=color, linewidth=0.8)

@@ -107,13 +107,13 @@ for sigma in (0.0, 0.01, 0.02, 0.05, 0.1):
 # The paper's auto-encoder and its chain
 # --------------------------------------
 # `decoder="free"` is the auto-encoder of the paper, with a decoder of its own, and
-# `calibration_weight=0` its criterion: denoising alone. Its score is (r(x) - x) / sigma^2. skrae
-# never offers that as a density, for nothing holds it up far from the rows; the chain of the paper
-# takes it as it is, and so do we, in a class of two methods. The chain is a random walk from rows
-# (`init`) with steps of standard deviation 0.1, not tuned (`n_warmup=0`). It needs
-# log p(y) - log p(x), which `log_ratio="path"` takes from the score, as a line integral from x to
-# y. A ball as `base_density` is there for the unit of the steps alone, its radius: a random walk
-# makes no use of its draws.
+# `calibration_weight=0` its criterion: denoising alone. Its :ref:`score <two-scores>` is (r(x) - x)
+# / sigma^2. skrae never offers that as a density, for nothing holds it up far from the rows; the
+# chain of the paper takes it as it is, and so do we, in a class of two methods. The chain is a
+# random walk from rows (`init`) with steps of standard deviation 0.1, not tuned (`n_warmup=0`). It
+# needs log p(y) - log p(x), which `log_ratio="path"` takes from the score, as a line integral from
+# x to y. A ball as `base_density` is there for the unit of the steps alone, its radius: a random
+# walk makes no use of its draws.
 starts = density.sample(n_chains, random_state=7)
 ball = GaussianMixture(1, covariance_type="spherical").fit(rows)
 radius = np.sqrt(ball.covariances_[0])
