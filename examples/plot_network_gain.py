@@ -42,8 +42,9 @@ print(f"the true density{truth:12.2f}")
 # ``network_gain_`` is what the network added on the validation rows of the fit. Where the base can
 # follow the rows by itself, as many Gaussians can follow a curve in the plane, it is 0 and the base
 # *is* the model: a network is kept only where it clearly helps. In more columns there are often
-# too few rows for so many components, and the network adds to the default base too: how much on
-# measured tables is in :doc:`/benchmarks`, "skrae, fit by fit".
+# too few rows for so many components, and the network adds to the default base too:
+# :ref:`sphx_glr_auto_examples_plot_quickstart.py` prints how much in 30 columns, and
+# :doc:`/benchmarks` in other tables, under "skrae, fit by fit".
 
 # %%
 # The picture
