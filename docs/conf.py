@@ -11,6 +11,10 @@ import os
 import re
 from pathlib import Path
 
+from docutils import nodes
+from latex2mathml.converter import convert
+from PIL import Image, ImageOps
+from sphinx.ext.autosummary import AutoLink
 from sphinx_gallery.sorting import ExplicitOrder
 
 import skrae
@@ -25,8 +29,8 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
+    "sphinx_design",
     "sphinx_gallery.gen_gallery",
 ]
 root_doc = "index"
@@ -34,57 +38,85 @@ exclude_patterns = ["_build", "_templates"]
 templates_path = ["_templates"]
 smartquotes = False
 toc_object_entries_show_parents = "hide"
-# A name in backquotes links to the object where there is one.
-default_role = "autolink"
+# A name in backquotes links to the object where there is one; see LinkOrCode.
+default_role = "link_or_code"
 # Links into other projects would need the network at build time: their names stay names.
 nitpick_ignore_regex = [("py:.*", r"(sklearn|numpy|matplotlib|xarray)\..*")]
 
 # Text: Markdown with formulas, which a code host renders too.
 myst_enable_extensions = ["dollarmath"]
+# Formulas become MathML when the site is built: browsers show it without a script or the network.
+html_math_renderer = "mathml"
 
 # API reference: a page for each public object, without what scikit-learn's base classes add.
 autosummary_generate = True
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 
+# Gallery: its sections are in examples/index.rst; within one, in this order.
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 ORDER = [
-    "plot_quickstart.py",
-    "plot_sampling.py",
-    "plot_digits.py",
-    "plot_paper_score_1d.py",
-    "plot_paper_spiral.py",
-    "plot_paper_sampling.py",
-    "plot_sigma_lambda.py",
-    "*",
-    "plot_guide_score.py",
-    "plot_guide_reconstruction.py",
-    "plot_guide_bias.py",
-    "plot_guide_decoders.py",
-    "plot_guide_density.py",
-    "plot_guide_parts.py",
-    "plot_guide_noise.py",
-    "plot_guide_sampling.py",
-    "plot_guide_gaps.py",
+    "quickstart",
+    "network_gain",
+    "sampling",
+    "digits",
+    "sigma_lambda",
+    "results",
+    "paper_score_1d",
+    "paper_spiral",
+    "paper_sampling",
+    "guide_score",
+    "guide_reconstruction",
+    "guide_bias",
+    "guide_decoders",
+    "guide_density",
+    "guide_parts",
+    "guide_noise",
+    "guide_sampling",
+    "guide_gaps",
 ]
+# Thumbnails: the number of a picture and the part of it (left, top, right, bottom) that is still
+# readable when small; the first picture as a whole for the others.
+THUMBNAILS = {
+    "quickstart": (1, (0, 0, 0.4, 1)),
+    "network_gain": (1, (0.36, 0, 0.69, 1)),
+    "digits": (1, (0.02, 0, 0.65, 1)),
+    "sigma_lambda": (1, (0, 0, 0.34, 1)),
+    "results": (2, (0, 0, 1, 1)),
+    "paper_score_1d": (1, (0, 0, 0.36, 1)),
+    "paper_spiral": (1, (0, 0, 0.19, 0.35)),
+    "paper_sampling": (1, (0, 0, 0.43, 0.45)),
+    "guide_reconstruction": (1, (0.5, 0, 1, 1)),
+    "guide_bias": (1, (0, 0, 0.5, 0.5)),
+    "guide_decoders": (1, (0, 0, 0.35, 1)),
+    "guide_density": (1, (0.5, 0, 1, 1)),
+    "guide_parts": (1, (0.66, 0, 1, 1)),
+    "guide_noise": (1, (0, 0, 0.52, 1)),
+}
 # Examples leave their own pictures beside the built pages, not in the folder they are run in.
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
     "filename_pattern": r"/plot_",
-    "within_subsection_order": ExplicitOrder(ORDER),
+    "copyfile_regex": r"index\.rst",
+    "minigallery_sort_order": ExplicitOrder([str(EXAMPLES / f"plot_{name}.py") for name in ORDER]),
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("skrae",),
     "parallel": True,
     "download_all_examples": False,
     "show_signature": False,
+    "thumbnail_size": (480, 320),
+    "write_computation_times": False,
 }
 
 html_theme = "pydata_sphinx_theme"
-html_title = "skrae"
+html_title = f"skrae {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "paper", "results", "benchmarks", "changelog")}
+html_sidebars = {
+    page: [] for page in ("index", "install", "paper", "results", "benchmarks", "changelog")
+}
 html_theme_options = {
     "navbar_end": ["theme-switcher"],
     "secondary_sidebar_items": ["page-toc"],
@@ -98,8 +130,21 @@ def name_output_folder(app, config):
     """Give the examples a folder for their pictures, relative to the one they run in."""
     folder = Path(app.outdir).parent / "figures"
     folder.mkdir(parents=True, exist_ok=True)
-    examples = Path(app.srcdir).parent / "examples"
-    os.environ.setdefault("SKRAE_OUTPUT", os.path.relpath(folder, examples))
+    os.environ.setdefault("SKRAE_OUTPUT", os.path.relpath(folder, EXAMPLES))
+
+
+def crop_thumbnails(app):
+    """Draw the thumbnails of THUMBNAILS again, from a part of the picture."""
+    images = Path(app.srcdir) / "auto_examples" / "images"
+    for name, (number, part) in THUMBNAILS.items():
+        file = images / f"sphx_glr_plot_{name}_{number:03d}.png"
+        if not file.is_file():  # an example that failed, as sphinx-gallery tells
+            continue
+        picture = Image.open(file).convert("RGB")
+        size = 2 * picture.size
+        box = [round(share * length) for share, length in zip(part, size, strict=True)]
+        thumbnail = ImageOps.pad(picture.crop(box), (480, 320), color="white")
+        thumbnail.save(images / "thumb" / f"sphx_glr_plot_{name}_thumb.png")
 
 
 def skip_foreign_members(app, what, name, obj, skip, options):
@@ -125,14 +170,54 @@ def escape_docstring(app, what, name, obj, options, lines):
 
 
 def escape_example(app, docname, source):
-    """The same for the text of examples; their code is indented."""
+    """The same for the text of examples; their code is indented. Tells of a short run."""
     if docname.startswith("auto_examples/plot_"):
+        script = EXAMPLES / f"{docname.rpartition('/')[2]}.py"
+        if os.environ.get("SKRAE_QUICK") == "1" and "SKRAE_QUICK" in script.read_text("utf-8"):
+            told = "to download the full example code."
+            short = " What is printed and drawn here is of a short run (``SKRAE_QUICK=1``)."
+            source[0] = source[0].replace(told, told + short, 1)
         lines = source[0].split("\n")
         keep = (" ", "..")
         source[0] = "\n".join(line if line.startswith(keep) else escaped(line) for line in lines)
 
 
+class LinkOrCode(AutoLink):
+    """A name in backquotes: a link where it is the name of an object, code where it is none."""
+
+    def run(self):
+        found, errors = super().run()
+        plain = (nodes.emphasis, nodes.literal)
+        return [nodes.literal("", n.astext()) if isinstance(n, plain) else n for n in found], errors
+
+
+def mathml(latex, display):
+    """A formula as MathML, with the thin spaces that TeX puts around log and around no bar."""
+    formula = convert(latex, display=display)
+    thin, log, bar = '<mspace width="0.167em" />', "<mi>log</mi>", '<mo stretchy="false">&#x0007C;'
+    formula = re.sub(rf"(?<=</mi>){log}", thin + log, formula)
+    formula = re.sub(rf"{log}(?!<mo[^>]*>&#x00028;)", log + thin, formula)
+    return formula.replace(bar, bar.replace("stretchy", 'lspace="0" rspace="0" stretchy'))
+
+
+def visit_math(self, node):
+    """A formula within a line."""
+    self.body.append(mathml(node.astext(), "inline"))
+    raise nodes.SkipNode
+
+
+def visit_math_block(self, node):
+    """A formula on a line of its own."""
+    formula = mathml(node.astext(), "block")
+    self.body.append(self.starttag(node, "div", CLASS="math") + formula + "</div>\n")
+    raise nodes.SkipNode
+
+
 def setup(app):
+    app.add_role("link_or_code", LinkOrCode())
+    app.add_html_math_renderer("mathml", (visit_math, None), (visit_math_block, None))
+    # After sphinx-gallery has run the examples.
+    app.connect("builder-inited", crop_thumbnails, priority=900)
     app.connect("config-inited", name_output_folder)
     # After numpydoc, which reads the docstring as it was written.
     app.connect("autodoc-process-docstring", escape_docstring, priority=900)

@@ -14,11 +14,9 @@ the lower half of one that was torn.
 # model could raise its likelihood for ever with ever narrower peaks, and learn nothing. Uniform
 # noise spreads each integer over its own unit interval. A density of these rows integrates, over
 # the unit cube of an image, to a probability of the image, so that the mean log density is a fair
-# score in nats (Theis, van den Oord & Bethge 2016). The three pixels that are 0 in all images
+# measure in nats (Theis, van den Oord & Bethge 2016). The three pixels that are 0 in all images
 # become columns like the others, uniform on [0, 1].
-import os
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,16 +29,24 @@ from sklearn.model_selection import train_test_split
 
 from skrae import RAESampler, RegularizedAutoEncoderScore
 
-quick = os.environ.get("SKRAE_QUICK") == "1"
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 rng = np.random.default_rng(0)
 images = load_digits().data
 X = images + rng.uniform(size=images.shape)
 train, test = train_test_split(X, test_size=0.2, random_state=0)
-if quick:
-    train, test = train[:500], test[:100]
+max_components, max_iter, denoiser_iter, n_copies = 16, 300, 1000, 4
+options = [(k, r) for k in (1, 2, 5, 10, 20, 30) for r in (0.1, 0.3, 1.0)]
+n_chains, n_warmup, n_draws = 64, 512, 500
+n_torn, n_completions = 100, 100
+# sphinx_gallery_start_ignore
+import os  # noqa: E402
+
+if os.environ.get("SKRAE_QUICK") == "1":  # a short run, to see the script at work
+    train, test, options = train[:500], test[:100], options[:6]
+    max_components, max_iter, denoiser_iter, n_copies = 4, 20, 30, 1
+    n_chains, n_warmup, n_draws, n_torn, n_completions = 16, 64, 10, 12, 20
+# sphinx_gallery_end_ignore
 # Rows of the training part that choose the options of the peers.
-fitted, judged = train_test_split(train, test_size=0.2, random_state=1)
+fitted, validation = train_test_split(train, test_size=0.2, random_state=1)
 
 
 def rmse(guess, truth):
@@ -58,9 +64,9 @@ def rmse(guess, truth):
 model = RegularizedAutoEncoderScore(
     noise_level=0.25,
     scaling="standardize",
-    max_components=4 if quick else 16,
+    max_components=max_components,
     max_mixtures=1,
-    max_iter=20 if quick else 300,
+    max_iter=max_iter,
     random_state=0,
 ).fit(train)
 
@@ -69,9 +75,7 @@ def mixture(n_components, ridge):
     return GaussianMixture(n_components, reg_covar=ridge, random_state=0)
 
 
-options = [(k, r) for k in (1, 2, 5, 10, 20, 30) for r in (0.1, 0.3, 1.0)]
-options = options[:6] if quick else options
-best = max(options, key=lambda option: mixture(*option).fit(fitted).score(judged))
+best = max(options, key=lambda option: mixture(*option).fit(fitted).score(validation))
 peer = mixture(*best).fit(train)
 
 print("mean log-likelihood of held-out images, nats per image")
@@ -84,13 +88,11 @@ print(f"GaussianMixture({best[0]:2d})   {peer.score(test):8.2f}")
 # 0, 4 or 6; unlikely is ink where hardly any image has it, as in a long stroke to the edge. The
 # chains behind the new images mix slowly in 64 columns, which R-hat tells: some look like no digit.
 order = np.argsort(model.score_samples(test))
-sampler = RAESampler(
-    model, n_chains=16 if quick else 64, n_warmup=64 if quick else 512, random_state=0
-)
+sampler = RAESampler(model, n_chains=n_chains, n_warmup=n_warmup, random_state=0)
 with warnings.catch_warnings():
     # Of R-hat, which is printed: a row of images asks for no more than different chains.
     warnings.simplefilter("ignore", ConvergenceWarning)
-    chains = sampler.sample_chains(10 if quick else 500)
+    chains = sampler.sample_chains(n_draws)
 new = chains.draws[:, -1]
 rhat, ess = chains.rhat().max(), chains.ess().min()
 print(f"chains of new images: R-hat {rhat:.2f}, effective sample size {ess:.0f}")
@@ -103,7 +105,7 @@ def show(panels, rows, label):
     panels[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=10, labelpad=8)
 
 
-def gallery(lines, file):
+def gallery(lines):
     """Rows of 12 images with a label each, in one picture; None leaves a gap."""
     heights = [0.35 if line is None else 1.0 for line in lines]
     figure, panels = plt.subplots(
@@ -119,7 +121,6 @@ def gallery(lines, file):
                 panel.set_axis_off()
         else:
             show(row_of_panels, line[1], line[0])
-    figure.savefig(output / file, dpi=110)
 
 
 gallery(
@@ -130,7 +131,6 @@ gallery(
         ("most likely", test[order[::-1]]),
         ("least likely", test[order]),
     ],
-    "digits_density.png",
 )
 
 # %%
@@ -146,7 +146,7 @@ gallery(
 # PCA is the usual linear remedy: keep the best few components. Its rank is chosen on noisy images
 # of the training part.
 noise = 4.0
-copies = np.floor(np.tile(train, (1 if quick else 4, 1)))
+copies = np.floor(np.tile(train, (n_copies, 1)))
 copies += rng.uniform(size=copies.shape)
 denoiser = RegularizedAutoEncoderScore(
     noise_level=1.0,
@@ -154,7 +154,7 @@ denoiser = RegularizedAutoEncoderScore(
     calibration_weight=0.0,
     base_density="gaussian",
     scaling=None,
-    max_iter=30 if quick else 1000,
+    max_iter=denoiser_iter,
     random_state=0,
 ).fit(copies / noise)
 
@@ -168,9 +168,9 @@ def by_pca(rank, rows, noisy):
     return pca.inverse_transform(pca.transform(noisy))
 
 
-noisy_judged = judged + noise * rng.standard_normal(judged.shape)
+noisy_validation = validation + noise * rng.standard_normal(validation.shape)
 ranks = range(2, 41, 2)
-rank = min(ranks, key=lambda k: rmse(by_pca(k, fitted, noisy_judged), judged))
+rank = min(ranks, key=lambda k: rmse(by_pca(k, fitted, noisy_validation), validation))
 linear = by_pca(rank, train, noisy)
 print("error of noisy held-out images, grey levels (of 16)")
 print(f"as they are           {rmse(noisy, test):8.2f}")
@@ -182,20 +182,19 @@ print(f"PCA of rank {rank:2d}        {rmse(linear, test):8.2f}")
 # --------------
 # The lower 32 pixels are taken away. `sample_conditional` draws them given the upper half: each
 # draw is a possible image, and the draws differ where the upper half leaves open what follows.
-# Their mean is the best guess in squared error, which is what the table judges; a picture of the
+# Their mean is the best guess in squared error, which is what the table compares; a picture of the
 # mean is blurred where the draws differ, and rightly so. The mean of the nearest neighbours guesses
 # about as well; what it cannot tell is how wrong it may be, as the intervals of the draws do.
-n_torn, n_draws = (12, 20) if quick else (100, 100)
 torn = test[:n_torn].copy()
 torn[:, 32:] = np.nan
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", ConvergenceWarning)  # of a few rows that mix slowly
-    draws = sampler.sample_conditional(torn, n_draws)
+    draws = sampler.sample_conditional(torn, n_completions)
 guess = draws.mean(axis=1)
-half = np.where(np.arange(64) < 32, judged, np.nan)
+half = np.where(np.arange(64) < 32, validation, np.nan)
 sizes = (2, 3, 5, 8, 12, 20)
 knn = {k: KNNImputer(n_neighbors=k).fit(fitted).transform(half) for k in sizes}
-n_neighbors = min(sizes, key=lambda k: rmse(knn[k][:, 32:], judged[:, 32:]))
+n_neighbors = min(sizes, key=lambda k: rmse(knn[k][:, 32:], validation[:, 32:]))
 neighbours = KNNImputer(n_neighbors=n_neighbors).fit(train).transform(torn)
 low, high = np.percentile(draws, [5, 95], axis=1)
 inside = np.mean(((low <= test[:n_torn]) & (test[:n_torn] <= high))[:, 32:])
@@ -213,10 +212,9 @@ gallery(
         None,
         ("upper half", torn),
         ("a draw", draws[:, 0]),
-        ("another draw", draws[:, n_draws // 2]),
+        ("another draw", draws[:, n_completions // 2]),
         ("mean of draws", guess),
         ("image", test),
     ],
-    "digits_repair.png",
 )
-print(f"pictures: {output / 'digits_density.png'}, {output / 'digits_repair.png'}")
+plt.show()

@@ -1,8 +1,9 @@
 """
-What noise and contraction cost
-===============================
+The bias of noise and contraction
+=================================
 
-With unlimited rows, what would the best auto-encoder say? Not quite the score: noise blurs the
+With unlimited rows, what would the best auto-encoder say? Not quite the
+:ref:`score <two-scores>`: noise blurs the
 density, and contraction does something similar. `skrae.datasets` computes the best
 reconstruction of a known density, so the bias can be seen, and removed.
 """
@@ -12,9 +13,6 @@ reconstruction of a known density, so the bias can be seen, and removed.
 # -------------------------------------------------------
 # Both are computed on a grid, without any network. sigma^2 and lambda play the same part, so they
 # are compared at equal sigma = sqrt(lambda).
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -26,7 +24,6 @@ from skrae.datasets import (
     invert_contraction,
 )
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
 density = SexticWell()
@@ -78,4 +75,4 @@ for panel, title, which in zip(panels.flat, titles, [0, 2, 1, 3], strict=True):
 panels[0, 0].legend(frameon=False, title="sigma = sqrt(lambda)")
 for panel in panels[1]:
     panel.set_xlabel("x")
-figure.savefig(output / "guide_bias.png", dpi=100)
+plt.show()

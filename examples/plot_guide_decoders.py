@@ -1,6 +1,6 @@
 """
-Three reconstruction functions
-==============================
+The three decoders
+==================
 
 The same rows, the same noise, three ways to build r: from the gradient of a density, as a free
 encoder and decoder, and with tied weights.
@@ -11,16 +11,12 @@ encoder and decoder, and with tied weights.
 # ---------------
 # Isotropic noise and a single Gaussian as base density, so that the three differ in nothing but r.
 # The error is that of undoing the noise on new rows.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import Moons
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 orange = "#d1602f"
 
 sigma = 0.2
@@ -58,7 +54,7 @@ for panel, (decoder, model) in zip(panels, models.items(), strict=True):
     step = model.reconstruct(coarse) - coarse
     panel.quiver(*coarse.T, *step.T, angles="xy", scale_units="xy", scale=2, color=orange)
     panel.set(title=decoder, aspect="equal")
-figure.savefig(output / "guide_decoders.png", dpi=100)
+plt.show()
 
 # %%
 # Only the free and the tied decoder can turn a code back into a point.

@@ -1,10 +1,10 @@
 """
-A local field is not yet a density
-==================================
+Calibration: from a score to a density
+======================================
 
-Denoising teaches a network the score where corrupted rows fall. Between two clusters there are
-none, so nothing says how high one stands against the other. Calibration against a base density
-does.
+Denoising teaches a network the :ref:`score <two-scores>` where corrupted rows fall. Between two
+clusters there are none, so nothing says how high one stands against the other. Calibration against
+a base density does.
 """
 
 # %%
@@ -14,16 +14,12 @@ does.
 # criterion of the paper (`calibration_weight=0`), and with calibration, from two random starts
 # each. The base density is one broad Gaussian, so that all that is known of the clusters is
 # learned.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import MixtureOfGaussians
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 colors = {0.0: "#31688e", 4.0: "#d1602f"}
 names = {0.0: "denoising alone", 4.0: "calibrated"}
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
@@ -65,4 +61,4 @@ left.plot(rows[::5], np.full(200, -19), "|", color="0.4", markersize=6)
 left.set(title="score", xlabel="x", ylim=(-20, 20))
 right.set(title="density", xlabel="x")
 right.legend(frameon=False)
-figure.savefig(output / "guide_density.png", dpi=100)
+plt.show()

@@ -1,6 +1,6 @@
 """
-What a gap may hold
-===================
+Imputing a missing entry: draws and their mean
+==============================================
 
 A missing entry has a distribution given the rest of its row, and not always one with a middle.
 The mean of the draws is the best single guess; the draws themselves are the answer.
@@ -9,16 +9,12 @@ The mean of the draws is the best single guess; the draws themselves are the ans
 # %%
 # Rows on two interleaved moons, the second column missing. Depending on the first, one value is
 # plausible, or two.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.datasets import Moons
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -44,4 +40,4 @@ panel.scatter(
 panel.scatter(*guess.T, s=90, color=orange, marker="x", linewidths=2.5, label="their mean")
 panel.legend(frameon=False, loc="upper right")
 panel.set(xlabel="first column, known", ylabel="second column, missing", aspect="equal")
-figure.savefig(output / "guide_gaps.png", dpi=100)
+plt.show()

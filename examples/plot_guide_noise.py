@@ -13,15 +13,11 @@ belongs to.
 # What a denoiser learns is the density of the corrupted rows. For a mixture of Gaussians it is a
 # mixture again, so that the loss can be had without any fit: isotropic noise adds sigma^2 to the
 # variances of every component, local noise widens each in proportion.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae.datasets import MixtureOfGaussians
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -69,4 +65,4 @@ for panel, kind in zip(panels, ("isotropic", "local"), strict=True):
     panel.contour(*axes, heights, levels, colors=blue, linewidths=0.9, linestyles="solid")
     panel.set(title=f"{kind} noise", aspect="equal", xlabel="first column")
 panels[0].set_ylabel("second column")
-figure.savefig(output / "guide_noise.png", dpi=100)
+plt.show()

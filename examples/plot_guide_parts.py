@@ -1,6 +1,6 @@
 """
-The parts of the density
-========================
+Base density, network and normaliser
+====================================
 
 log p = log q + f - log Z: a base density that is known, a network that corrects it, and the one
 number that makes the sum integrate to one. On the line all of them can be drawn.
@@ -10,16 +10,12 @@ number that makes the sum integrate to one. On the line all of them can be drawn
 # q is a single Gaussian here (`base_density="gaussian"`), with one wide Student-t component, so
 # that there is much left to correct. By default q is an average of Gaussian mixtures chosen on
 # held-out rows, and f small.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import SexticWell
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -53,4 +49,4 @@ panels[2].set_ylim(0, 1.1)
 panels[2].set_title("density p")
 for panel in panels:
     panel.set_xlabel("x")
-figure.savefig(output / "guide_parts.png", dpi=100)
+plt.show()

@@ -1,9 +1,10 @@
 """
-What the reconstruction does to a point
+Denoising: what the reconstruction does
 =======================================
 
 A denoising auto-encoder is shown corrupted rows and asked for the clean ones. The best answer it
-can give is a step up the density: that is how an auto-encoder comes to hold a score.
+can give is a step up the density: that is how an auto-encoder comes to hold a
+:ref:`score <two-scores>`.
 """
 
 # %%
@@ -12,16 +13,12 @@ can give is a step up the density: that is how an auto-encoder comes to hold a s
 # The noise is isotropic here, as in the paper, and `scaling=None` leaves the two columns as they
 # are, so that sigma has their unit. The base density is a single Gaussian, so that the picture
 # shows what the network has learned.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import Moons
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -71,7 +68,7 @@ for path in np.stack(steps, axis=1):
     right.plot(*path.T, color=orange, linewidth=0.9)
 right.scatter(*steps[0].T, s=8, color=blue, zorder=3)
 right.set_title("thirty steps from a grid")
-figure.savefig(output / "guide_reconstruction.png", dpi=100)
+plt.show()
 
 # %%
 # The step is the score

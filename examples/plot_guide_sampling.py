@@ -1,9 +1,9 @@
 """
-Local moves and jumps
-=====================
+Local moves and the independence proposal
+=========================================
 
 A chain that only takes small steps stays in the mode where it began, and looks healthy. Chains
-that now and then jump to a draw of a base density visit every mode, in its share.
+that now and then propose a draw of a base density visit every mode, in its share.
 """
 
 # %%
@@ -11,9 +11,8 @@ that now and then jump to a draw of a base density visit every mode, in its shar
 # ------------------------------
 # Any object with `score_samples` can be sampled; here a density that is known, so that the right
 # answer is known too: seven rows in ten belong to the right-hand mode.
-import os
+import textwrap
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +20,6 @@ import numpy as np
 from skrae import RAESampler
 from skrae.datasets import MixtureOfGaussians
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -39,15 +37,16 @@ class Target:
 
 
 # %%
-# The same 16 starts for both, half of them in each mode. `base_density` takes rows to jump to:
-# here a rough sample, whose shares of the modes are wrong on purpose. Two chains of each run are
-# drawn, the one with the lowest and the one with the highest mean.
+# The same 16 starts for both, half of them in each mode. The independence proposal draws from
+# `base_density`, which may be rows: here a rough sample, whose shares of the modes are wrong on
+# purpose. Two chains of each run are drawn, the one with the lowest and the one with the highest
+# mean.
 starts = np.repeat(density.means, 8, axis=0)
 rough = MixtureOfGaussians([0.5, 0.5], density.means, 2 * np.eye(2)).sample(500, random_state=0)
 options = {"n_chains": 16, "init": starts, "random_state": 0}
 samplers = {
     "local moves alone": RAESampler(Target(), proposal="langevin", base_density=None, **options),
-    "local moves and jumps": RAESampler(Target(), base_density=rough, **options),
+    "local moves and independence proposals": RAESampler(Target(), base_density=rough, **options),
 }
 
 figure, panels = plt.subplots(2, 1, figsize=(9, 4.6), sharex=True, layout="constrained")
@@ -58,10 +57,11 @@ for panel, (name, sampler) in zip(panels, samplers.items(), strict=True):
     share = np.mean(chains.draws[..., 0] > 0)
     print(f"{name}: R-hat {chains.rhat()[0]:.3f}, {share:.0%} of the draws on the right")
     for warning in caught:
-        print(f"    {warning.category.__name__}: {warning.message}")
+        message = f"{warning.category.__name__}: {warning.message}"
+        print(textwrap.fill(message, 90, initial_indent="    ", subsequent_indent="    "))
     order = chains.draws[..., 0].mean(axis=1).argsort()
     for chain, color in zip(order[[0, -1]], (blue, orange), strict=True):
         panel.plot(chains.draws[chain, :, 0], color=color, linewidth=0.8)
     panel.set(title=name, ylabel="first column")
 panels[-1].set_xlabel("draw")
-figure.savefig(output / "guide_sampling.png", dpi=100)
+plt.show()

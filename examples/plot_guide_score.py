@@ -1,9 +1,10 @@
 """
-What a score is
-===============
+The score function
+==================
 
 The score of a density is the slope of its logarithm: on the line a number that says which way is
-uphill and how steeply, in the plane an arrow at every point.
+uphill and how steeply, in the plane an arrow at every point. It is another
+thing than scikit-learn's `score`: see :ref:`two things called score <two-scores>`.
 """
 
 # %%
@@ -12,15 +13,11 @@ uphill and how steeply, in the plane an arrow at every point.
 # Where the density rises the score is positive, where it falls negative, and it is zero at each
 # mode and at each valley between two. `SexticWell` is the density of the experiments of Alain &
 # Bengio (2014); `skrae.datasets` knows its score exactly.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skrae.datasets import MixtureOfGaussians, SexticWell
 
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 blue, orange = "#31688e", "#d1602f"
 plt.rcParams.update({"axes.spines.top": False, "axes.spines.right": False})
 
@@ -46,7 +43,6 @@ below.set(ylabel="score, d log p(x) / dx", xlabel="x", ylim=(-16, 16))
 for turn in turns:
     for panel in (above, below):
         panel.axvline(turn, color="0.7", linewidth=0.8, linestyle=":")
-figure.savefig(output / "guide_score_line.png", dpi=100)
 
 # %%
 # In the plane
@@ -69,4 +65,4 @@ panel.quiver(*coarse.T, *density.gradient(coarse).T, color=orange, width=0.0035,
 panel.set(
     aspect="equal", xlabel="first column", ylabel="second column", title="log p and its score"
 )
-figure.savefig(output / "guide_score_plane.png", dpi=100)
+plt.show()

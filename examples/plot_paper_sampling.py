@@ -11,9 +11,7 @@ noise does to the curve, and what correction, less noise, scaling and a base den
 # -------------------------
 # The law is a mixture of 25 long, thin Gaussians along a closed curve (the paper has one like it;
 # this curve is ours). Its density is known, so that everything below is measured, not believed.
-import os
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,9 +22,17 @@ from sklearn.mixture import GaussianMixture
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.datasets import GaussianCurve, MixtureOfGaussians
 
-quick = os.environ.get("SKRAE_QUICK") == "1"
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
-n_rows, n_compared = (1000, 500) if quick else (10_000, 4000)
+n_rows, n_compared = 10_000, 4000
+n_chains, n_draws, thin = 400, 25, 10
+width, max_components, max_iter, default_iter, n_default = 128, 32, 400, 300, 130
+# sphinx_gallery_start_ignore
+import os  # noqa: E402
+
+if os.environ.get("SKRAE_QUICK") == "1":  # a short run, to see the script at work
+    n_rows, n_compared = 1000, 500
+    n_chains, n_draws, thin = 50, 20, 1
+    width, max_components, max_iter, default_iter, n_default = 32, 8, 20, 20, 20
+# sphinx_gallery_end_ignore
 
 density = GaussianCurve(thickness=0.05, elongation=5.0)
 rows = density.sample(n_rows, random_state=0)
@@ -35,8 +41,8 @@ print("thickness of the curve:             0.05")
 
 
 # %%
-# How draws are judged
-# --------------------
+# How draws are compared
+# ----------------------
 # Three questions. Which share of the draws lies off the curve, beyond the radius of every Gaussian
 # that holds 99.9 % of its mass? How far are the draws from fresh rows by the sliced Wasserstein
 # distance, the mean transport distance between projections on random directions? And by the energy
@@ -101,14 +107,13 @@ for sigma in (0.0, 0.01, 0.02, 0.05, 0.1):
 # The paper's auto-encoder and its chain
 # --------------------------------------
 # `decoder="free"` is the auto-encoder of the paper, with a decoder of its own, and
-# `calibration_weight=0` its criterion: denoising alone. Its score is (r(x) - x) / sigma^2. skrae
-# never offers that as a density, for nothing holds it up far from the rows; the chain of the paper
-# takes it as it is, and so do we, in a class of two methods. The chain is a random walk from rows
-# (`init`) with steps of standard deviation 0.1, not tuned (`n_warmup=0`). It needs
-# log p(y) - log p(x), which `log_ratio="path"` takes from the score, as a line integral from x to
-# y. A ball as `base_density` is there for the unit of the steps alone, its radius: a random walk
-# does not jump.
-n_chains, n_draws = (50, 20) if quick else (400, 25)
+# `calibration_weight=0` its criterion: denoising alone. Its :ref:`score <two-scores>` is (r(x) - x)
+# / sigma^2. skrae never offers that as a density, for nothing holds it up far from the rows; the
+# chain of the paper takes it as it is, and so do we, in a class of two methods. The chain is a
+# random walk from rows (`init`) with steps of standard deviation 0.1, not tuned (`n_warmup=0`). It
+# needs log p(y) - log p(x), which `log_ratio="path"` takes from the score, as a line integral from
+# x to y. A ball as `base_density` is there for the unit of the steps alone, its radius: a random
+# walk makes no use of its draws.
 starts = density.sample(n_chains, random_state=7)
 ball = GaussianMixture(1, covariance_type="spherical").fit(rows)
 radius = np.sqrt(ball.covariances_[0])
@@ -139,11 +144,11 @@ def fit(**options):
     """A fit to the rows with the auto-encoder and the criterion of the paper."""
     model = RegularizedAutoEncoderScore(
         decoder="free",
-        hidden_layer_sizes=(32,) if quick else (128,),
+        hidden_layer_sizes=(width,),
         calibration_weight=0.0,
-        max_components=8 if quick else 32,
+        max_components=max_components,
         max_mixtures=1,
-        max_iter=20 if quick else 400,
+        max_iter=max_iter,
         random_state=0,
         **options,
     )
@@ -152,7 +157,7 @@ def fit(**options):
 
 def random_walk(score, step, **options):
     """Chains of random-walk moves from rows, by the score alone."""
-    options = {"step_size": step / radius, "thin": 1 if quick else 10, "n_warmup": 0, **options}
+    options = {"step_size": step / radius, "thin": thin, "n_warmup": 0, **options}
     options |= {"proposal": "random_walk", "log_ratio": "path", "base_density": ball}
     sampler = RAESampler(score, n_chains=n_chains, init=starts, random_state=0, **options)
     with warnings.catch_warnings():
@@ -175,17 +180,17 @@ table["the paper: raw, sigma 0.1, step 0.1"] = random_walk(PaperScore(paper), 0.
 # 2. *Less noise*: sigma = 0.02, well below the thickness. What is learned is nearly the law, but
 #    the score is a small difference r(x) - x divided by 0.0004, and so are the network's errors.
 # 3. *Whiten*: sigma = 0.1 in units of the principal axes, so that narrow columns get less noise.
-# 4. *The defaults of skrae*: noise of the local width, a base density, held-out rows to judge; by
-#    the same random walk, and by the default sampler.
+# 4. *The defaults of skrae*: noise of the local width, a base density, held-out rows for
+#    validation; by the same random walk, and by the default sampler.
 table["1. bias correction"] = random_walk(CorrectedScore(paper), 0.04)
 small = fit(noise_level=0.02, scaling=None)
 table["2. raw, sigma 0.02"] = random_walk(PaperScore(small), 0.04)
 whitened = fit(noise_level=0.1, scaling="whiten")
 table["3. whitened, sigma 0.1"] = random_walk(PaperScore(whitened), 0.04)
-default = RegularizedAutoEncoderScore(max_iter=20 if quick else 300, random_state=0).fit(rows)
+default = RegularizedAutoEncoderScore(max_iter=default_iter, random_state=0).fit(rows)
 table["4. the defaults, random walk"] = random_walk(default, 0.04)
 sampler = RAESampler(default, random_state=0)
-table["4. the defaults, default sampler"] = sampler.sample_chains(20 if quick else 130)
+table["4. the defaults, default sampler"] = sampler.sample_chains(n_default)
 
 
 def last_draws(draws):
@@ -259,7 +264,8 @@ print(f"network          {plain:45.3f} {score_error(of_network):10.3f}")
 # - No random walk has gone round the curve: R-hat is far above 1.01. That its draws are spread over
 #   the curve is owed to the rows they started from, and that they are farther from fresh rows than
 #   fresh rows are, to their being few: even the walk on the defaults, which stays on the curve,
-#   is. Only jumps make draws that are independent of the starts, and jumps take a base density.
+#   is. Only the independence proposal makes draws that do not depend on the starts, and it takes a
+#   base density.
 # - With the defaults the network has nothing to add, as the line below the table says: the law is
 #   a mixture of Gaussians, and so is the base density.
 
@@ -291,7 +297,6 @@ for panel, (_, j) in zip(panels[:, 0], pairs, strict=True):
     panel.set_ylim(*((-1.5, 1.5) if j == 1 else (-1.0, 1.0)))
 for panel in panels[-1]:
     panel.set_xlabel("column 1")
-figure.savefig(output / "paper_sampling_pairs.png", dpi=110)
 
 # %%
 # The distances of all settings, in units of what chance alone puts between two fresh samples.
@@ -308,5 +313,4 @@ ax.set_yticks(place, table)
 ax.grid(axis="y", color="0.92")
 ax.tick_params(axis="y", length=0)
 ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
-figure.savefig(output / "paper_sampling_distances.png", dpi=110)
-print(f"pictures: {output / 'paper_sampling_pairs.png'}, {output / 'paper_sampling_distances.png'}")
+plt.show()

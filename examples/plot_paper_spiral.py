@@ -13,9 +13,7 @@ places without data, and what calibration against a known density changes there.
 # The curve is (0.04 t sin t, 0.04 t cos t) for t in [3, 15], the points scatter around it with a
 # standard deviation of 0.02. Its density is known, so that we can tell data from no data: a point
 # is *off the data* here where it is more than five standard deviations from the curve.
-import os
 import warnings
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,10 +24,18 @@ from sklearn.exceptions import ConvergenceWarning
 from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import Spiral
 
-quick = os.environ.get("SKRAE_QUICK") == "1"
+n_rows, states, max_iter = 10_000, [0, 1, 2], 300
+n_cells, n_steps, n_grid = 32, 1000, 240
+# sphinx_gallery_start_ignore
+import os  # noqa: E402
+
+if os.environ.get("SKRAE_QUICK") == "1":  # a short run, to see the script at work
+    n_rows, states, max_iter = 400, [0], 15
+    n_cells, n_steps, n_grid = 16, 50, 100
+# sphinx_gallery_end_ignore
 density = Spiral(thickness=0.02)
-points = density.sample(400 if quick else 10_000, random_state=0)
-held_out = density.sample(500 if quick else 5000, random_state=1)
+points = density.sample(n_rows, random_state=0)
+held_out = density.sample(5000, random_state=1)
 
 t = np.linspace(3, 15, 3000)
 curve = 0.04 * t[:, None] * np.column_stack([np.sin(t), np.cos(t)])
@@ -50,7 +56,7 @@ def is_off(x):
 # `decoder="gradient"`, the default, makes r(x) - x the gradient of a log density. Then the same two
 # calibrated. Each is fitted from three random states, for what r does far from the data is a matter
 # of chance. Below them is the estimator with its defaults.
-settings = {"max_iter": 15 if quick else 300}
+settings = {"max_iter": max_iter}
 plain = {
     **settings,
     "noise_level": 0.01,
@@ -66,8 +72,6 @@ options = {
     "all defaults": settings,
     "defaults, small base": {**settings, "max_components": 4},
 }
-states = [0] if quick else [0, 1, 2]
-
 # Uncalibrated, log Z may be hard to compute, and fits warn of it.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
@@ -93,8 +97,6 @@ models = {name: fits(name) for name in options}
 # by less than 1e-7; one that is 100 away has left for good. Ends off the data within 0.05 of each
 # other are one attractor.
 half_width = 1.6
-n_cells = 16 if quick else 32
-n_steps = 50 if quick else 1000
 
 
 def grid(n):
@@ -134,7 +136,7 @@ def attractors(ends):
 
 def density_maxima(model):
     """Local maxima of the density off the data, on a grid, and all log densities of the grid."""
-    places = grid(100 if quick else 240)
+    places = grid(n_grid)
     log_density = model.score_samples(places.reshape(-1, 2)).reshape(places.shape[:2])
     highest = maximum_filter(log_density, 3) == log_density
     found = places[highest]
@@ -238,6 +240,4 @@ for image, row, label in (
     bar = figure.colorbar(image, ax=row, pad=0.01, aspect=30)
     bar.set_label(label)
     bar.outline.set_visible(False)
-file = Path(os.environ.get("SKRAE_OUTPUT", ".")) / "paper_spiral.png"
-figure.savefig(file, dpi=110)
-print(f"picture: {file}")
+plt.show()

@@ -11,9 +11,6 @@ them, and fill gaps in rows with draws that know how uncertain they are.
 # --------
 # `RAESampler` draws from any fitted object with `score_samples`; here from the density that skrae
 # learned. `sample` returns rows that are independent enough to use.
-import os
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.datasets import load_breast_cancer
@@ -24,8 +21,6 @@ from sklearn.preprocessing import StandardScaler
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.plotting import PairDisplay, TraceDisplay
 
-quick = os.environ.get("SKRAE_QUICK") == "1"
-output = Path(os.environ.get("SKRAE_OUTPUT", "."))
 data = load_breast_cancer()
 names = list(data.feature_names[:10])
 train, test = train_test_split(data.data[:, :10], test_size=0.25, random_state=0)
@@ -41,13 +36,16 @@ print(np.round(np.median(new_rows, axis=0)[:3], 1), np.round(np.median(train, ax
 # ----------
 # `sample_chains` keeps the draws in order, with diagnostics: R-hat near 1 says that all chains
 # explored the same distribution, ESS how many independent draws they are worth.
-chains = sampler.sample_chains(100 if quick else 500)
-print(chains)
+chains = sampler.sample_chains(500)
+print(f"R-hat {chains.rhat().max():.3f}, effective sample size {chains.ess().min():.0f}")
 shown = ["mean radius", "mean texture", "mean smoothness", "mean concavity"]
 PairDisplay.from_chains(chains, X=train, features=shown, feature_names=names)
-plt.savefig(output / "sampling_pairs.png", dpi=110)
-TraceDisplay.from_chains(chains, features=shown, feature_names=names)
-plt.savefig(output / "sampling_traces.png", dpi=110)
+plt.show()
+
+# %%
+# Some of the chains over their draws, from the lowest to the highest: all wander over one range.
+TraceDisplay.from_chains(chains, features=shown[:2], feature_names=names)
+plt.show()
 
 # %%
 # Missing values
@@ -57,7 +55,7 @@ plt.savefig(output / "sampling_traces.png", dpi=110)
 missing = np.random.default_rng(0).random(test.shape) < 0.2
 holes = np.where(missing, np.nan, test)
 
-draws = sampler.sample_conditional(holes, 50 if quick else 400)
+draws = sampler.sample_conditional(holes, 400)
 low, middle, high = np.percentile(draws, [5, 50, 95], axis=1)
 scaler = StandardScaler().fit(train)
 neighbours = KNNImputer().fit(scaler.transform(train)).transform(scaler.transform(holes))
@@ -75,8 +73,11 @@ print(f"error of the gaps: {relative_error(draws.mean(axis=1)):.3f} standard dev
 print(f"KNNImputer:        {relative_error(neighbours):.3f}")
 print(f"90 % intervals hold {covered:.0%} of the true values")
 
-figure, axes = plt.subplots(1, 4, figsize=(13, 3.4), layout="constrained")
-for ax, name in zip(axes, shown, strict=True):
+# %%
+# For each gap of four columns the median of its draws, the range from their 5 to their 95 %
+# quantile, and the true value.
+figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), layout="constrained")
+for ax, name in zip(axes.flat, shown, strict=True):
     j = names.index(name)
     rows = np.flatnonzero(missing[:, j])
     rows = rows[np.argsort(test[rows, j])]
@@ -85,5 +86,5 @@ for ax, name in zip(axes, shown, strict=True):
     ax.errorbar(place, middle[rows, j], spread, fmt="o", ms=4, capsize=2, label="median, 5 to 95 %")
     ax.scatter(place, test[rows, j], color="black", marker="x", zorder=3, label="true value")
     ax.set(title=name, xlabel="gap, by true value")
-axes[0].legend(fontsize=8)
-figure.savefig(output / "sampling_gaps.png", dpi=110)
+axes[0, 0].legend()
+plt.show()
