@@ -115,7 +115,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_sidebars = {
-    page: [] for page in ("index", "install", "paper", "results", "benchmarks", "changelog")
+    page: []
+    for page in ("index", "install", "paper", "results", "benchmarks", "development", "changelog")
 }
 html_theme_options = {
     "navbar_end": ["theme-switcher"],

@@ -96,7 +96,7 @@ def test_fitted_attributes_are_numpy_or_builtin(fitted):
 
 def test_fitted_arrays_are_documented():
     """Every public attribute that fit sets is in the docstring, and nothing else is."""
-    section = RegularizedAutoEncoderScore.__doc__.split("Attributes\n")[1].split("References\n")[0]
+    section = RegularizedAutoEncoderScore.__doc__.split("Attributes\n")[1].split("See Also\n")[0]
     heads = [line for line in section.splitlines() if line.startswith("    ") and " : " in line]
     heads = [line.split(" : ")[0] for line in heads if not line.startswith("     ")]
     documented = {name.strip() for head in heads for name in head.split(",")}
