@@ -29,6 +29,7 @@ from skrae.density.options import (
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import warn
 from skrae.preprocessing.rows import check_rows, check_weights
+from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
 SPREAD_LIMIT = 0.1
@@ -125,7 +126,8 @@ class RegularizedAutoEncoderScore(
         Where training, questions and chains run; "auto" is CUDA where torch finds a device. The
         base density is fitted on the processor, and fitted attributes are NumPy arrays.
     verbose : bool or int, default=0
-        Print a line for the base density and one at each held-out check.
+        Print a line for the base density and one at each held-out check; `sample` then prints how
+        far its chains are.
     random_state : int, RandomState instance or None, default=None
         Of the split, the initial parameters, the noise, the batches and log Z: the same integer
         gives the same fit.
@@ -581,7 +583,8 @@ class RegularizedAutoEncoderScore(
             Where the chains do not mix, the rows are worth fewer than half as many independent
             ones, or the run was interrupted.
         """
-        return RAESampler(self, random_state=random_state).sample(n_samples)
+        progress = printed(type(self).__name__) if self.verbose else False
+        return RAESampler(self, random_state=random_state, progress=progress).sample(n_samples)
 
     def _sampling_target(self, temperature=1.0):
         """What `RAESampler` draws from: p^(1 / temperature), all in torch."""

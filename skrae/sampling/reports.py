@@ -196,6 +196,26 @@ class Reporter:
         self.tell(Progress("rows", n_done, n_total, np.nan, np.nan))
 
 
+def printed(name, every=0.25):
+    """A callable for `progress` that prints a line whenever so much of a stage has been done."""
+    shown = {}
+
+    def tell(p):
+        share, last = p.n_done / max(p.n_total, 1), shown.get(p.stage, 0.0)
+        if share < 1.0 and 0.0 <= share - last < every:
+            return
+        shown[p.stage] = share
+        print(f"[{name}] {p.stage}: {p.n_done} of {p.n_total}, {_state(p)}")  # noqa: T201
+
+    return tell
+
+
+def _state(p):
+    """Acceptance and R-hat, where they are known."""
+    known = [("acceptance {:.2f}", p.acceptance_rate), ("R-hat {:.3f}", p.rhat)]
+    return ", ".join(form.format(value) for form, value in known if np.isfinite(value))
+
+
 @contextmanager
 def reporting(progress):
     """The `Reporter` of an option: None for False, a bar for True, a callable's own."""
@@ -225,8 +245,6 @@ def _bar():
         def tell(p):
             if p.stage not in tasks:
                 tasks[p.stage] = bar.add_task(p.stage, state="")
-            known = [("acceptance {:.2f}", p.acceptance_rate), ("R-hat {:.3f}", p.rhat)]
-            state = ", ".join(form.format(v) for form, v in known if np.isfinite(v))
-            bar.update(tasks[p.stage], completed=p.n_done, total=p.n_total, state=state)
+            bar.update(tasks[p.stage], completed=p.n_done, total=p.n_total, state=_state(p))
 
         yield tell

@@ -233,3 +233,17 @@ def test_sample_follows_the_density(fitted, random_seed):
     # Mean 35 and variance 70 for independent draws; those of one population are nearly so.
     assert statistic < 35 + 5 * np.sqrt(70)
     assert drawn[~used].sum() < 5.0 * used.size
+
+
+def test_verbose_sample_prints_how_far_its_chains_are(capsys):
+    rows = datasets.Ring().sample(300, 0)
+    model = quick_estimator(max_iter=120, hidden_layer_sizes=(32, 32)).fit(rows)
+    assert model.network_gain_ > 0.0
+    quiet = model.sample(200, random_state=0)
+    assert capsys.readouterr().out == ""
+    np.testing.assert_array_equal(model.set_params(verbose=1).sample(200, random_state=0), quiet)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("[RegularizedAutoEncoderScore] draws: ")
+    assert "R-hat" in lines[-1]
+    assert any("warm-up: 512 of 512, acceptance" in line for line in lines)
+    assert len(lines) < 30
