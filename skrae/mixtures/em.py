@@ -25,7 +25,7 @@ from skrae.mixtures.components import (
 from skrae.preprocessing.blocks import BLOCK_ROWS, by_blocks
 
 MIN_ROWS = 2.0
-# EM steps after which a stronger prior is judged.
+# EM steps after which a stronger prior is validated.
 POOLED_STEPS = 15
 
 
@@ -62,7 +62,7 @@ def log_density(mixture, z):
 
 
 def mean_log_density(mixture, rows):
-    """Mean log density of weighted rows (z, w), by which mixtures are judged."""
+    """Mean log density of weighted rows (z, w), by which mixtures are validated."""
     z, weights = rows
     return float(weights @ log_density(mixture, z) / weights.sum())
 

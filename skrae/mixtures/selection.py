@@ -117,7 +117,7 @@ def _compared(first, second, weights):
 
 
 def _finish(mixtures, tail, held_out):
-    """The average, inflated and with a tail, each the best of its ladder on the held-out rows."""
+    """The average, inflated and with a tail, each the best of a few on the held-out rows."""
     z, w = held_out
     weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
     means = torch.cat([m.means for m in mixtures])

@@ -109,6 +109,11 @@ def _settings(sampler, target):
 
 def base_state(target, n_chains, generator):
     """A start from draws of q of finite log density; ValueError where too few of many have one."""
+    if target.base is None:
+        raise ValueError(
+            "Got a density without a base density to draw starts from, expected init (or X_init) as"
+            " an array of starts."
+        )
     z = target.base.sample(START_DRAWS * n_chains, generator)
     usable = z[torch.isfinite(target.densities(z)[0])]
     if len(usable) < n_chains:

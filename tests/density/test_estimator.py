@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from skrae import datasets
 from tests.density.estimators import quick_estimator
@@ -191,7 +192,14 @@ def test_other_units_change_little_but_the_units(scaling, random_seed):
 
 def test_sample_is_deterministic_and_independent_of_the_global_seed(fitted):
     model, _ = fitted
-    np.testing.assert_array_equal(model.sample(30, 7), model.sample(30, 7))
+    drawn, before = [], np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        for seed in (0, 1):
+            np.random.seed(seed)  # noqa: NPY002
+            torch.manual_seed(seed)
+            drawn.append(model.sample(30, 7))
+    np.random.set_state(before)  # noqa: NPY002
+    np.testing.assert_array_equal(*drawn)
     np.testing.assert_array_equal(
         model.sample(30, np.random.RandomState(7)), model.sample(30, np.random.RandomState(7))
     )

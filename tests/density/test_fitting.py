@@ -45,7 +45,7 @@ def test_level_is_chosen_on_held_out_rows(X, base_density, noise_covariance):
     held_out = held_out_rows(model, X)
     assert model.base_score_ == pytest.approx(model.base_log_density(held_out).mean())
     score = model.score(held_out)
-    # The judge's log Z has noise of its own, of 1/sqrt(2400) times the spread of exp f.
+    # The log Z of validation has noise of its own, of 1/sqrt(2400) times the spread of exp f.
     assert score >= model.base_score_ - 0.03
     if model.coefs_[-1].any():
         assert score == pytest.approx(model.noise_level_scores_[best], abs=0.1)

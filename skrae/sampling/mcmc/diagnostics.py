@@ -58,7 +58,7 @@ def ess(draws, kind="bulk"):
     (3926., 5.)
     """
     if kind not in ESS_KINDS:
-        raise ValueError(f"kind is {kind!r}, expected one of {ESS_KINDS}.")
+        raise ValueError(f"Got kind={kind!r}, expected one of {ESS_KINDS}.")
     return _of_columns(_bulk_size if kind == "bulk" else _mean_size, draws)
 
 
@@ -159,7 +159,7 @@ def _of_columns(statistic, draws, min_chains=1):
     """statistic, (k, n_chains, n_draws) -> (k,), of the k columns where it is defined; else NaN."""
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim != 3:
-        raise ValueError(f"draws has shape {draws.shape}, expected (n_chains, n_draws, d).")
+        raise ValueError(f"Got draws of shape {draws.shape}, expected (n_chains, n_draws, d).")
     n_chains, n_draws, d = draws.shape
     enough = n_chains >= min_chains and n_draws >= MIN_DRAWS
     defined = np.isfinite(draws).all(axis=(0, 1)) & enough

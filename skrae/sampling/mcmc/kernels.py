@@ -54,7 +54,7 @@ def is_accepted(log_acceptance_ratio, threshold):
 def accept(state, proposed, log_acceptance_ratio, generator):
     """The proposed state where the rule accepts it, the old one elsewhere; and the step's info.
 
-    A log density of NaN or -inf is never entered: a log ratio from the score does not see it.
+    A log density of NaN or -inf is never entered: a ratio from the score does not see it.
     """
     log_acceptance_ratio = torch.where(
         proposed.log_density.isfinite(), log_acceptance_ratio, -torch.inf
