@@ -67,7 +67,7 @@ def test_chains_warn_where_rhat_is_above_its_limit(n_draws, excess, limit, scrip
 
 @pytest.mark.parametrize("share", [BELOW, ABOVE])
 def test_rows_warn_where_their_chains_do_not_agree(share, script):
-    """Chains of a spread that stays, R-hat of 256 transitions just about 1.01: judged by more."""
+    """Chains of a spread that stays: above 1.01 the pilot goes on past 256 transitions, in vain."""
     parts = [
         spread_chains(share * (1.01**2 - 1), 64, 256, np.random.default_rng(i)) for i in range(8)
     ]
