@@ -214,3 +214,16 @@ def test_a_target_without_one_of_its_methods_is_none(missing):
         type("Partial", (Normal,), {missing: getattr(Target, missing)})()
     with pytest.raises(TypeError, match=f"abstract.*{missing}"):
         Target()
+
+
+def test_a_target_without_a_base_density_needs_starts(monkeypatch):
+    class Bare(Normal):
+        """The same without what independence proposals and starts are drawn from."""
+
+        def __init__(self, temperature=1.0):
+            super().__init__(temperature)
+            self.base = self.factors = None
+
+    monkeypatch.setattr(Offers, "_sampling_target", lambda self, temperature: Bare(temperature))
+    with pytest.raises(ValueError, match="without a base density to draw starts from, expected"):
+        RAESampler(Offers(), n_chains=4, n_warmup=8, random_state=0).sample_chains(4)

@@ -207,7 +207,9 @@ def test_one_chain_has_nothing_to_agree_with(function, random_seed):
 @pytest.mark.parametrize("name", FUNCTIONS)
 @pytest.mark.parametrize("shape", [(), (50,), (4, 50), (4, 50, 2, 1)])
 def test_other_axes_raise(name, shape):
-    with pytest.raises(ValueError, match=r"Got draws of shape .*, expected \(n_chains, n_draws, d\)"):
+    with pytest.raises(
+        ValueError, match=r"Got draws of shape .*, expected \(n_chains, n_draws, d\)"
+    ):
         FUNCTIONS[name](np.zeros(shape))
 
 
