@@ -91,13 +91,8 @@ def test_map_of_the_rooms_is_drawn_from_the_imports():
 def test_files_named_in_the_development_page_exist():
     text = (DOCS / "development.md").read_text(encoding="utf-8")
     named = re.findall(r"`((?:tests/)?(?:\w+/)*\w+\.py)`", text)
-    places = [
-        ROOT / "skrae",
-        ROOT,
-        ROOT / "skrae" / "sampling",
-        ROOT / "skrae/autoencoders/decoders",
-    ]
-    places += [ROOT / "skrae" / "datasets", ROOT / "skrae" / "density"]
+    rooms = ".", "sampling", "autoencoders/decoders", "datasets", "density"
+    places = [ROOT, *(ROOT / "skrae" / room for room in rooms)]
     missing = [name for name in named if not any((place / name).is_file() for place in places)]
     assert len(named) > 20
     assert missing == []
