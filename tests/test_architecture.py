@@ -1,4 +1,4 @@
-"""The layout of the package: imports point downwards, importing is free of side effects."""
+"""The layout of the package: who imports whom, how large things are, imports without effects."""
 
 import ast
 import io

@@ -1,4 +1,4 @@
-"""Networks, their criteria, and the loop that trains them.
+"""Networks, the terms of their criteria, and the loop that trains them.
 
 activations   hidden units, their derivatives and integrals
 layers        the encoder and its bounded head, value and gradient in one sweep

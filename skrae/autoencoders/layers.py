@@ -1,4 +1,4 @@
-"""The encoder and its bounded head: a scalar f(z) whose gradient is the decoder.
+"""The encoder and its bounded head: a scalar f(z), with its gradient.
 
     h_0 = z,   h_l = s(h_{l-1} W_l + b_l),   u = h_L w + b
     f(z) = softplus(c) - softplus(c - u),    c = HEAD_BOUND

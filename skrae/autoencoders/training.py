@@ -19,7 +19,7 @@ class Criterion(ABC):
     # The factor by which it takes its steps smaller or larger than the learning rate.
     rate = 1.0
     # Whether it is minimised to the end, whatever validation says.
-    decides = False
+    ignores_validation = False
 
     @abstractmethod
     def loss(self, parameters):
@@ -139,7 +139,7 @@ class Training:
         with torch.no_grad():
             found = validate(self.average)
         self.validation_curve.append(found.value)
-        better = self.best is None or found.value > self.best.value or criterion.decides
+        better = self.best is None or found.value > self.best.value or criterion.ignores_validation
         if better:
             average = [p.clone() for p in self.average]
             self.best = Best(found.value, found.standard_error, found.parameters, average)

@@ -114,7 +114,7 @@ class LevelTrainer:
 
     def run(self, max_steps, on_check=None):
         """Train at this level; `on_check` is called with this object."""
-        factors = (1.0,) if self.criterion.decides else HEAD_FACTORS
+        factors = (1.0,) if self.criterion.ignores_validation else HEAD_FACTORS
         loop.run(
             self.training,
             self.criterion,

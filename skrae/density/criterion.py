@@ -77,7 +77,7 @@ class ScoreCriterion(Criterion):
     def __init__(self, rows, base, metric, decoder, weights, noise_level):
         self.rows, self.base, self.metric, self.decoder = rows, base, metric, decoder
         self.weights, self.noise_level, self.tau = weights, noise_level, decoder.tau
-        self.rate, self.decides = decoder.rate, weights.calibration == 0.0
+        self.rate, self.ignores_validation = decoder.rate, weights.calibration == 0.0
         self.factors = metric.factors.float()
         self.inverse_transposes = metric.inverse_transposes.float()
         self.components = by_blocks(self._draw_components, rows.z)

@@ -1,4 +1,4 @@
-"""From rows in the units of the data to a fitted density: split, map, base, network, log Z."""
+"""From rows in the units of the data to a fitted density: map, split, base, network, log Z."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
 from skrae.preprocessing.caller import interruptible
-from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.rows import WeightedRows, weighted_mean
 from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_rows
 
 N_INITIAL_ROWS = 1024
@@ -133,7 +133,7 @@ def _mean_log_density(base, rows, log_dets):
     share = rows.weights.numpy() / float(rows.weights.sum())
     # From the first on, so that the mean of equal numbers is that number.
     log_det = log_dets[0] + share @ (log_dets - log_dets[0])
-    return float(rows.weights @ base.log_density(rows.z) / rows.weights.sum()) + float(log_det)
+    return weighted_mean(base.log_density(rows.z), rows.weights) + float(log_det)
 
 
 def _fitted(transform, base, options, outcome, previous):

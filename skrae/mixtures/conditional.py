@@ -85,7 +85,7 @@ class ConditionalMixture:
         self._scales = _tail_scale(distances, base.dofs, n_observed)
         volumes = (log_diagonals * free).sum(2)[self._pattern]
         self._log_volumes = volumes + self._n_missing * self._scales.log()
-        self._whiteners = _inverse(base.factors)
+        self._base_factors = base.factors
 
     @property
     def factors(self):
@@ -106,7 +106,8 @@ class ConditionalMixture:
         Observed entries of x are taken to be those of the rows.
         """
         deviations = torch.where(self.missing[:, None], x.to(self.rows)[..., None, :], self.means)
-        whitened = torch.einsum("kij,...kj->...ki", self._whiteners, deviations - self.means)
+        whiteners = _inverse(self._base_factors)
+        whitened = torch.einsum("kij,...kj->...ki", whiteners, deviations - self.means)
         distances = whitened.square().sum(-1) / self._scales.square()
         radial = _log_radial(distances, self.dofs, self._n_missing)
         return torch.logsumexp(self._log_responsibilities - self._log_volumes + radial, dim=-1)

@@ -6,9 +6,8 @@ covariance is shrunk towards its parent's (an inverse-Wishart prior with that mo
     C_k = (N_k S_k + strength * C_parent) / (N_k + strength) + ridge * I
 
 so that a component with few rows stays as wide as the place it came from, whatever the scale.
-At the end components are merged, and the prior is relaxed, or covariances are pooled, as long as
-the held-out rows gain.
-Monomials, coefficients and volumes are those of the base density.
+At the end components are merged, and the prior is relaxed, as long as the held-out rows gain;
+`pool` is for the mixture that is chosen. Monomials, coefficients and volumes are in `components`.
 """
 
 import math
@@ -23,6 +22,7 @@ from skrae.mixtures.components import (
     unpack_symmetric,
 )
 from skrae.preprocessing.blocks import BLOCK_ROWS, by_blocks
+from skrae.preprocessing.rows import weighted_mean
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
@@ -64,7 +64,7 @@ def log_density(mixture, z):
 def mean_log_density(mixture, rows):
     """Mean log density of weighted rows (z, w), by which mixtures are validated."""
     z, weights = rows
-    return float(weights @ log_density(mixture, z) / weights.sum())
+    return weighted_mean(log_density(mixture, z), weights)
 
 
 def single_gaussian(z, weights, ridge):
@@ -159,7 +159,7 @@ def _merged(mixture, i, j):
     return Mixture(weights, means, within[0] + between, within[1] + between)
 
 
-def shrink(mixture, value, rows, held_out, settings, patience=4):
+def merge(mixture, value, rows, held_out, settings, patience=4):
     """Merge components until the held-out density no longer gains; (value, mixture) of the best."""
     current, worse = mixture, 0
     while worse < patience and len(current.weights) > 1:
@@ -204,7 +204,7 @@ def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
 
 
 def grow(rows, held_out, settings, generator, max_components=64, patience=2):
-    """The best of mixtures of 1, 2, 4, ... components, shrunk and relaxed: (value, mixture).
+    """The best of mixtures of 1, 2, 4, ... components, merged and relaxed: (value, mixture).
 
     The value is the mean log density of the held-out rows.
     """
@@ -217,6 +217,6 @@ def grow(rows, held_out, settings, generator, max_components=64, patience=2):
             best_value, best = value, candidate
         size = len(mixture.weights)
         if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
-            best_value, best = shrink(best, best_value, rows, held_out, settings)
+            best_value, best = merge(best, best_value, rows, held_out, settings)
             return relax(best, best_value, rows, held_out, settings)
         mixture = split(mixture, generator)

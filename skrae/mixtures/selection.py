@@ -12,6 +12,7 @@ import torch
 
 from skrae.mixtures.em import Settings, grow, log_density, pool, single_gaussian
 from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.rows import weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
@@ -71,10 +72,6 @@ def _subsample(rows, generator):
     return z[index], weights[index]
 
 
-def _mean(values, weights):
-    return float(weights @ values / weights.sum())
-
-
 def _average(first, settings, rows, held_out, generator, max_components, max_mixtures):
     """As many mixtures as differ: their average errs less than one of them."""
     z_out, w_out = held_out
@@ -100,7 +97,7 @@ def _helps(values, more, weights):
     """
     every = values + more
     average = _log_mean(every)
-    disagreement = _mean(average - torch.stack(every).mean(0), weights)
+    disagreement = weighted_mean(average - torch.stack(every).mean(0), weights)
     gain, error = _compared(average, _log_mean(values), weights)
     return disagreement > MIN_DISAGREEMENT and gain > -error
 
@@ -129,7 +126,7 @@ def _finish(mixtures, tail, held_out):
         return inner.with_tail(tail_weight, tail.means[0], wide, TAIL_DOF)
 
     def value(density):
-        return _mean(density.log_density(z), w)
+        return weighted_mean(density.log_density(z), w)
 
     inflation = _inflation([build(s, TAIL_WEIGHTS[0]).log_density(z) for s in INFLATIONS], w)
     weight = max(TAIL_WEIGHTS, key=lambda t: value(build(inflation, t)))
@@ -138,7 +135,7 @@ def _finish(mixtures, tail, held_out):
 
 def _inflation(values, weights):
     """The smallest inflation within half a standard error of the best on the held-out rows."""
-    best = max(values, key=lambda value: _mean(value, weights))
+    best = max(values, key=lambda value: weighted_mean(value, weights))
     losses = [_compared(best, value, weights) for value in values]
     return next(
         s for s, (loss, error) in zip(INFLATIONS, losses, strict=True) if loss <= 0.5 * error

@@ -19,6 +19,11 @@ class WeightedRows(NamedTuple):
         return WeightedRows(self.z.to(device), self.weights.to(device))
 
 
+def weighted_mean(values, weights):
+    """sum w v / sum w of tensors (n,), a float."""
+    return float(weights @ values / weights.sum())
+
+
 def check_rows(estimator, X, reset, ensure_min_samples=1):
     """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
 

@@ -55,7 +55,8 @@ def split_rows(z, fraction, rng):
     Parameters
     ----------
     z : array of shape (n, d), rows in working space
-    fraction : float, share of the rows to hold out; at least min(30, n / 4) rows
+    fraction : float, share of the rows to hold out; at least min(30, n / 4) rows, at most two
+        thirds of them, and groups of near-duplicates whole
     rng : numpy.random.RandomState
     """
     n = len(z)

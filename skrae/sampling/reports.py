@@ -16,6 +16,8 @@ SHORT_CHAINS = 10.0
 # Up to this R-hat more draws are likely to help.
 SHORT_RUN = 1.1
 MIN_ROW_DRAWS = 6
+# Progress tells R-hat anew when this share of the draws has been added, from so many draws on.
+RHAT_EVERY, MIN_DRAWS = 0.1, 8
 
 # By whether there are independence proposals, and from a base density that the user chose.
 REMEDIES = {
@@ -135,11 +137,6 @@ def warn_of_nonfinite(n_nonfinite, n_proposed):
 def warn_of_interruption(what):
     """Tell that the result is shorter than what was asked for."""
     warn(f"The run was interrupted; {what} drawn before that are returned.", ConvergenceWarning)
-
-
-# R-hat is computed when this share of the draws has been added since the last time.
-RHAT_EVERY = 0.1
-MIN_DRAWS = 8
 
 
 class Progress(NamedTuple):

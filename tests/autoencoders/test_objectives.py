@@ -114,13 +114,13 @@ def test_denoising_equals_a_loop_over_rows(random_seed):
 @pytest.mark.parametrize("d", [1, 2, 5])
 def test_exact_contraction_is_the_norm_of_the_whitened_jacobian(d, random_seed):
     """|K^-1 (dr/dz) K|_F^2 from Jacobians row by row, and from finite differences."""
-    z, tau, displacement = rows(8, d, random_seed), 0.3, smooth_map(d, random_seed)
+    z, tau, vector_field = rows(8, d, random_seed), 0.3, smooth_map(d, random_seed)
     factors, inverses = random_factors(8, d, random_seed)
-    penalty = contraction_penalty(displacement, z, factors, inverses, tau)
+    penalty = contraction_penalty(vector_field, z, factors, inverses, tau)
     eye = torch.eye(d, dtype=torch.float64)
     for slopes, tolerance in (
-        (slow_jacobians(displacement, z), 1e-12),
-        (finite_differences(displacement, z), 1e-6),
+        (slow_jacobians(vector_field, z), 1e-12),
+        (finite_differences(vector_field, z), 1e-6),
     ):
         whitened = inverses @ (eye + tau * slopes) @ factors
         expected = whitened.square().sum((1, 2)).mean()
@@ -130,12 +130,12 @@ def test_exact_contraction_is_the_norm_of_the_whitened_jacobian(d, random_seed):
 @pytest.mark.parametrize("d", [2, 6])
 def test_hutchinson_contraction_is_unbiased(d, random_seed):
     """Mean over directions within 4 standard errors of the exact penalty."""
-    z, tau, displacement = rows(1, d, random_seed), 0.3, smooth_map(d, random_seed)
+    z, tau, vector_field = rows(1, d, random_seed), 0.3, smooth_map(d, random_seed)
     factors, inverses = random_factors(1, d, random_seed)
-    exact = contraction_penalty(displacement, z, factors, inverses, tau).item()
+    exact = contraction_penalty(vector_field, z, factors, inverses, tau).item()
     rule = generator(random_seed)
     repeated = [part.expand(500, *part.shape[1:]) for part in (z, factors, inverses)]
-    means = [contraction_estimate(displacement, *repeated, tau, rule).item() for _ in range(100)]
+    means = [contraction_estimate(vector_field, *repeated, tau, rule).item() for _ in range(100)]
     error = np.std(means, ddof=1) / math.sqrt(len(means))
     assert abs(np.mean(means) - exact) < 4 * error
     assert error < 0.02 * exact, "too few directions to see a wrong constant"
@@ -258,10 +258,10 @@ def test_gaussian_data_in_their_own_metric_give_the_closed_form(sigma, lam, rand
         psi = -a * corrupted @ precision
         loss = denoising_loss(psi, t, factors, len(grid) * share, sigma, tau)
 
-        def displacement(z):
+        def vector_field(z):
             return -a * z @ precision @ (factor @ factor.T)
 
-        return loss + lam / tau * contraction_penalty(displacement, z, factors, inverses, tau)
+        return loss + lam / tau * contraction_penalty(vector_field, z, factors, inverses, tau)
 
     slope = 1 - tau * linear_minimiser(criterion)
     assert slope == pytest.approx(1 / (1 + tau), rel=1e-10)

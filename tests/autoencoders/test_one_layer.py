@@ -134,7 +134,7 @@ def test_jacobian_has_outputs_in_rows_by_finite_differences(tied, random_seed):
 
 
 @each_energy
-def test_gradient_of_the_energy_is_the_displacement(activation, random_seed):
+def test_gradient_of_the_energy_is_r_less_z(activation, random_seed):
     z = (3.0 * rows(50, 4, random_seed)).requires_grad_()
     weight, bias, _, offset = random_layer(4, 6, random_seed + 1, tied=True)
     log_density = tied_log_density(z, weight, bias, offset, activation)

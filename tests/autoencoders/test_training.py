@@ -22,8 +22,8 @@ OPTIONS = TrainingOptions(learning_rate=0.05, averaging=0.9, check_every=10, pat
 class Distance(Criterion):
     """|p - target|^2 / 2, whose gradient is p - target; counts what it is asked."""
 
-    def __init__(self, target, rate=1.0, decides=False):
-        self.target, self.rate, self.decides = target, rate, decides
+    def __init__(self, target, rate=1.0, ignores_validation=False):
+        self.target, self.rate, self.ignores_validation = target, rate, ignores_validation
         self.n_losses, self.n_confined = 0, 0
 
     def loss(self, parameters):
@@ -108,9 +108,9 @@ def test_training_stops_when_patience_ends():
     assert not training.stopped
 
 
-def test_a_criterion_that_decides_is_minimised_to_the_end():
+def test_a_criterion_that_ignores_validation_is_minimised_to_the_end():
     training, scripted = started(patience=1), Scripted([0.4, 0.3, 0.2, 0.1])
-    run(training, Distance(TARGET, decides=True), scripted, 40)
+    run(training, Distance(TARGET, ignores_validation=True), scripted, 40)
     assert training.n_steps == 40
     assert training.best.value == 0.1
     assert torch.equal(training.best.average[0], training.average[0])

@@ -17,11 +17,11 @@ from skrae.mixtures.em import (
     grow,
     log_density,
     log_joint,
+    merge,
     merge_closest,
     pool,
     refine,
     relax,
-    shrink,
     single_gaussian,
     split,
 )
@@ -270,7 +270,7 @@ def test_shrink_merges_what_a_split_made_in_vain(random_seed):
     parts = [TRUTH.weights, TRUTH.means, TRUTH.covariances, TRUTH.covariances]
     start = split(Mixture(*map(torch.as_tensor, parts)), generator(random_seed))
     value = float(log_density(start, held_out[0]).mean())
-    shrunk_value, shrunk = shrink(start, value, rows, held_out, SETTINGS)
+    shrunk_value, shrunk = merge(start, value, rows, held_out, SETTINGS)
     assert shrunk_value > value
     assert shrunk_value == pytest.approx(float(log_density(shrunk, held_out[0]).mean()), abs=1e-12)
     assert 3 <= len(shrunk.weights) < 6

@@ -31,7 +31,7 @@ def correlated(n, d, seed):
 
 @each_kind
 @pytest.mark.parametrize("d", [1, 4])
-def test_forward_and_backward_are_inverse(kind, d, random_seed):
+def test_forward_and_inverse_undo_each_other(kind, d, random_seed):
     X, weights = correlated(200, d, random_seed)
     scaling = fit_map(X, weights, kind)
     units = np.abs(X).max(axis=0)

@@ -31,7 +31,7 @@ class FreeDecoder(layers.Layers, ReconstructionDecoder):
     """r = g(code(z)), g the mirror image of the encoder with weights of its own.
 
     Parameters: weights (in, out) and biases of the encoder's layers, of the decoder's, and s, o.
-    log_p_r is the line integral of (r - z)/tau from the mean of the base density, which defines one
+    log p_r is the line integral of (r - z)/tau from the mean of the base density, which defines one
     function whether or not the field is a gradient: density ratios are antisymmetric.
     """
 

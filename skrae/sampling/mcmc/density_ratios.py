@@ -36,7 +36,8 @@ def gauss_legendre(n_nodes):
 class PathIntegral(NamedTuple):
     """Line integral of the score, int_0^1 psi(x + t (y - x)) . (y - x) dt, by Gauss-Legendre.
 
-    Exact for scores that are polynomials of degree below 2 n_nodes along the line. Needs no energy.
+    Exact for scores that are polynomials of degree below 2 n_nodes along the line; it needs no log
+    density.
     """
 
     n_nodes: int = 32

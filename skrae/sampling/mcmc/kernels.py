@@ -1,9 +1,9 @@
 """Metropolis-Hastings kernels: pure functions from a state to (state, info).
 
-A target is a function z -> State; it has methods `gradient`, `densities` and `hessian` where a
-kernel says so. Proposals return their own log acceptance ratio log [p(y) k(y -> z)] /
-[p(z) k(z -> y)], the log density ratio in it by a function of `density_ratios`; `is_accepted` alone
-decides, and a NaN rejects.
+A target is a function z -> State; leapfrog paths ask for its `gradient` too, `independence_run` for
+its `densities`, an expansion to second order for its `hessian`. Proposals pass their own log
+acceptance ratio log [p(y) k(y -> z)] / [p(z) k(z -> y)] to `accept`, the log density ratio in it by
+a function of `density_ratios`; `is_accepted` alone decides, and a NaN rejects.
 
 The metric of a local move is C_k = K K^T of a component k ~ r_k(z) (responsibilities of the state):
 the way back uses the same k, so r_k(z') / r_k(z) enters the ratio. One factor is one metric
@@ -72,9 +72,8 @@ def random_walk_step(state, target, factors, step_size, generator, density_ratio
     k, factor = _draw_factor(state, factors, generator)
     noise = _noise_like(state.position, generator)
     proposed = target(state.position + step_size * _apply(factor, noise))
-    log_acceptance_ratio = density_ratio(state, proposed, target) + _component_ratio(
-        state, proposed, k
-    )
+    log_density_ratio = density_ratio(state, proposed, target)
+    log_acceptance_ratio = log_density_ratio + _component_ratio(state, proposed, k)
     return accept(state, proposed, log_acceptance_ratio, generator)
 
 
@@ -107,8 +106,9 @@ def hamiltonian_step(state, target, factors, step_size, generator, n_leapfrog, d
         velocity, kick = velocity + kick + next_kick, next_kick
     proposed = target(position + step_size * _apply(factor, velocity + kick))
     velocity = velocity + kick + 0.5 * step_size * _apply_transposed(factor, proposed.gradient)
+    log_density_ratio = density_ratio(state, proposed, target)
     log_acceptance_ratio = (
-        density_ratio(state, proposed, target)
+        log_density_ratio
         + 0.5 * (start.square() - velocity.square()).sum(1)
         + _component_ratio(state, proposed, k)
     )
@@ -118,9 +118,8 @@ def hamiltonian_step(state, target, factors, step_size, generator, n_leapfrog, d
 def independence_step(state, target, base, generator, density_ratio=exact):
     """A proposal drawn from q, wherever the chain is; its log q is the state's log_base."""
     proposed = target(base.sample(len(state.position), generator))
-    log_acceptance_ratio = (
-        density_ratio(state, proposed, target) + state.log_base - proposed.log_base
-    )
+    log_density_ratio = density_ratio(state, proposed, target)
+    log_acceptance_ratio = log_density_ratio + state.log_base - proposed.log_base
     return accept(state, proposed, log_acceptance_ratio, generator)
 
 

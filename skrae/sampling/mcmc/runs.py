@@ -23,6 +23,8 @@ from skrae.sampling.mcmc.kernels import (
     random_walk_step,
 )
 
+ONE_STEP = {"random_walk": random_walk_step, "langevin": langevin_step}
+
 
 class Kernel(NamedTuple):
     """One cycle: `n_independent` independence proposals from q, then `n_local` local moves."""
@@ -53,8 +55,8 @@ def join(traces):
 
 def local_step(state, target, kernel, generator):
     """One local move; a Hamiltonian path takes 1 to max_leapfrog steps of jittered length."""
-    if kernel.local != "hamiltonian":
-        step = random_walk_step if kernel.local == "random_walk" else langevin_step
+    if kernel.local in ONE_STEP:
+        step = ONE_STEP[kernel.local]
         return step(
             state, target, kernel.factors, kernel.step_size, generator, kernel.density_ratio
         )
