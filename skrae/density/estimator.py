@@ -179,8 +179,8 @@ class RegularizedAutoEncoderScore(
 
     .. math::
 
-        \frac{1}{\tau} \left( E \lVert r(z + \sigma K \epsilon) - z \rVert^2
-        + \lambda E \lVert \partial r / \partial z \rVert^2 \right)
+        \frac{1}{\tau} \left( E {\lVert r(z + \sigma K \epsilon) - z \rVert}^2
+        + \lambda E {\lVert \partial r / \partial z \rVert}^2 \right)
         + w \left( E \log(1 + e^{-f(z)}) + E_q \log(1 + e^{f(z)}) \right),
 
     with :math:`\tau = \sigma^2 + \lambda` and :math:`C = K K^T`: denoising and contraction as in
