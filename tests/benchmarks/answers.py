@@ -5,8 +5,9 @@
 
 Small models of every kind are fitted by the public methods alone, and everything is asked of them:
 log densities, gradients, Hessians, reconstructions, codes, local moments, draws, chains,
-completions. The comparison lists every array that differs, and by how much; its exit status is 1
-where one does. A change of structure must list none.
+completions. `--random N` adds N fits of random options to random tables. The comparison lists every
+array that differs, and by how much; its exit status is 1 where one does. A change of structure must
+list none.
 """
 
 import argparse
@@ -145,12 +146,67 @@ def _draws(found, models):
         found[f"{name}/impute"] = sampler.impute(holes, n_samples=12)
 
 
-def answers():
+RANDOM_ACTIVATIONS = {
+    "gradient": ["auto", "silu", "tanh", "softplus"],
+    "free": ["auto", "silu", "tanh", "softplus", "sigmoid", "relu"],
+    "tied": ["auto", "sigmoid", "tanh", "relu"],
+}
+RANDOM_OPTIONS = {
+    "noise_level": ["auto", 0.1, 0.3, 1.0],
+    "contraction_weight": [0.0, 0.01, 0.2],
+    "base_density": ["mixture", "gaussian"],
+    "scaling": ["whiten", "standardize", None],
+    "calibration_weight": ["auto", 0.0, 1.0],
+    "learning_rate": [0.003, 0.01, 0.03],
+    "max_components": [1, 4, 8],
+    "max_mixtures": [1, 2, 3],
+    "batch_size": [16, 100, 256],
+    "max_iter": [1, 12, 36],
+    "validation_fraction": [0.1, 0.3],
+    "warm_start": [False, True],
+}
+RANDOM_QUESTIONS = ("score_samples", "log_density_gradient", "log_density_hessian", "reconstruct")
+
+
+def _pick(rng, choices):
+    return choices[rng.integers(len(choices))]
+
+
+def _random_fit(found, seed):
+    """A fit of random options to a random table, twice where it is continued; its answers."""
+    rng = np.random.default_rng(seed)
+    decoder = _pick(rng, list(RANDOM_ACTIVATIONS))
+    options = {name: _pick(rng, choices) for name, choices in RANDOM_OPTIONS.items()}
+    options["activation"] = _pick(rng, RANDOM_ACTIVATIONS[decoder])
+    options["hidden_layer_sizes"] = _pick(
+        rng, [(8,), (16,)] if decoder == "tied" else [(8, 6), (9,)]
+    )
+    if options["activation"] != "relu" and rng.random() < 0.25:
+        options["bias_correction"] = True
+    n, d = int(rng.integers(2, 400)), int(rng.integers(1, 7))
+    X = rng.standard_normal((n, d)) @ rng.standard_normal((d, d)) + rng.standard_normal(d)
+    X = np.where(rng.random((n, 1)) < 0.5, X, X**3).astype(_pick(rng, [np.float32, np.float64]))
+    model = RegularizedAutoEncoderScore(decoder=decoder, random_state=seed, **options).fit(X)
+    if options["warm_start"]:
+        model.fit(X)
+    for question in RANDOM_QUESTIONS:
+        found[f"random {seed}/{question}"] = getattr(model, question)(X[:20])
+    found[f"random {seed}/sample"] = model.sample(50, random_state=seed)
+    proposal = _pick(rng, ["auto", "random_walk", "langevin", "hamiltonian", "independence"])
+    sampler = RAESampler(model, proposal=proposal, n_chains=8, n_warmup=32, random_state=seed)
+    found[f"random {seed}/chains"] = sampler.sample_chains(10).draws
+    holes = np.where(rng.random((20, d)) < 0.4, np.nan, np.resize(X, (20, d)))
+    found[f"random {seed}/conditional"] = sampler.sample_conditional(holes, 4)
+
+
+def answers(n_random=0):
     """Every answer by its name."""
     found = {}
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")
         _draws(found, _fits(found))
+        for seed in range(n_random):
+            _random_fit(found, seed)
     return found
 
 
@@ -175,8 +231,9 @@ def main(arguments=None):
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--write", type=Path, metavar="FILE")
     action.add_argument("--compare", type=Path, metavar="FILE")
+    parser.add_argument("--random", type=int, default=0, metavar="N", help="random fits besides")
     options = parser.parse_args(arguments)
-    found = answers()
+    found = answers(options.random)
     if options.write:
         np.savez_compressed(options.write, **found)
         print(f"{len(found)} answers written")
