@@ -351,10 +351,11 @@ class RegularizedAutoEncoderScore(
                 ConvergenceWarning,
             )
         elif self.network_gain_ == 0.0 and chosen_network_options(self):
+            name = chosen_network_options(self)[0]
             warn(
-                "No network beat the base density on the held-out rows, so the base density is the"
-                " model (network_gain_ is 0) and the options of the network, such as"
-                f" {chosen_network_options(self)[0]}, change nothing: in a search all of them tie."
+                f"With {name}={getattr(self, name)!r} no network beat the base density on the"
+                " held-out rows: the base density is the model (network_gain_ is 0). Options of the"
+                " network change nothing then: in a search all for which this is so have one score."
             )
 
     def _fitted(self):

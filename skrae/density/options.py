@@ -1,15 +1,14 @@
 """The estimator's options: checked, and resolved to what "auto" stands for."""
 
-import math
-from numbers import Integral, Real
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils import check_scalar
 
 from skrae.autoencoders.activations import ACTIVATIONS
 from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.preprocessing.rows import check_number
 
 CHOICES = {
     "noise_covariance": ("auto", "local", "isotropic"),
@@ -19,15 +18,17 @@ CHOICES = {
     "scaling": ("whiten", "standardize", None),
     "device": ("auto", "cpu", "cuda"),
 }
+POSITIVE = {"above": True}
+COUNT = {"kind": Integral}
 INTERVALS = {
-    "contraction_weight": (Real, 0.0, None, "left"),
-    "learning_rate": (Real, 0.0, None, "neither"),
-    "validation_fraction": (Real, 0.0, 1.0, "neither"),
-    "max_components": (Integral, 1, None, "left"),
-    "max_mixtures": (Integral, 1, None, "left"),
-    "batch_size": (Integral, 1, None, "left"),
-    "max_iter": (Integral, 1, None, "left"),
-    "n_iter_no_change": (Integral, 1, None, "left"),
+    "contraction_weight": (0.0, None, {}),
+    "learning_rate": (0.0, None, POSITIVE),
+    "validation_fraction": (0.0, 1.0, POSITIVE),
+    "max_components": (1, None, COUNT),
+    "max_mixtures": (1, None, COUNT),
+    "batch_size": (1, None, COUNT),
+    "max_iter": (1, None, COUNT),
+    "n_iter_no_change": (1, None, COUNT),
 }
 FLAGS = ("warm_start", "bias_correction", "verbose")
 # Options that choose among networks, as a search does; they change nothing where the base wins.
@@ -71,13 +72,14 @@ def check_options(estimator):
         option = getattr(estimator, name)
         if not any(option is c or (isinstance(option, str) and option == c) for c in choices):
             raise ValueError(f"Got {name}={option!r}, expected one of {list(choices)}.")
-    for name, (kind, low, high, boundaries) in INTERVALS.items():
-        _check_number(getattr(estimator, name), name, kind, low, high, boundaries)
+    for name, (low, high, interval) in INTERVALS.items():
+        check_number(name, getattr(estimator, name), low, high, **interval)
     for name in FLAGS:
-        check_scalar(getattr(estimator, name), name, (Integral, np.bool_), min_val=0)
+        flag = getattr(estimator, name)
+        check_number(name, int(flag) if isinstance(flag, np.bool_) else flag, 0, kind=Integral)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
     if not isinstance(estimator.calibration_weight, str):
-        _check_number(estimator.calibration_weight, "calibration_weight", Real, 0.0)
+        check_number("calibration_weight", estimator.calibration_weight, 0.0)
     elif estimator.calibration_weight != "auto":
         raise ValueError(
             f"Got calibration_weight={estimator.calibration_weight!r}, expected 'auto' or a number"
@@ -104,7 +106,7 @@ def _check_architecture(estimator):
     if most is not None and len(hidden_layers(estimator)) > most:
         raise ValueError(
             f"Got hidden_layer_sizes={estimator.hidden_layer_sizes!r}, expected at most"
-            f" {most} layer(s), as in {decoder.hidden_layer_sizes}, with"
+            f" {most} layer{'s' * (most > 1)}, as in {decoder.hidden_layer_sizes}, with"
             f" decoder={estimator.decoder!r}."
         )
     if estimator.bias_correction and estimator.activation == "relu":
@@ -143,18 +145,12 @@ def _is_auto(option):
     return isinstance(option, str) and option == "auto"
 
 
-def _check_number(number, name, kind, low, high=None, boundaries="left"):
-    check_scalar(number, name, kind, min_val=low, max_val=high, include_boundaries=boundaries)
-    if not math.isfinite(number):
-        raise ValueError(f"Got {name}={number}, expected a finite number.")
-
-
 def _check_noise_level(noise_level, contraction_weight):
     if _is_auto(noise_level):
         return
     if noise_level is None or isinstance(noise_level, str):
         raise ValueError(f"Got noise_level={noise_level!r}, expected 'auto' or a number >= 0.")
-    _check_number(noise_level, "noise_level", Real, 0.0)
+    check_number("noise_level", noise_level, 0.0)
     if noise_level == 0.0 and contraction_weight == 0.0:
         raise ValueError(
             "Got noise_level=0 and contraction_weight=0, expected at least one of them > 0: the"

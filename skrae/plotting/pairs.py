@@ -1,5 +1,7 @@
 """PairDisplay: scatter plots of all pairs of features, beside the data."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils import check_array
 
@@ -8,7 +10,6 @@ from skrae.plotting.panels import (
     DRAWS_COLOR,
     FONT_SIZE,
     bin_edges,
-    check_count,
     chosen_columns,
     column_names,
     count_outside,
@@ -24,12 +25,18 @@ from skrae.plotting.panels import (
     wrapped,
     write_outside,
 )
+from skrae.preprocessing.rows import check_number
 
 MAX_FEATURES = 5
 
 
 def _rows_and_names(chains):
     """All draws as rows, and the names that chains or a data frame gives their columns, or None."""
+    if hasattr(chains, "fit"):
+        name = type(chains).__name__
+        raise TypeError(
+            f"Got chains as a {name}, expected Chains or rows, such as its sample(500)."
+        )
     names = frame_names(chains)
     # A frame may have a column called "draws".
     if not hasattr(chains, "columns") and hasattr(chains, "draws"):
@@ -199,7 +206,7 @@ class PairDisplay:
             If `n_points` is no positive integer, or `axes` are not of the right number.
         """
         require_matplotlib(f"{type(self).__name__}.plot")
-        check_count("n_points", n_points)
+        check_number("n_points", n_points, 1, kind=Integral)
         d = len(self.feature_names)
         side = max(0.6 + 1.5 * d, 4.0)
         self.axes_ = panels(axes, d, d, (side, side), sharex="col")

@@ -20,17 +20,9 @@ def require_matplotlib(caller):
         import matplotlib  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            f'{caller} needs matplotlib: python -m pip install "skrae[examples]".'
+            f"{caller} needs matplotlib, which the extra examples brings, or python -m pip install"
+            " matplotlib."
         ) from error
-
-
-def check_count(name, value):
-    """Raise TypeError or ValueError, naming the option, unless it is an integer of at least 1."""
-    message = f"Got {name}={value!r}, expected an integer of at least 1."
-    if not isinstance(value, Integral):
-        raise TypeError(message)
-    if value < 1:
-        raise ValueError(message)
 
 
 def frame_names(rows):

@@ -1,6 +1,7 @@
 """TraceDisplay: traces and marginal densities of chains, with their ESS and R-hat."""
 
 import textwrap
+from numbers import Integral
 
 import numpy as np
 from scipy.stats import rankdata
@@ -9,7 +10,6 @@ from skrae.plotting.panels import (
     FONT_SIZE,
     WARNING_COLOR,
     bin_edges,
-    check_count,
     chosen_columns,
     column_names,
     count_outside,
@@ -23,6 +23,7 @@ from skrae.plotting.panels import (
     transparency,
     write_outside,
 )
+from skrae.preprocessing.rows import check_number
 from skrae.sampling.mcmc import diagnostics
 
 POOLED_COLOR = "0.82"
@@ -174,7 +175,7 @@ class TraceDisplay:
             If `max_chains` is no positive integer, or `axes` are not of the right number.
         """
         require_matplotlib(f"{type(self).__name__}.plot")
-        check_count("max_chains", max_chains)
+        check_number("max_chains", max_chains, 1, kind=Integral)
         rows = np.moveaxis(np.asarray(self.draws), 2, 0)
         size = (8.0, 0.5 + 1.2 * len(rows))
         self.axes_ = panels(axes, len(rows), 2, size, sharey="row", width_ratios=(3, 1))

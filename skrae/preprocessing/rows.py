@@ -1,5 +1,7 @@
-"""Rows and weights as users hand them over: checked before anything is done with them."""
+"""Rows, weights and numbers as users hand them over: checked before anything is done with them."""
 
+import math
+from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -83,3 +85,33 @@ def check_weights(sample_weight, X):
         raise ValueError("Got sample_weight of zeros alone, expected at least one positive weight.")
     weights /= weights.max()
     return weights / weights.mean()
+
+
+def check_number(name, value, low, high=None, *, kind=Real, above=False):
+    """Raise TypeError or ValueError unless an option is a finite number in its interval.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    low : float, the least value, or the one to exceed where `above`
+    high : float, which is not reached, or None
+    kind : {Real, Integral}
+    above : bool
+
+    Examples
+    --------
+    >>> check_number("n_chains", 0, 1, kind=Integral)
+    Traceback (most recent call last):
+    ValueError: Got n_chains=0, expected an integer >= 1.
+    """
+    what = "an integer" if kind is Integral else "a finite number"
+    interval = f"{'>' if above else '>='} {low:g}"
+    if high is not None:
+        interval += f" and < {high:g}"
+    message = f"Got {name}={value!r}, expected {what} {interval}."
+    if not isinstance(value, kind):
+        raise TypeError(message)
+    inside = (value > low if above else value >= low) and (high is None or value < high)
+    if not (inside and math.isfinite(value)):
+        raise ValueError(message)

@@ -1,14 +1,14 @@
 """The sampler's options and arguments: checked before anything is drawn."""
 
-import math
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_array, check_scalar
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from skrae.preprocessing.rows import check_number
 from skrae.sampling.mcmc.density_ratios import DENSITY_RATIOS
 
 CHOICES = {
@@ -74,8 +74,8 @@ def check_options(sampler, estimator):
         if not (isinstance(option, str) and option in choices):
             raise ValueError(f"Got {name}={option!r}, expected one of {list(choices)}.")
     for name, least in LEAST.items():
-        check_scalar(getattr(sampler, name), name, Integral, min_val=least)
-    _check_positive(sampler.temperature, "temperature")
+        check_number(name, getattr(sampler, name), least, kind=Integral)
+    check_number("temperature", sampler.temperature, 0.0, above=True)
     _check_step_size(sampler.step_size)
     if not (isinstance(sampler.progress, bool) or callable(sampler.progress)):
         raise ValueError(f"Got progress={sampler.progress!r}, expected True, False or a callable.")
@@ -87,15 +87,9 @@ def check_options(sampler, estimator):
         )
 
 
-def _check_positive(number, name):
-    check_scalar(number, name, Real, min_val=0.0, include_boundaries="neither")
-    if not math.isfinite(number):
-        raise ValueError(f"Got {name}={number}, expected a finite number > 0.")
-
-
 def _check_step_size(step_size):
     if isinstance(step_size, Real):
-        _check_positive(step_size, "step_size")
+        check_number("step_size", step_size, 0.0, above=True)
     elif not (isinstance(step_size, str) and step_size == "auto"):
         raise TypeError(f"Got step_size={step_size!r}, expected 'auto' or a number > 0.")
 
@@ -107,11 +101,11 @@ def _check_methods(sampler, estimator):
                 raise TypeError(
                     f"Got {option}={getattr(sampler, option)!r} for a {type(estimator).__name__}"
                     f" without {method}, expected the method, or another {option}."
-                    + _advice_on_steps(estimator)
+                    + advice_on_steps(estimator)
                 )
 
 
-def _advice_on_steps(estimator):
+def advice_on_steps(estimator):
     """What to do with a Pipeline, which hides what its last step can."""
     if not isinstance(estimator, Pipeline):
         return ""
@@ -172,7 +166,7 @@ def check_incomplete_rows(target, estimator, X):
     if target.base is None:
         raise ValueError(
             f"Got a {type(estimator).__name__} without a base density that could complete rows,"
-            " expected base_density as rows or a fitted mixture."
+            " expected base_density as rows or a fitted mixture." + advice_on_steps(estimator)
         )
     options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
     if isinstance(estimator, BaseEstimator):

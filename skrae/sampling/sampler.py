@@ -5,8 +5,8 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import check_scalar
 
+from skrae.preprocessing.rows import check_number
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
 from skrae.sampling.mcmc.runs import Run
@@ -177,7 +177,7 @@ class RAESampler(BaseEstimator):
         RuntimeWarning
             Where proposals had a log density of NaN or infinity.
         """
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_number("n_samples", n_samples, 1, kind=Integral)
         setup = make_setup(self._seeded(random_state))
         with torch.no_grad(), reporting(self.progress) as reporter:
             if needs_no_chains(setup.target, self.proposal):
@@ -229,7 +229,7 @@ class RAESampler(BaseEstimator):
         RuntimeWarning
             Where proposals had a log density of NaN or infinity.
         """
-        check_scalar(n_draws, "n_draws", Integral, min_val=1)
+        check_number("n_draws", n_draws, 1, kind=Integral)
         check_start(sampled_estimator(self.estimator), X_init, continue_from)
         setup = make_setup(self, X_init, continue_from and continue_from._origin)
         with torch.no_grad(), reporting(self.progress) as reporter:
@@ -278,7 +278,7 @@ class RAESampler(BaseEstimator):
         RuntimeWarning
             Where proposals had a log density of NaN or infinity.
         """
-        check_scalar(n_samples, "n_samples", Integral, min_val=1)
+        check_number("n_samples", n_samples, 1, kind=Integral)
         setup = make_setup(self)
         X = check_incomplete_rows(setup.target, setup.estimator, X)
         draws = np.repeat(X[:, None], n_samples, axis=1)

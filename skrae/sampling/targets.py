@@ -19,7 +19,7 @@ from skrae.preprocessing.affine import AffineMap, fit_affine
 from skrae.preprocessing.rows import WeightedRows
 from skrae.preprocessing.split import split_rows
 from skrae.sampling.mcmc.kernels import State
-from skrae.sampling.options import check_names, n_features_of
+from skrae.sampling.options import advice_on_steps, check_names, n_features_of
 
 # Spreads from the data beyond which no estimator is asked, and the log density of such rows: paths
 # that diverge end there, and a density vanishes there.
@@ -308,7 +308,7 @@ def _scale_of(starts, estimator):
         raise ValueError(
             f"Got a {type(estimator).__name__}, which has no base density and no `sample` to start"
             " from, expected init (or X_init) as an array of starts, or base_density as rows or a"
-            " fitted mixture."
+            " fitted mixture." + advice_on_steps(estimator)
         )
     location, spread = starts.mean(axis=0), starts.std(axis=0)
     return AffineMap.diagonal(location, np.where(spread > 0.0, spread, 1.0))

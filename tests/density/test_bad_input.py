@@ -180,7 +180,7 @@ def test_option_outside_its_range_is_refused(name, values, X):
             model.fit(X)
         words = ("seed", "Seed") if name == "random_state" else (name,)
         assert any(word in str(caught.value) for word in words), caught.value
-        assert re.search("expected|must be|cannot be used", str(caught.value))
+        assert re.search("expected|^Seed must be|cannot be used", str(caught.value))
         assert [a for a in vars(model) if a.endswith("_")] == []
 
 
@@ -227,7 +227,7 @@ def test_weight_on_one_row_alone_is_refused(fitted, X):
 
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5, "many", None])
 def test_bad_number_of_samples_is_refused(n_samples, fitted):
-    with pytest.raises((ValueError, TypeError), match=r"n_samples .*(must be|instance)"):
+    with pytest.raises((ValueError, TypeError), match=r"Got n_samples=.*, expected an integer"):
         fitted.sample(n_samples)
 
 

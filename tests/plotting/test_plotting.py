@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.neighbors import KernelDensity
 
 from skrae.plotting import PairDisplay, TraceDisplay
 from skrae.plotting.panels import bin_edges, count_outside, histogram, limits
@@ -406,23 +407,28 @@ def test_wrong_number_of_axes_raises(chains, display, message):
 def test_other_bad_arguments_raise(chains):
     with pytest.raises(ValueError, match="Got X of 2 columns, expected 3"):
         PairDisplay.from_chains(chains, X=np.zeros((5, 2)))
-    with pytest.raises(ValueError, match="Got n_points=0, expected an integer of at least 1"):
+    with pytest.raises(ValueError, match="Got n_points=0, expected an integer >= 1"):
         PairDisplay.from_chains(chains, n_points=0)
     with pytest.raises(TypeError, match=r"Got n_points=2\.5, expected an integer"):
         PairDisplay.from_chains(chains, n_points=2.5)
     with pytest.raises(ValueError, match="dim 3"):
         PairDisplay.from_chains(chains.draws)
-    with pytest.raises(ValueError, match="Got max_chains=0, expected an integer of at least 1"):
+    with pytest.raises(ValueError, match="Got max_chains=0, expected an integer >= 1"):
         TraceDisplay.from_chains(chains, max_chains=0)
     with pytest.raises(TypeError, match="Got chains of type ndarray, expected Chains"):
         TraceDisplay.from_chains(chains.draws)
+
+
+def test_an_estimator_is_not_what_was_drawn():
+    with pytest.raises(TypeError, match="Got chains as a KernelDensity, expected Chains or rows"):
+        PairDisplay.from_chains(KernelDensity())
 
 
 @pytest.mark.parametrize("name", ["TraceDisplay", "PairDisplay"])
 def test_missing_matplotlib_names_the_extra(chains, monkeypatch, name):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     display = {"TraceDisplay": TraceDisplay, "PairDisplay": PairDisplay}[name]
-    with pytest.raises(ImportError, match=rf"{name}.from_chains needs .*skrae\[examples\]"):
+    with pytest.raises(ImportError, match=rf"{name}.from_chains needs .* pip install matplotlib"):
         display.from_chains(chains)
 
 

@@ -100,15 +100,15 @@ def refused(sampler, error, message, method="sample_chains", *arguments, **keywo
 
 # option values: error, what the message says of what was got and what is expected
 POSITIVE = {
-    0: (ValueError, "{} == 0, must be > 0"),
-    -1.0: (ValueError, "{} == -1.0, must be > 0"),
+    0: (ValueError, "Got {}=0, expected a finite number > 0"),
+    -1.0: (ValueError, "Got {}=-1.0, expected a finite number > 0"),
     np.inf: (ValueError, "Got {}=inf, expected a finite number > 0"),
     np.nan: (ValueError, "Got {}=nan, expected a finite number > 0"),
 }
 COUNTS = {
-    -1: (ValueError, "{} == -1, must be >= "),
-    2.0: (TypeError, "{} must be an instance of int, not float"),
-    "2": (TypeError, "{} must be an instance of int, not str"),
+    -1: (ValueError, "Got {}=-1, expected an integer >= "),
+    2.0: (TypeError, "Got {}=2.0, expected an integer >= "),
+    "2": (TypeError, "Got {}='2', expected an integer >= "),
 }
 BAD_OPTIONS = [
     *[
@@ -121,8 +121,8 @@ BAD_OPTIONS = [
         for n in ("n_chains", "n_warmup", "thin")
         for v, (e, m) in COUNTS.items()
     ],
-    *[({n: 0}, ValueError, f"{n} == 0, must be >= 1") for n in ("n_chains", "thin")],
-    ({"temperature": "hot"}, TypeError, "temperature must be an instance of float, not str"),
+    *[({n: 0}, ValueError, f"Got {n}=0, expected an integer >= 1") for n in ("n_chains", "thin")],
+    ({"temperature": "hot"}, TypeError, "Got temperature='hot', expected a finite number > 0"),
     ({"step_size": "atuo"}, TypeError, "Got step_size='atuo', expected 'auto' or a number > 0"),
     (
         {"step_size": np.ones(2)},
@@ -172,7 +172,7 @@ def test_a_bad_option_is_refused_by_name(options, error, message, kind, fitted):
 @pytest.mark.parametrize("method", ["sample", "sample_chains", "sample_conditional", "impute"])
 @pytest.mark.parametrize("count", [*COUNTS, 0])
 def test_a_bad_number_of_draws_is_refused(method, count, fitted):
-    error, message = {**COUNTS, 0: (ValueError, "{} == 0, must be >= 1")}[count]
+    error, message = {**COUNTS, 0: (ValueError, "Got {}=0, expected an integer >= 1")}[count]
     name = "n_draws" if method == "sample_chains" else "n_samples"
     rows = ([[np.nan, 0.0]],) if method in ("sample_conditional", "impute") else ()
     refused(small(fitted["field"]), error, message.format(name), method, *rows, count)
