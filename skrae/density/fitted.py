@@ -21,6 +21,8 @@ from skrae.sampling.targets import VANISHED, Target
 DERIVATIVE_ROWS = {"cpu": NETWORK_ROWS, "cuda": BLOCK_ROWS}
 # Step, in sqrt(tau), of the differences that differentiate a corrected score.
 HESSIAN_STEP = 1e-3
+# Step of the differences that differentiate what a curved map adds at another temperature.
+BEND_STEP = 1e-5
 # Farther rows, in spreads of the data, overflow the network or a squared distance.
 MAX_DISTANCE = {"float32": 1e15, "float64": 1e100}
 
@@ -61,7 +63,7 @@ class Fitted(NamedTuple):
     def parts(self):
         """Every array and scalar that it is made of."""
         scalars = self[Fitted._fields.index("decoder") :]
-        arrays = *vars(self.transform).values(), *self.base, *self.coefs, *self.intercepts
+        arrays = *self.transform.parts(), *self.base, *self.coefs, *self.intercepts
         return [*arrays, *scalars]
 
 
@@ -111,15 +113,16 @@ class Evaluator:
         self._corrects = fitted.bias_correction and self.field.reconstruction_is_learned
 
     def _map(self, function, X, finish, size=None):
-        """finish(z, function(z)) of each block z of working-space rows, joined.
+        """finish(rows, function(z)) of each block of rows, at z in working space, joined.
 
         `function` is from and to tensors, `finish` from and to float64 arrays.
         """
         answer, size = None, size or DERIVATIVE_ROWS[self.device]
         for start in range(0, len(X), size):
-            z = self.transform.forward(X[start : start + size])
+            rows = X[start : start + size]
+            z = self.transform.forward(rows)
             self._check_distance(z, start)
-            values = self._narrow(finish(z, self._array(function, z)))
+            values = self._narrow(finish(rows, self._array(function, z)))
             if answer is None:
                 answer = np.empty((len(X), *values.shape[1:]), self.dtype)
             answer[start : start + size] = values
@@ -151,19 +154,21 @@ class Evaluator:
 
     def log_density(self, X):
         """(n,)"""
-
-        def finish(z, values):
-            return values + (self.transform.log_abs_det(z) - self.log_z)
-
-        return self._map(self.field.log_density, X, finish, BLOCK_ROWS)
+        return self._density(self.field.log_density, X, self.log_z)
 
     def base_log_density(self, X):
         """(n,), of q alone."""
+        return self._density(self.field.base.log_density, X, 0.0)
 
-        def finish(z, values):
-            return values + self.transform.log_abs_det(z)
-
-        return self._map(self.field.base.log_density, X, finish, BLOCK_ROWS)
+    def _density(self, function, X, log_z):
+        """A log density of rows from one of z: what the map adds comes with z itself."""
+        answer = np.empty(len(X), self.dtype)
+        for start in range(0, len(X), BLOCK_ROWS):
+            place = slice(start, start + BLOCK_ROWS)
+            z, log_det = self.transform.forward_and_log_det(X[place])
+            self._check_distance(z, start)
+            answer[place] = self._narrow(self._array(function, z) + (log_det - log_z))
+        return answer
 
     def gradient(self, X):
         """(n, d), corrected for its bias where the model was fitted for that.
@@ -194,11 +199,12 @@ class Evaluator:
     def hessian(self, X):
         """(n, d, d), the derivatives of `gradient`."""
 
-        def finish(z, values):
+        def finish(rows, values):
             def gradient():
-                return self._array(lambda rows: self._score(rows)[0], z)
+                z = self.transform.forward(rows)
+                return self._array(lambda part: self._score(part)[0], z)
 
-            return self.transform.hessian(z, gradient, values)
+            return self.transform.hessian(rows, gradient, values)
 
         hessian = self._corrected_hessian if self._corrects else self.field.hessian
         return self._map(hessian, X, finish)
@@ -209,11 +215,11 @@ class Evaluator:
 
     def reconstruct(self, X):
         """(n, d)"""
-        return self._map(self.field.reconstruct, X, lambda z, r: self.transform.inverse(r))
+        return self._map(self.field.reconstruct, X, lambda rows, r: self.transform.inverse(r))
 
     def code(self, X):
         """(n, k)"""
-        return self._map(self.field.code, X, lambda z, values: values, BLOCK_ROWS)
+        return self._map(self.field.code, X, lambda rows, values: values, BLOCK_ROWS)
 
     def decode(self, codes):
         """(n, d) from codes (n, k)."""
@@ -246,19 +252,29 @@ class FieldTarget(Target):
         self.field, self.base, self.transform = field, field.base, transform
         self.log_z, self.dtype, self.beta = log_z, np.dtype(dtype), 1.0 / temperature
         self.is_base, self.factors = field.is_base, field.base.factors
+        # p(x)^(1 / T) is no power of p(z) where the map is curved.
+        self._is_bent = self.beta != 1.0 and not transform.is_affine
 
     @property
     def temperature_limit(self):
         """1 + nu / d: the power 1 / T of Student-t tails has a finite integral below it alone."""
         return 1.0 + float(self.base.dofs.min()) / self.base.n_features
 
-    def in_units(self, z, log_density):
+    def in_units(self, X, log_density):
         """The log density of the untempered p in the units of the data."""
-        shift = self.transform.log_abs_det(z.reshape(-1, z.shape[-1])) - self.log_z
-        return log_density / self.beta + shift.reshape(log_density.shape)
+        rows = X.reshape(-1, X.shape[-1])
+        log_det = self.transform.log_abs_det(rows).reshape(log_density.shape)
+        bent = (1.0 / self.beta - 1.0) * log_det if self._is_bent else 0.0
+        return log_density / self.beta + bent + (log_det - self.log_z)
 
     def __call__(self, z):
-        return State(z, *by_blocks(self._evaluate, z, size=BLOCK_DRAWS))
+        state = State(z, *by_blocks(self._evaluate, z, size=BLOCK_DRAWS))
+        if not self._is_bent:
+            return state
+        log_density = state.log_density + self._bend(z)
+        return state._replace(
+            log_density=log_density, gradient=state.gradient + self._bend_gradient(z)
+        )
 
     def _evaluate(self, z):
         log_q, base_gradient, responsibilities = self.base.evaluate(z)
@@ -269,17 +285,31 @@ class FieldTarget(Target):
         log_density = self.beta * (log_q + f.double()).nan_to_num(VANISHED)
         return log_density, self.beta * (base_gradient + gradient), log_q, responsibilities
 
+    def _bend(self, z):
+        """(1 / T - 1) log |det dz/dx|, (n,)."""
+        X = self.transform.inverse(z.numpy(force=True))
+        return (self.beta - 1.0) * torch.from_numpy(self.transform.log_abs_det(X)).to(z)
+
+    def _bend_gradient(self, z):
+        """Its gradient in z, (n, d)."""
+        X = self.transform.inverse(z.numpy(force=True))
+        own = self.transform.gradient(X, np.zeros_like(X))
+        return (self.beta - 1.0) * torch.from_numpy(self.transform.pull_back(X, own)).to(z)
+
     def densities(self, z):
         """log p / T and log q, each of shape (n,)."""
         log_q = by_blocks(self.base.log_density, z, size=BLOCK_DRAWS)
-        if self.is_base:
-            return self.beta * log_q, log_q
-        f = by_blocks(self.field.log_tilt, z, log_q, size=NETWORK_ROWS)
-        return self.beta * (log_q + f), log_q
+        f = 0.0 if self.is_base else by_blocks(self.field.log_tilt, z, log_q, size=NETWORK_ROWS)
+        log_density = self.beta * (log_q + f)
+        return log_density + self._bend(z) if self._is_bent else log_density, log_q
 
     def hessian(self, z):
         """Hessian of log p / T, shape (n, d, d)."""
-        return self.beta * self.field.hessian(z)
+        hessian = self.beta * self.field.hessian(z)
+        if self._is_bent:
+            bend = jacobian_by_differences(self._bend_gradient, z, BEND_STEP)
+            hessian = hessian + 0.5 * (bend + bend.mT)
+        return hessian
 
 
 def normalise(field, generator, n_repeats=4):

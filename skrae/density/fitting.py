@@ -14,9 +14,11 @@ from skrae.density.fitted import Fitted, normalise
 from skrae.density.score_field import NoiseMetric
 from skrae.mixtures.components import draw_index
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.selection import select_base
+from skrae.mixtures.selection import quick_base, select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
 from skrae.preprocessing.caller import interruptible
+from skrae.preprocessing.margin_fit import fit_margins
+from skrae.preprocessing.margins import Chain
 from skrae.preprocessing.rows import WeightedRows, weighted_mean
 from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_rows
 
@@ -24,6 +26,8 @@ N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
 CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
+# Of the held-out gain that margins must bring.
+MIN_STANDARD_ERRORS = 2.0
 
 
 class Result(NamedTuple):
@@ -89,10 +93,11 @@ def fit_density(
     transform, remarks = previous.transform if previous else None, Remarks()
     if previous is None:
         transform, remarks = fit_affine(X, weights, options.scaling, names)
-    z = transform.forward(X)
-    train, held_out = split_rows(z, options.validation_fraction, rng)
+    train, held_out = split_rows(transform.forward(X), options.validation_fraction, rng)
     seeds = rng.randint(2**31 - 1, size=2)
-    log_dets = transform.log_abs_det(z[held_out])
+    if previous is None and options.margins == "auto" and len(X) >= MIN_ROWS_TO_SPLIT:
+        transform = _with_margins(X, weights, (train, held_out), transform, options, int(seeds[0]))
+    z, log_dets = transform.forward(X), transform.log_abs_det(X[held_out])
     z, weights = torch.as_tensor(z), torch.as_tensor(weights)
     rows, validation = (WeightedRows(z[part], weights[part]) for part in (train, held_out))
     del z  # the parts are copies; a large table is not held twice
@@ -120,6 +125,29 @@ def fit_density(
         validation_curve=trainer.training.validation_curve,
         n_iter=trainer.training.n_steps,
     )
+
+
+def _with_margins(X, weights, parts, affine, options, seed):
+    """The map with margins where held-out rows prefer it, else the affine one.
+
+    Each is judged by one growth of a mixture; the difference must exceed two standard errors.
+    """
+    train, held_out = parts
+    margins = fit_margins(X[train], weights[train], X[held_out], weights[held_out])
+    chain = Chain(margins, fit_affine(margins.forward(X), weights, options.scaling)[0])
+    densities = []
+    for transform in (affine, chain):
+        z = torch.as_tensor(transform.forward(X))
+        rows, validation = (WeightedRows(z[p], torch.as_tensor(weights[p])) for p in parts)
+        generator = torch.Generator().manual_seed(seed)
+        base = quick_base(rows, validation, generator, options.max_components)
+        log_det = torch.as_tensor(transform.log_abs_det(X[held_out]))
+        densities.append(base.log_density(validation.z) + log_det)
+    share = validation.weights / validation.weights.sum()
+    rise = densities[1] - densities[0]
+    gain = float(share @ rise)
+    error = float((share.square() @ (rise - gain).square()).sqrt())
+    return chain if gain > MIN_STANDARD_ERRORS * error else affine
 
 
 def _choose_base(rows, held_out, options, generator):

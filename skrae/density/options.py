@@ -15,6 +15,7 @@ CHOICES = {
     "activation": ("auto", *ACTIVATIONS),
     "decoder": DECODERS,
     "base_density": ("mixture", "gaussian"),
+    "margins": ("identity", "auto"),
     "scaling": ("whiten", "standardize", None),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -55,6 +56,7 @@ class Options(NamedTuple):
     decoder: str
     bias_correction: bool
     base_density: str
+    margins: str
     scaling: str | None
     max_components: int
     max_mixtures: int

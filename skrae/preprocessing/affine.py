@@ -27,6 +27,8 @@ class AffineMap(Transform):
     inverse_matrix: np.ndarray  # (d, d)
     log_det: float  # log |det matrix|
 
+    is_affine = True
+
     @classmethod
     def diagonal(cls, location, scale):
         """z = (x - location) / scale, column by column."""
@@ -43,19 +45,23 @@ class AffineMap(Transform):
         """Rows in the units of the data."""
         return z @ self.inverse_matrix + self.location
 
-    def log_abs_det(self, z):
+    def log_abs_det(self, X):
         """log |det matrix| for each row."""
-        return np.full(len(z), self.log_det)
+        return np.full(len(X), self.log_det)
 
-    def gradient(self, z, gradient):
+    def gradient(self, X, gradient):
         """d/dx from d/dz."""
         return gradient @ self.matrix.T
 
-    def hessian(self, z, gradient, hessian):
+    def pull_back(self, X, gradient):
+        """d/dz from d/dx."""
+        return gradient @ self.inverse_matrix.T
+
+    def hessian(self, X, gradient, hessian):
         """d2/dx2 from d2/dz2."""
         return self.matrix @ hessian @ self.matrix.T
 
-    def covariance(self, z, covariance):
+    def covariance(self, X, covariance):
         """A covariance matrix in the units of the data."""
         return self.inverse_matrix.T @ covariance @ self.inverse_matrix
 
@@ -69,6 +75,10 @@ class AffineMap(Transform):
         inverse = scale[:, None] * self.inverse_matrix
         log_det = self.log_det - np.log(scale).sum()
         return AffineMap(self.location, self.matrix / scale, inverse, log_det)
+
+    def parts(self):
+        """location, matrix, its inverse and the log determinant."""
+        return [self.location, self.matrix, self.inverse_matrix, self.log_det]
 
 
 @dataclass(frozen=True)

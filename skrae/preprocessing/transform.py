@@ -1,7 +1,8 @@
 """The protocol of a map between the units of the data and working space.
 
 With z = t(x), log p_x(x) = log p_z(z) + log |det dz/dx|, and derivatives follow by the chain rule.
-Methods take and give NumPy arrays of n rows; whatever varies from row to row comes per row.
+Methods take rows X in the units of the data, which every caller has, and give NumPy arrays of as
+many rows: whatever varies from row to row comes per row.
 """
 
 from abc import ABC, abstractmethod
@@ -9,6 +10,9 @@ from abc import ABC, abstractmethod
 
 class Transform(ABC):
     """A smooth one-to-one map z = t(x) of rows, with what a density needs of it."""
+
+    # Whether its log determinant is the same everywhere.
+    is_affine = False
 
     @abstractmethod
     def forward(self, X):
@@ -19,23 +23,31 @@ class Transform(ABC):
         """Rows in the units of the data, of the shape (..., d) of z."""
 
     @abstractmethod
-    def log_abs_det(self, z):
-        """log |det dz/dx| at each row z, (n,)."""
+    def log_abs_det(self, X):
+        """log |det dz/dx| at each row, (n,)."""
+
+    def forward_and_log_det(self, X):
+        """`forward` and `log_abs_det`, where they share work at once."""
+        return self.forward(X), self.log_abs_det(X)
 
     @abstractmethod
-    def gradient(self, z, gradient):
-        """grad log p_x (n, d) from grad log p_z (n, d) at rows z."""
+    def gradient(self, X, gradient):
+        """grad log p_x (n, d) from grad log p_z (n, d) at the same rows."""
 
     @abstractmethod
-    def hessian(self, z, gradient, hessian):
-        """Hessian of log p_x (n, d, d) from gradient and Hessian of log p_z at rows z.
+    def pull_back(self, X, gradient):
+        """The gradient in z (n, d) of a function from that in x, without a log determinant."""
+
+    @abstractmethod
+    def hessian(self, X, gradient, hessian):
+        """Hessian of log p_x (n, d, d) from gradient and Hessian of log p_z at the same rows.
 
         `gradient` is a function without arguments, asked where the map is curved alone.
         """
 
     @abstractmethod
-    def covariance(self, z, covariance):
-        """Covariances (n, d, d) in the units of the data from those at rows z, to first order."""
+    def covariance(self, X, covariance):
+        """Covariances (n, d, d) in the units of the data from those about z, to first order."""
 
     @abstractmethod
     def by_columns(self):
@@ -52,3 +64,7 @@ class Transform(ABC):
     @abstractmethod
     def scaled(self, scale):
         """The map x -> t(x) / scale, scale of shape (d,)."""
+
+    @abstractmethod
+    def parts(self):
+        """The arrays and numbers that it is made of, a list."""

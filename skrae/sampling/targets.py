@@ -70,12 +70,13 @@ class Target(ABC):
     def hessian(self, z):
         """Hessian of log p / T, shape (n, d, d)."""
 
-    def in_units(self, z, log_density):
+    def in_units(self, X, log_density):
         """The log density of the untempered p in the units of the data, from that of the target.
 
         Parameters
         ----------
-        z : array of shape (..., d); log_density : array of shape (...)
+        X : array of shape (..., d), rows in the units of the data
+        log_density : array of shape (...)
         """
         return log_density / self.beta
 
@@ -207,9 +208,9 @@ class ConditionalTarget(Target):
         """(n, d, d)"""
         return self.matrix @ self.target.hessian(y @ self.matrix) @ self.matrix.T
 
-    def in_units(self, y, log_density):
+    def in_units(self, X, log_density):
         """As the target itself."""
-        return self.target.in_units(y @ self.matrix.numpy(force=True), log_density)
+        return self.target.in_units(X, log_density)
 
 
 def public_target(estimator, base_density, temperature, rng, starts=None):

@@ -13,7 +13,7 @@ import numpy as np
 from tests.benchmarks import records
 from tests.benchmarks.data import density_split
 from tests.benchmarks.mass import mass
-from tests.benchmarks.models import MODELS, OURS, fit_model
+from tests.benchmarks.models import MODELS, OURS, VARIANTS, fit_model
 from tests.benchmarks.records import cell
 
 SETS = "redwine", "whitewine", "parkinsons", "mammography", "pendigits", "protein_casp"
@@ -31,7 +31,7 @@ def measure(case):
     fit = fit_model(case["model"], train, validation, case["seed"])
     log_density = fit.model.score_samples(test)
     figures = {"mean": float(log_density.mean()), "median": float(np.median(log_density))}
-    if case["model"] == OURS:
+    if case["model"] in VARIANTS:
         figures["base"] = float(fit.model.base_log_density(test).mean())
     rng = np.random.default_rng(MASS_SEED + case["seed"])
     return {**figures, **mass(fit.model, train, rng), **fit.record()}

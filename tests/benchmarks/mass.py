@@ -87,6 +87,8 @@ class StudentMixture:
 def components(model, rng):
     """Weights, means, Cholesky factors and degrees of freedom of a fitted model's components."""
     if not isinstance(model, FittedPeer):
+        if model.margins_ is not None:
+            return _of_draws(model.sample(FLOW_DRAWS, int(rng.integers(2**31))), rng)
         return _of_skrae(model)
     density, back = model.density, np.linalg.inv(model.scaling.matrix)
     if model.name == "kde":

@@ -1,4 +1,4 @@
-"""One way to fit any model of a table: a peer by its name, or skrae with its defaults."""
+"""One way to fit any model of a table: a peer or skrae, by its name."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,10 @@ import numpy as np
 from tests.benchmarks.peers import PEERS, fit_peer
 from tests.benchmarks.records import Seconds, timed
 
-OURS = "skrae"
-MODELS = (OURS, *PEERS)
+OURS, MARGINS = "skrae", "skrae_margins"
+# skrae with its defaults, and with the options that differ from them.
+VARIANTS = {OURS: {}, MARGINS: {"margins": "auto"}}
+MODELS = (*VARIANTS, *PEERS)
 
 
 @dataclass(frozen=True)
@@ -47,19 +49,20 @@ def fit_model(name, train, validation, seed):
     >>> fit.model.score_samples(X).shape, fit.details["scaling"]
     ((300,), 'standardise')
     """
-    if name == OURS:
-        return _fit_ours(np.vstack([train, validation]), seed)
+    if name in VARIANTS:
+        return _fit_ours(np.vstack([train, validation]), seed, VARIANTS[name])
     peer = fit_peer(name, train, validation, seed)
     return Fit(peer, peer.fit_seconds, peer.search_seconds, peer.settings)
 
 
-def _fit_ours(rows, seed):
+def _fit_ours(rows, seed, options):
     # The peers can be run where skrae cannot be imported.
     from skrae import RegularizedAutoEncoderScore
 
-    est, seconds = timed(RegularizedAutoEncoderScore(random_state=seed).fit, rows)
+    est, seconds = timed(RegularizedAutoEncoderScore(random_state=seed, **options).fit, rows)
     details = {
         "noise_level": float(est.noise_level_),
         "log_normalizer_stderr": float(est.log_normalizer_stderr_),
+        "margins": est.margins_ is not None,
     }
     return Fit(est, seconds, seconds, details)

@@ -224,7 +224,7 @@ class _Record:
         rows = self.target.transform.inverse(kept)
         self.positions[:, self.n_kept : end] = rows.swapaxes(0, 1)
         values = trace.log_density[first :: self.thin].numpy(force=True)
-        self.log_density[:, self.n_kept : end] = self.target.in_units(kept, values).T
+        self.log_density[:, self.n_kept : end] = self.target.in_units(rows, values).T
         self._count(trace, 1)
         self.n_kept = end
         n_left = min(len(trace.accepted), self.n_transitions % self.thin)
