@@ -44,9 +44,8 @@ class Margins(Transform):
 
     @cached_property
     def _table(self):
-        """Knots (d, M), left ends (d, M + 1) of the intervals, and coefficients there (d, M + 1, 6).
-
-        The coefficients are those of the powers of s - left end. The first and the last interval are the linear continuations.
+        """Knots (d, M); left ends (d, M + 1) of the intervals; coefficients (d, M + 1, 6) of the
+        powers of s - left end. The first and the last interval are the linear continuations.
         """
         h = np.diff(self.knots)
         a0, a1, a2 = self.values, self.slopes, 0.5 * self.bends

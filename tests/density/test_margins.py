@@ -84,7 +84,9 @@ def test_density_on_the_line_integrates_to_one(law, always, random_seed):
         "edges": lambda n: np.where(rng.random(n) < 0.5, rng.random(n), 3.0 + rng.random(n)),
     }[law]
     X = draw(600)[:, None]
-    model = RegularizedAutoEncoderScore(margins="auto", max_iter=12, random_state=0).fit(X)
+    model = quick_estimator(margins="auto", max_iter=1, base_density="mixture", max_mixtures=1).fit(
+        X
+    )
     centre, unit = np.median(X), np.subtract(*np.percentile(X, [75, 25]))
     # Fine about the rows, then ever coarser: the tails are those of a Student-t.
     inner = np.linspace(-4.0, 4.0, 40_001)
@@ -96,8 +98,8 @@ def test_density_on_the_line_integrates_to_one(law, always, random_seed):
 
 def test_margins_raise_the_likelihood_of_columns_with_edges():
     """Five columns that pile up at both ends of a box."""
-    rng, options = np.random.default_rng(0), {"max_iter": 12, "random_state": 0}
-    X, fresh = rng.beta(0.4, 0.4, (2000, 5)), rng.beta(0.4, 0.4, (2000, 5))
+    rng, options = np.random.default_rng(0), {"max_iter": 1, "max_mixtures": 1, "random_state": 0}
+    X, fresh = rng.beta(0.4, 0.4, (1000, 5)), rng.beta(0.4, 0.4, (1000, 5))
     plain, mapped = (
         RegularizedAutoEncoderScore(margins=margins, **options).fit(X)
         for margins in ("identity", "auto")
@@ -120,12 +122,14 @@ def test_margins_that_gain_nothing_leave_the_fit_as_it_is():
 @pytest.mark.parametrize("network", [False, True])
 def test_samples_follow_the_density(network, always):
     """Marginally, and by their mean log density, which of the rows of a good fit is the same."""
-    options = {"max_iter": 200, "hidden_layer_sizes": (32, 32)} if network else {"max_iter": 1}
+    options = {"max_iter": 200, "hidden_layer_sizes": (32, 32)}
+    if not network:
+        options = {"max_iter": 1, "base_density": "mixture"}
     model = quick_estimator(margins="auto", **options).fit(skewed(1000, 0))
     assert (model.network_gain_ > 0.0) == network
     drawn, fresh = model.sample(4000, random_state=0), skewed(4000, 2)
     for j in range(2):
-        assert kstest(drawn[:, j], fresh[:, j]).statistic < 0.08
+        assert kstest(drawn[:, j], fresh[:, j]).statistic < 0.07
     gap = model.score_samples(drawn).mean() - model.score_samples(fresh).mean()
     assert abs(gap) < 0.2
 
@@ -138,20 +142,19 @@ def test_chains_report_the_log_density_of_their_draws(models):
     np.testing.assert_allclose(chains.log_density, expected, atol=2e-4)  # a float32 network
 
 
-@pytest.mark.parametrize("proposal", ["auto", "langevin"])
-def test_temperature_is_that_of_the_density_of_x(proposal, always):
+def test_temperature_is_that_of_the_density_of_x(always):
     """One exact Gaussian with margins: chains of p^(1/T), against draws weighted by p^(1/T - 1)."""
     X = skewed(400, 0)[:, :1]
     model = quick_estimator(margins="auto", max_iter=1).fit(X)
     temperature = 1.5
     sampler = RAESampler(
-        model, temperature=temperature, proposal=proposal, n_chains=64, random_state=0
+        model, temperature=temperature, proposal="langevin", n_chains=32, random_state=0
     )
-    rows = np.sort(sampler.sample(3000)[:, 0])
+    rows = np.sort(sampler.sample(2000)[:, 0])
     grid = np.linspace(rows[0] - 1.0, rows[-1] + 1.0, 20_001)
     density = np.exp(model.score_samples(grid[:, None]) / temperature)
     cumulative = np.cumsum(density) / density.sum()
-    assert kstest(rows, lambda x: np.interp(x, grid, cumulative)).statistic < 0.05
+    assert kstest(rows, lambda x: np.interp(x, grid, cumulative)).statistic < 0.06
 
 
 def test_completions_follow_the_conditional_density(models):

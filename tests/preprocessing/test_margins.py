@@ -23,7 +23,7 @@ def columns(n, seed):
     return np.column_stack(parts) * [1.0, 1e4, 1e-3, 1.0, 5.0]
 
 
-def fitted(seed=0, n=2000, **options):
+def fitted(seed=0, n=1000, **options):
     X = columns(n, seed)
     held_out = columns(300, seed + 1)
     return fit_margins(X, np.ones(n), held_out, np.ones(300), **options)
