@@ -68,7 +68,7 @@ def test_map_rises_and_is_linear_far_out(margins):
     s = np.linspace(-40.0, 40.0, 20_001)[:, None]
     X = margins.location + margins.scale * s
     assert (np.diff(margins.forward(X), axis=0) > 0.0).all()
-    ends = margins.forward(margins.location + margins.scale * np.array([[50.0], [60.0], [70.0]]))
+    ends = margins.forward(margins.location + margins.scale * np.array([[500.0], [600.0], [700.0]]))
     np.testing.assert_allclose(ends[2] - ends[1], ends[1] - ends[0], rtol=1e-9)
 
 
