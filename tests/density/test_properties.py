@@ -142,7 +142,7 @@ NETWORKS = (
 PARAMETERS = {"max_iter": 6, "hidden_layer_sizes": (6,), "base_density": "mixture"}
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(
     table=tables(),
     container=st.sampled_from(sorted(CONTAINERS)),
