@@ -13,16 +13,12 @@ import numpy as np
 import torch
 
 from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.transform import Transform
 
 # Newton steps of the inverse, and the relative move that ends them; rows at a time.
 MAX_STEPS, TOLERANCE, BLOCK = 60, 4e-15, 2**14
 ARRAYS = "location", "scale", "knots", "values", "slopes", "bends"
-
-
-def _blocks(n):
-    """Slices of n rows, each entry of which takes a dozen numbers."""
-    return (slice(start, start + BLOCK) for start in range(0, n, BLOCK))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +94,17 @@ class Margins(Transform):
         """The first derivatives of t, up to this order, at rows."""
         return self._at(self._standard(X), order)[1:]
 
+    def _by_blocks(self, function, X):
+        """function of standardised rows, each entry of which takes a dozen numbers."""
+        s = torch.from_numpy(self._standard(X))
+        found = by_blocks(lambda part: torch.from_numpy(function(part.numpy())), s, size=BLOCK)
+        return found.contiguous().numpy()
+
     # --- the protocol --------------------------------------------------------------------------
 
     def forward(self, X):
         """t of rows, float64 (n, d)."""
-        t = np.empty(X.shape)
-        for rows in _blocks(len(X)):
-            t[rows] = self._at(self._standard(X[rows]), 0)[0]
-        return t
+        return self._by_blocks(lambda s: self._at(s, 0)[0], X)
 
     def forward_and_log_det(self, X):
         """Both at once, for a block of rows."""
@@ -154,10 +153,7 @@ class Margins(Transform):
 
     def log_abs_det(self, X):
         """sum_j log dt_j/dx_j, (n,)."""
-        log_det = np.empty(len(X))
-        for rows in _blocks(len(X)):
-            log_det[rows] = np.log(self._slopes(X[rows])).sum(axis=1)
-        return log_det
+        return self._by_blocks(lambda s: np.log(self._at(s, 1)[1] / self.scale).sum(axis=1), X)
 
     def gradient(self, X, gradient):
         """D g + l', with D = diag(t') and l = log t'."""
