@@ -17,8 +17,9 @@ ALLOWED = {
     "preprocessing": set(),
     "autoencoders": {"preprocessing"},
     "mixtures": {"preprocessing"},
+    "columns": {"preprocessing", "mixtures"},
     "sampling": {"preprocessing", "mixtures"},
-    "density": {"preprocessing", "mixtures", "autoencoders", "sampling"},
+    "density": {"preprocessing", "mixtures", "columns", "autoencoders", "sampling"},
     "metrics": {"preprocessing"},
     "plotting": {"preprocessing", "sampling", "density"},
 }

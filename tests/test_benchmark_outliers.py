@@ -26,6 +26,7 @@ def test_blurred_gaussian_has_the_sum_of_the_covariances(random_seed, s):
         base_means_=np.full((1, 3), 0.3),
         base_factors_=factor[None],
         base_dofs_=np.full(1, np.inf),
+        base_blocks_=np.zeros(3, int),
         location_=location,
         whitening_=whitening,
     )
@@ -37,7 +38,9 @@ def test_blurred_gaussian_has_the_sum_of_the_covariances(random_seed, s):
 
 def test_no_blur_leaves_the_base_of_a_fit(random_seed):
     X = np.random.default_rng(random_seed).standard_normal((100, 2)) * [1.0, 5.0]
-    model = RegularizedAutoEncoderScore(max_iter=1, noise_level=0.3, random_state=0).fit(X)
+    model = RegularizedAutoEncoderScore(
+        max_iter=1, noise_level=0.3, margins="identity", random_state=0
+    ).fit(X)
     # The base density of the rows' own units differs by log|det dz/dx| alone.
     constant = model.base_log_density(X) - outliers.blurred_log_density(model, 0.0)(X)
     expected = np.linalg.slogdet(model.whitening_)[1]

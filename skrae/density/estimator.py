@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.columns.margins import ARRAYS, Chain, Margins
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.fitting import fit_density, n_checks
 from skrae.density.options import (
@@ -28,12 +29,12 @@ from skrae.density.options import (
 )
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import warn
-from skrae.preprocessing.margins import ARRAYS, Chain, Margins
-from skrae.preprocessing.rows import check_rows, check_weights
+from skrae.preprocessing.rows import check_rows, check_weights, merged
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
 SPREAD_LIMIT = 0.1
+BASE_ATTRIBUTES = "base_weights_", "base_means_", "base_factors_", "base_dofs_", "base_blocks_"
 INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
 # Options that an answer depends on: those of the fit hold, whatever the parameters say later.
 FITTED_OPTIONS = (
@@ -97,15 +98,18 @@ class RegularizedAutoEncoderScore(
     base_density : {"mixture", "gaussian"}, default="mixture"
         q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
         Student-t component.
-    margins : {"identity", "auto"}, default="identity"
+    margins : {"auto", "identity"}, default="auto"
         A smooth monotone map of each column before the affine one. "auto": part of the way to a
-        normal margin, t = .65 s + .35 Phi^-1(F(s)) with F a mixture of Gaussians fitted to the
-        standardised column s, kept where it raises the log density of held-out rows by two
-        standard errors. Everything is answered in the units of X all the same.
+        normal margin, t = .65 l(s) + .35 Phi^-1(F(s)), F a mixture of Gaussians fitted to the
+        standardised column s with the ends at which its rows stop short, l the identity or, where
+        a column is skewed or has heavy tails, one of Johnson's logarithmic maps. Of these two
+        kinds and none the one that raises the log density of held-out rows by two standard errors.
+        Everything is answered in the units of X all the same. With base_density="gaussian" there
+        are none.
     scaling : {"whiten", "standardize", None}, default="whiten"
         The affine map to working space, after that of the margins; undone in every output.
-    max_components : int, default=64
-        Largest number of components of one mixture.
+    max_components : "auto" or int, default="auto"
+        Largest number of components of one mixture. "auto": 64, or 128 from 16384 rows on.
     max_mixtures : int, default=4
         Largest number of mixtures that are averaged; it is doubled up to that where it helps.
     calibration_weight : "auto" or float >= 0, default="auto"
@@ -160,6 +164,16 @@ class RegularizedAutoEncoderScore(
     base_weights_, base_means_, base_factors_, base_dofs_ : arrays
         The components of q in working space: (K,), (K, d), Cholesky factors (K, d, d), degrees of
         freedom (K,), inf for a Gaussian.
+    base_blocks_ : array of shape (d,)
+        The block of each column: a Student-t component is a product over blocks of correlated
+        columns, so that a column far away says nothing about columns it is not correlated with.
+    columns_ : dict of arrays of shape (d,)
+        What became of each column, a table by pandas.DataFrame(model.columns_): its name; its map
+        ("affine", or with margins "straight" or "bent", the latter a logarithm where it is skewed
+        or has heavy tails); mean and standard deviation, the ends drawn in; the lower_end and
+        upper_end at which its rows stop short (NaN where they thin out); the step of values that
+        repeat (0 where they do not), finer than which no detail of its map is; the number of rows
+        left to the tail for a wild value there; whether it is constant.
     margins_ : dict of arrays, or None
         The map t of the margins, a spline for each column: location and scale (d,), knots, values,
         slopes and bends (d, n_knots). None is the identity.
@@ -229,9 +243,9 @@ class RegularizedAutoEncoderScore(
         decoder="gradient",
         bias_correction=False,
         base_density="mixture",
-        margins="identity",
+        margins="auto",
         scaling="whiten",
-        max_components=64,
+        max_components="auto",
         max_mixtures=4,
         calibration_weight="auto",
         learning_rate=0.01,
@@ -334,7 +348,7 @@ class RegularizedAutoEncoderScore(
         return self
 
     def _weighted_rows(self, X, sample_weight):
-        """The rows of positive weight, and their weights with mean 1."""
+        """The distinct rows of positive weight, and their weights with mean 1."""
         weights = check_weights(sample_weight, X)
         if not weights.all():  # a copy of the rows only where there is something to leave out
             X, weights = X[weights > 0.0], weights[weights > 0.0]
@@ -343,6 +357,7 @@ class RegularizedAutoEncoderScore(
                 f"Got {len(X)} row(s) of positive weight, all equal, expected at least two"
                 " different rows: one point has no density."
             )
+        X, weights = merged(X, weights)
         return X, weights / weights.mean()
 
     def _warn(self, result):
@@ -375,7 +390,7 @@ class RegularizedAutoEncoderScore(
         affine = AffineMap(self.location_, self.whitening_, self._unwhitening, self._log_det)
         return Fitted(
             transform=affine if self.margins_ is None else Chain(Margins(**self.margins_), affine),
-            base=(self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_),
+            base=tuple(getattr(self, name) for name in BASE_ATTRIBUTES),
             coefs=self.coefs_,
             intercepts=self.intercepts_,
             noise_level=self.noise_level_,
@@ -391,8 +406,10 @@ class RegularizedAutoEncoderScore(
             self.margins_ = dict(zip(ARRAYS, affine.margins.parts(), strict=True))
             affine = affine.affine
         self.location_, self.whitening_, self._unwhitening, self._log_det = affine.parts()
-        self.base_weights_, self.base_means_, self.base_factors_, self.base_dofs_ = fitted.base
+        for name, part in zip(BASE_ATTRIBUTES, fitted.base, strict=True):
+            setattr(self, name, part)
         self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
+        self.columns_ = self.columns_ if result.columns is None else result.columns
         self.noise_level_ = fitted.noise_level
         self.noise_levels_ = np.array(outcome.noise_levels)
         self.noise_level_scores_ = result.base_score + np.array(outcome.gains)

@@ -31,7 +31,7 @@ class Fitted(NamedTuple):
     """All that defines a fitted density, as NumPy arrays and scalars."""
 
     transform: Transform
-    base: tuple  # weights (K,), means (K, d), factors (K, d, d), dofs (K,)
+    base: tuple  # weights (K,), means (K, d), factors (K, d, d), dofs (K,), blocks (d,)
     coefs: list
     intercepts: list
     decoder: str
@@ -257,8 +257,11 @@ class FieldTarget(Target):
 
     @property
     def temperature_limit(self):
-        """1 + nu / d: the power 1 / T of Student-t tails has a finite integral below it alone."""
-        return 1.0 + float(self.base.dofs.min()) / self.base.n_features
+        """1 + nu / d: the power 1 / T of Student-t tails has a finite integral below it alone.
+
+        d is the size of the largest block.
+        """
+        return 1.0 + float(self.base.dofs.min() / self.base.block_axes.sum(0).max())
 
     def in_units(self, X, log_density):
         """The log density of the untempered p in the units of the data."""

@@ -8,26 +8,28 @@ import torch
 from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
+from skrae.columns.report import column_report
+from skrae.columns.working_space import WorkingSpace, choose_space, fit_space
 from skrae.density.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
 from skrae.density.criterion import HeldOutGain, Rows, TermWeights
 from skrae.density.fitted import Fitted, normalise
 from skrae.density.score_field import NoiseMetric
 from skrae.mixtures.components import draw_index
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.selection import quick_base, select_base
+from skrae.mixtures.selection import Choice, select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
 from skrae.preprocessing.caller import interruptible
-from skrae.preprocessing.margin_fit import fit_margins
-from skrae.preprocessing.margins import Chain
-from skrae.preprocessing.rows import WeightedRows, weighted_mean
-from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_rows
+from skrae.preprocessing.rows import weighted_mean
+from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_folds, split_rows
 
 N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
 CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
-# Of the held-out gain that margins must bring.
-MIN_STANDARD_ERRORS = 2.0
+# Above this, one held-out part says enough.
+MAX_ROWS_TO_FOLD = 4000
+# The largest number of components, and the rows from which on it is twice that.
+MAX_COMPONENTS, MANY_ROWS = 64, 16_384
 
 
 class Result(NamedTuple):
@@ -36,6 +38,7 @@ class Result(NamedTuple):
     fitted: Fitted
     outcome: Outcome
     remarks: Remarks
+    columns: dict | None  # None where a fit is continued
     base_score: float
     log_z_repeats: np.ndarray
     curl: float
@@ -90,22 +93,12 @@ def fit_density(
     -------
     Result
     """
-    transform, remarks = previous.transform if previous else None, Remarks()
-    if previous is None:
-        transform, remarks = fit_affine(X, weights, options.scaling, names)
-    train, held_out = split_rows(transform.forward(X), options.validation_fraction, rng)
-    seeds = rng.randint(2**31 - 1, size=2)
-    if previous is None and options.margins == "auto" and len(X) >= MIN_ROWS_TO_SPLIT:
-        transform = _with_margins(X, weights, (train, held_out), transform, options, int(seeds[0]))
-    z, log_dets = transform.forward(X), transform.log_abs_det(X[held_out])
-    z, weights = torch.as_tensor(z), torch.as_tensor(weights)
-    rows, validation = (WeightedRows(z[part], weights[part]) for part in (train, held_out))
-    del z  # the parts are copies; a large table is not held twice
-    base = previous and MixtureDensity(*previous.base)
-    if base is None:
-        generator = torch.Generator().manual_seed(int(seeds[0]))
-        base = _choose_base(rows, validation, options, generator)
-    base_score = _mean_log_density(base, validation, log_dets)
+    start = _continue_base if previous else _choose_base
+    base, working, parts, seeds = start(X, weights, options, rng, names, previous)
+    rows, validation = (working.rows(X, weights, part, k) for k, part in enumerate(parts))
+    base_score = _mean_log_density(base.judged, working.transform, X[parts[1]], weights[parts[1]])
+    transform, base, remarks = working.transform, base.density, working.remarks
+    columns = None if previous else column_report(X, weights, working, names)
     if on_base:
         on_base(len(base.weights), base_score)
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
@@ -118,6 +111,7 @@ def fit_density(
         fitted=fitted._replace(log_z=float(repeats.mean())),
         outcome=outcome,
         remarks=remarks,
+        columns=columns,
         base_score=base_score,
         log_z_repeats=repeats,
         curl=field.curl(rows.z[:CURL_ROWS].to(device)),
@@ -127,41 +121,53 @@ def fit_density(
     )
 
 
-def _with_margins(X, weights, parts, affine, options, seed):
-    """The map with margins where held-out rows prefer it, else the affine one.
-
-    Each is judged by one growth of a mixture; the difference must exceed two standard errors.
-    """
-    train, held_out = parts
-    margins = fit_margins(X[train], weights[train], X[held_out], weights[held_out])
-    chain = Chain(margins, fit_affine(margins.forward(X), weights, options.scaling)[0])
-    densities = []
-    for transform in (affine, chain):
-        z = torch.as_tensor(transform.forward(X))
-        rows, validation = (WeightedRows(z[p], torch.as_tensor(weights[p])) for p in parts)
-        generator = torch.Generator().manual_seed(seed)
-        base = quick_base(rows, validation, generator, options.max_components)
-        log_det = torch.as_tensor(transform.log_abs_det(X[held_out]))
-        densities.append(base.log_density(validation.z) + log_det)
-    share = validation.weights / validation.weights.sum()
-    rise = densities[1] - densities[0]
-    gain = float(share @ rise)
-    error = float((share.square() @ (rise - gain).square()).sqrt())
-    return chain if gain > MIN_STANDARD_ERRORS * error else affine
+def _continue_base(X, weights, options, rng, names, previous):
+    """What `previous` has, with the rows split anew."""
+    transform, base = previous.transform, MixtureDensity(*previous.base)
+    parts = split_rows(transform.forward(X), options.validation_fraction, rng)
+    every, no_noise = np.ones(len(X), bool), np.zeros(X.shape[1])
+    working = WorkingSpace(transform, Remarks(), every, None, no_noise, None)
+    return Choice(base, base), working, parts, rng.randint(2**31 - 1, size=2)
 
 
-def _choose_base(rows, held_out, options, generator):
-    few = len(rows.z) < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian"
-    components = 1 if few else options.max_components
-    return select_base(rows, held_out, generator, components, options.max_mixtures)
+def _choose_base(X, weights, options, rng, names, previous):
+    """Base density, working space, (training rows, held-out rows) and seeds."""
+    # Whatever is near in all rows' units is on one side; nothing else is learned from all of them.
+    z = fit_affine(X, weights, options.scaling, names).map.forward(X)
+    small = len(X) <= MAX_ROWS_TO_FOLD
+    n_folds = options.max_mixtures if small else 1
+    train, folds = split_folds(z, options.validation_fraction, rng, n_folds)
+    seeds = rng.randint(2**31 - 1, size=2)
+    held_out, *others = folds
+    if len(X) < MIN_ROWS_TO_SPLIT:
+        working = fit_space(X, weights, train, options, names)
+    else:
+        working = choose_space(X, weights, folds, options, names, int(seeds[0]))
+    rows, validation = (working.rows(X, weights, p, k) for k, p in enumerate((train, held_out)))
+    components = options.max_components
+    if components == "auto":
+        components = MAX_COMPONENTS * (1 + (len(X) >= MANY_ROWS))
+    few = len(X) < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian"
+    kept = train[working.kept[train]]
+    base = select_base(
+        rows,
+        validation,
+        torch.Generator().manual_seed(int(seeds[0])),
+        1 if few else components,
+        options.max_mixtures,
+        working.space,
+        [torch.as_tensor(np.flatnonzero(np.isin(kept, fold))) for fold in others],
+    )
+    return base, working, (train, held_out), seeds
 
 
-def _mean_log_density(base, rows, log_dets):
+def _mean_log_density(base, transform, X, weights):
     """Weighted mean log density in the units of the data."""
-    share = rows.weights.numpy() / float(rows.weights.sum())
+    share, log_dets = weights / weights.sum(), transform.log_abs_det(X)
     # From the first on, so that the mean of equal numbers is that number.
     log_det = log_dets[0] + share @ (log_dets - log_dets[0])
-    return weighted_mean(base.log_density(rows.z), rows.weights) + float(log_det)
+    values = base.log_density(torch.as_tensor(transform.forward(X)))
+    return weighted_mean(values, torch.as_tensor(weights)) + float(log_det)
 
 
 def _fitted(transform, base, options, outcome, previous):

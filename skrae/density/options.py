@@ -15,7 +15,7 @@ CHOICES = {
     "activation": ("auto", *ACTIVATIONS),
     "decoder": DECODERS,
     "base_density": ("mixture", "gaussian"),
-    "margins": ("identity", "auto"),
+    "margins": ("auto", "identity"),
     "scaling": ("whiten", "standardize", None),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -25,7 +25,6 @@ INTERVALS = {
     "contraction_weight": (0.0, None, {}),
     "learning_rate": (0.0, None, POSITIVE),
     "validation_fraction": (0.0, 1.0, POSITIVE),
-    "max_components": (1, None, COUNT),
     "max_mixtures": (1, None, COUNT),
     "batch_size": (1, None, COUNT),
     "max_iter": (1, None, COUNT),
@@ -46,7 +45,7 @@ NETWORK_OPTIONS = {
 
 
 class Options(NamedTuple):
-    """The options that a fit depends on, none of them "auto" but noise_level."""
+    """The options that a fit depends on, "auto" where the rows decide."""
 
     noise_level: str | float
     contraction_weight: float
@@ -58,7 +57,7 @@ class Options(NamedTuple):
     base_density: str
     margins: str
     scaling: str | None
-    max_components: int
+    max_components: int | str
     max_mixtures: int
     calibration_weight: float
     learning_rate: float
@@ -87,6 +86,8 @@ def check_options(estimator):
             f"Got calibration_weight={estimator.calibration_weight!r}, expected 'auto' or a number"
             " >= 0."
         )
+    if not _is_auto(estimator.max_components):
+        check_number("max_components", estimator.max_components, 1, kind=Integral)
     _check_hidden_layers(estimator.hidden_layer_sizes)
     _check_architecture(estimator)
     available_device(estimator.device)
@@ -136,6 +137,8 @@ def resolved_options(estimator):
     resolved = {name: value for name, value in auto.items() if _is_auto(own[name])}
     options = Options(**{**own, **resolved, "hidden_layer_sizes": auto["hidden_layer_sizes"]})
     return options._replace(
+        # A single Gaussian is asked for as such, not as that of other columns.
+        margins="identity" if options.base_density == "gaussian" else options.margins,
         bias_correction=corrects,
         contraction_weight=float(options.contraction_weight),
         calibration_weight=float(options.calibration_weight),

@@ -8,8 +8,9 @@ Let C_k = T T^T with T a lower triangle once the observed entries come first (T_
 
 where delta is the squared distance of the observed part, F F^T the conditional scale matrix, and
 s = 1 for a Gaussian. The marginal of a t_nu is a t_nu, and given d_o entries it is a t of nu + d_o
-with s^2 = (nu + delta) / (nu + d_o) (Ding 2016, arXiv 1604.00561). T is the triangle of a QR
-decomposition of the permuted factor of C_k: no covariance is formed, inverted or subtracted.
+with s^2 = (nu + delta) / (nu + d_o) (Ding 2016, arXiv 1604.00561). A product of them over blocks of
+axes has a delta, a d_o and an s for each block. T is the triangle of a QR decomposition of the
+permuted factor of C_k: no covariance is formed, inverted or subtracted.
 """
 
 import torch
@@ -39,7 +40,8 @@ class ConditionalMixture:
     responsibilities : tensor of shape (n, K), the probability of each component given the observed
         entries; the prior weights where there are none.
     means : tensor of shape (n, K, d), conditional locations, and the values at observed entries.
-    dofs : tensor of shape (n, K), conditional degrees of freedom nu + d_o; inf is a Gaussian.
+    dofs : tensor of shape (n, K, B), conditional degrees of freedom nu + d_o of each block; inf is
+        a Gaussian.
 
     Raises
     ------
@@ -64,33 +66,38 @@ class ConditionalMixture:
         _check(base, rows, missing)
         self.missing = missing.to(base.means.device)
         self.rows = rows.to(base.means).masked_fill(self.missing, 0.0)
-        n_observed = (~self.missing).sum(1, keepdim=True).to(self.rows)
-        self.dofs = base.dofs + n_observed
-        self._n_missing = self.missing.shape[1] - n_observed
+        self._axes = base.block_axes  # (d, B)
+        n_missing = self.missing.to(self._axes) @ self._axes
+        n_observed = self._axes.sum(0) - n_missing  # (n, B)
+        self._n_missing, nu = n_missing[:, None], base.dofs[:, None]
+        self.dofs = nu + n_observed[:, None]
 
         patterns, self._pattern = self.missing.unique(dim=0, return_inverse=True)
-        roots, inverses, log_diagonals, free = _ordered_roots(base.factors, patterns)
+        roots, inverses, log_diagonals, free, order = _ordered_roots(base.factors, patterns)
+        self._axes_in_order = self._axes[order]  # (U, d, B), of the columns of the roots
         self._unscaled = roots * free[:, :, None]
         deviations = (self.rows[:, None] - base.means).masked_fill(self.missing[:, None], 0.0)
         whitened = _apply(inverses[self._pattern], deviations) * (1.0 - free)[self._pattern]
         shifted = base.means + _apply(roots[self._pattern], whitened)
         self.means = torch.where(self.missing[:, None], shifted, self.rows[:, None])
 
-        distances = whitened.square().sum(2)
+        distances = whitened.square() @ self._axes_in_order[self._pattern]  # (n, K, B)
         volumes = (log_diagonals * (1.0 - free)).sum(2)[self._pattern]
-        logits = base.weights.log() - volumes + _log_radial(distances, base.dofs, n_observed)
+        radial = _log_radial(distances, nu, n_observed[:, None])
+        logits = base.weights.log() - volumes + radial
         self._log_responsibilities = torch.log_softmax(logits, dim=1)
         self.responsibilities = self._log_responsibilities.exp()
 
-        self._scales = _tail_scale(distances, base.dofs, n_observed)
+        self._scales = _tail_scale(distances, nu, n_observed[:, None])
         volumes = (log_diagonals * free).sum(2)[self._pattern]
-        self._log_volumes = volumes + self._n_missing * self._scales.log()
+        self._log_volumes = volumes + (self._n_missing * self._scales.log()).sum(2)
         self._base_factors = base.factors
 
     @property
     def factors(self):
         """F with F F^T the conditional scale matrices, (n, K, d, d); zero at observed entries."""
-        return self._unscaled[self._pattern] * self._scales[..., None, None]
+        axes = self._axes_in_order[self._pattern]  # (n, d, B)
+        return self._unscaled[self._pattern] * (self._scales @ axes.mT)[:, :, None, :]
 
     def mean(self):
         """The conditional mean sum_k r_k mean_k, or the observed value, shape (n, d).
@@ -108,7 +115,7 @@ class ConditionalMixture:
         deviations = torch.where(self.missing[:, None], x.to(self.rows)[..., None, :], self.means)
         whiteners = _inverse(self._base_factors)
         whitened = torch.einsum("kij,...kj->...ki", whiteners, deviations - self.means)
-        distances = whitened.square().sum(-1) / self._scales.square()
+        distances = (whitened.square() @ self._axes) / self._scales.square()
         radial = _log_radial(distances, self.dofs, self._n_missing)
         return torch.logsumexp(self._log_responsibilities - self._log_volumes + radial, dim=-1)
 
@@ -121,8 +128,11 @@ class ConditionalMixture:
         k = draw_index(self.responsibilities[row], generator)
         to = {"dtype": self.rows.dtype, "device": self.rows.device}
         noise = torch.randn(len(row), self.rows.shape[1], generator=generator, **to)
-        scales = self._scales[row, k] * student_scales(self.dofs[row, k], generator)
-        noise = scales[:, None] * _apply(self._unscaled[self._pattern[row], k], noise)
+        dofs, n_blocks = self.dofs[row, k], self._axes.shape[1]
+        widths = student_scales(dofs.flatten(), generator).unflatten(0, (-1, n_blocks))
+        pattern = self._pattern[row]
+        scales = _apply(self._axes_in_order[pattern], self._scales[row, k] * widths)
+        noise = _apply(self._unscaled[pattern, k], scales * noise)
         return (self.means[row, k] + noise).reshape(n_draws, *self.rows.shape)
 
 
@@ -151,8 +161,8 @@ def _ordered_roots(factors, patterns):
 
     Returns
     -------
-    T and T^-1, of shape (U, K, d, d), the logarithms of the triangles' diagonals (U, K, d), and 1.0
-    for each of those last columns, else 0.0 (U, 1, d)
+    T and T^-1, of shape (U, K, d, d), the logarithms of the triangles' diagonals (U, K, d), 1.0 for
+    each of those last columns, else 0.0 (U, 1, d), and the axes in their order (U, d)
     """
     free = patterns.sort(dim=1).values[:, None].to(factors)
     order = patterns.to(torch.uint8).argsort(dim=1, stable=True)
@@ -161,7 +171,7 @@ def _ordered_roots(factors, patterns):
     # QR leaves the signs of the columns open.
     lower = lower * lower.diagonal(dim1=2, dim2=3).sign()[:, :, None]
     log_diagonals = lower.diagonal(dim1=2, dim2=3).log()
-    return swap.mT @ lower, _inverse(lower) @ swap, log_diagonals, free
+    return swap.mT @ lower, _inverse(lower) @ swap, log_diagonals, free, order
 
 
 def _inverse(triangles):
@@ -170,11 +180,14 @@ def _inverse(triangles):
 
 
 def _log_radial(distances, dofs, dims):
-    """log density of t_nu(0, I) in `dims` dimensions at a squared distance; inf is a Gaussian."""
+    """log density of prod_b t_nu(0, I) at squared distances (..., B) in `dims` dimensions each.
+
+    inf is a Gaussian.
+    """
     heavy = torch.isfinite(dofs)
     nu = torch.where(heavy, dofs, 1.0)
     falling = torch.where(heavy, student_log_kernel(distances, nu, dims), -0.5 * distances)
-    return log_radial_constant(dofs, dims) + falling
+    return (log_radial_constant(dofs, dims) + falling).sum(-1)
 
 
 def _tail_scale(distances, dofs, n_observed):

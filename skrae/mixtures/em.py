@@ -38,6 +38,17 @@ class Mixture(NamedTuple):
     priors: torch.Tensor
 
 
+class HeldOut(NamedTuple):
+    """Held-out rows z (n, d), their weights (n,) and log densities (n,) below which none falls.
+
+    The floor is what a tail will give them: no one row decides how a mixture grows.
+    """
+
+    z: torch.Tensor
+    weights: torch.Tensor
+    floor: torch.Tensor | None = None
+
+
 class Settings(NamedTuple):
     """Regularisation of one growth: ridge on the diagonal, prior strength in rows."""
 
@@ -61,10 +72,11 @@ def log_density(mixture, z):
     return by_blocks(lambda rows: torch.logsumexp(joint(quadratic_columns(rows)), dim=0), z)
 
 
-def mean_log_density(mixture, rows):
-    """Mean log density of weighted rows (z, w), by which mixtures are validated."""
-    z, weights = rows
-    return weighted_mean(log_density(mixture, z), weights)
+def mean_log_density(mixture, held_out):
+    """Mean log density of `HeldOut` rows, by which mixtures are validated."""
+    z, weights, floor = HeldOut(*held_out)
+    values = log_density(mixture, z)
+    return weighted_mean(values if floor is None else torch.logaddexp(values, floor), weights)
 
 
 def single_gaussian(z, weights, ridge):
@@ -74,6 +86,14 @@ def single_gaussian(z, weights, ridge):
     covariance = (z - mean).T @ (share[:, None] * (z - mean))
     covariance += ridge * torch.eye(z.shape[1], dtype=z.dtype)
     return Mixture(torch.ones_like(mean[:1]), mean[None], covariance[None], covariance[None])
+
+
+def first_gaussian(rows, settings, prior=None):
+    """The one-component mixture of a maximisation step with this prior covariance (d, d)."""
+    if prior is None:
+        return single_gaussian(*rows, settings.ridge)
+    start = single_gaussian(*rows, 0.0)._replace(covariances=prior[None], priors=prior[None])
+    return em_step(start, *rows, settings)
 
 
 def em_step(mixture, z, weights, settings):
@@ -172,43 +192,53 @@ def merge(mixture, value, rows, held_out, settings, patience=4):
 
 
 def relax(mixture, value, rows, held_out, settings, factor=4.0):
-    """Weaken the prior while the held-out density gains; (value, mixture) of the best."""
+    """Weaken the prior while the held-out density gains; (value, mixture, settings) of the best."""
     while settings.strength > 0.1:
-        settings = settings._replace(strength=settings.strength / factor)
-        fresh_value, fresh, _ = refine(mixture, rows, held_out, settings)
+        weaker = settings._replace(strength=settings.strength / factor)
+        fresh_value, fresh, _ = refine(mixture, rows, held_out, weaker)
         if fresh_value <= value:
             break
-        value, mixture = fresh_value, fresh
-    return value, mixture
+        value, mixture, settings = fresh_value, fresh, weaker
+    return value, mixture, settings
 
 
 def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
     """Shrink the covariances towards their mean while the held-out density gains.
 
     The prior of every component becomes the pooled covariance sum_k w_k C_k, ever stronger, so
-    that components of one shape learn it from the rows of all. (value, mixture) of the best.
+    that components of one shape learn it from the rows of all. A single component is shrunk
+    towards the prior that it has. (value, mixture, settings) of the best.
     """
-    current, worse = mixture, 0
-    strength = factor * settings.strength
-    while len(mixture.weights) > 1 and worse < patience and strength < len(rows[0]):
-        pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
-        current = current._replace(priors=pooled.expand_as(current.covariances).clone())
-        for _ in range(POOLED_STEPS):
-            current = em_step(current, *rows, settings._replace(strength=strength))
+    current, worse, best = mixture, 0, settings
+    stronger = settings._replace(strength=factor * settings.strength)
+    while worse < patience and stronger.strength < factor**2 * len(rows[0]):
+        if len(mixture.weights) > 1:
+            pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
+            current = current._replace(priors=pooled.expand_as(current.covariances).clone())
+        for _ in range(POOLED_STEPS if len(mixture.weights) > 1 else 1):
+            current = em_step(current, *rows, stronger)
         fresh_value = mean_log_density(current, held_out)
         worse = worse + 1 if fresh_value <= value else 0
         if fresh_value > value:
-            value, mixture = fresh_value, current
-        strength *= factor
-    return value, mixture
+            value, mixture, best = fresh_value, current, stronger
+        stronger = stronger._replace(strength=factor * stronger.strength)
+    return value, mixture, best
 
 
-def grow(rows, held_out, settings, generator, max_components=64, patience=2):
-    """The best of mixtures of 1, 2, 4, ... components, merged and relaxed: (value, mixture).
+def settle(mixture, rows, settings, n_steps=3):
+    """A few steps of EM on more rows than the mixture was grown with."""
+    for _ in range(n_steps):
+        mixture = em_step(mixture, *rows, settings)
+    return mixture
 
-    The value is the mean log density of the held-out rows.
+
+def grow(rows, held_out, settings, generator, max_components=64, patience=2, prior=None):
+    """The best of mixtures of 1, 2, 4, ... components, merged and relaxed.
+
+    (value, mixture, settings): the value is the mean log density of the held-out rows, the settings
+    those of the last steps. `prior` (d, d) is the covariance that the first Gaussian is shrunk to.
     """
-    mixture = single_gaussian(*rows, settings.ridge)
+    mixture = first_gaussian(rows, settings, prior)
     best_value, best, worse = -math.inf, mixture, 0
     while True:
         value, candidate, mixture = refine(mixture, rows, held_out, settings)

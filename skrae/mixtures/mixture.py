@@ -1,7 +1,9 @@
 """The base density q: a mixture of Gaussians and Student-t components.
 
-    log q(z) = log sum_k w_k c_k(z),   c_k = N(mu_k, C_k)  or  t_nu(mu_k, C_k)
+    log q(z) = log sum_k w_k c_k(z),   c_k = N(mu_k, C_k)  or  prod_b t_nu(mu_kb, C_kb)
 
+A Student-t component is a product over blocks of axes: of a row that is far away along one block it
+says nothing about the others, as a single t would, whose every axis widens with the distance.
 Each squared Mahalanobis distance is a quadratic polynomial of z, so all of them are one matrix
 product of the monomials (1, z, z z^T) with fixed coefficients. The gradient is A z + b with A and b
 the mean -C_k^-1 and C_k^-1 mu_k of the components at z, a second matrix product.
@@ -34,27 +36,31 @@ class MixtureDensity:
     means : array of shape (K, d).
     factors : array of shape (K, d, d), lower Cholesky factors of the scale matrices C_k.
     dofs : array of shape (K,), degrees of freedom, whole numbers; inf is a Gaussian.
+    blocks : array of shape (d,), the number of the block of each axis; None is a single block.
+        The factors of Student-t components must be zero between blocks.
     """
 
-    def __init__(self, weights, means, factors, dofs, device="cpu"):
+    def __init__(self, weights, means, factors, dofs, blocks=None, device="cpu"):
         to = {"dtype": torch.float64, "device": device}
         self.weights, self.means, self.factors, self.dofs = (
             torch.as_tensor(np.asarray(a), **to) for a in (weights, means, factors, dofs)
         )
         if (self.dofs != self.dofs.round()).any() or (self.dofs < 1.0).any():
             raise ValueError(f"Got dofs={self.dofs.tolist()}, expected whole numbers >= 1 or inf.")
+        self.blocks = np.zeros(self.n_features, int) if blocks is None else np.asarray(blocks)
+        self.block_axes = _one_hot(self.blocks).to(self.means)
         self._coefficients = distance_coefficients(self.means, self.factors)
-        radial = log_radial_constant(self.dofs, self.n_features)
+        radial = log_radial_constant(self.dofs[:, None], self.block_axes.sum(0)).sum(1)
         self._constants = self.weights.log() - log_volume(self.factors) + radial
-        self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
+        self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0].tolist()
         precisions = torch.cholesky_inverse(self.factors)
         centres = torch.einsum("kij,kj->ki", precisions, self.means)
         self._pulls = torch.cat([centres, precisions.flatten(1)], dim=1)
 
     def arrays(self):
-        """weights, means, factors and dofs as NumPy arrays."""
+        """weights, means, factors, dofs and blocks as NumPy arrays."""
         own = (self.weights, self.means, self.factors, self.dofs)
-        return tuple(a.numpy(force=True) for a in own)
+        return *(a.numpy(force=True) for a in own), self.blocks
 
     def to(self, device):
         """The same density with its tensors on `device`."""
@@ -63,7 +69,7 @@ class MixtureDensity:
     def _with(self, weights, means, factors, dofs):
         """Another density on the device of this one."""
         parts = (a.numpy(force=True) for a in (weights, means, factors, dofs))
-        return MixtureDensity(*parts, device=self.means.device)
+        return MixtureDensity(*parts, self.blocks, device=self.means.device)
 
     def blurred(self, variance, local):
         """The density of rows of q with noise: of covariance variance C_k (local) or variance I.
@@ -82,7 +88,7 @@ class MixtureDensity:
 
         Parameters
         ----------
-        matrix : tensor of shape (d, d), invertible
+        matrix : tensor of shape (d, d), invertible; it must not mix blocks
         origin : tensor of shape (d,)
         """
         # The triangle of a QR decomposition: a covariance would lose half the digits.
@@ -91,7 +97,7 @@ class MixtureDensity:
         return self._with(self.weights, (self.means - origin) @ matrix, factors, self.dofs)
 
     def with_tail(self, weight, mean, factor, dof):
-        """(1 - weight) q + weight t_dof(mean, factor factor^T), of which no row is far away.
+        """(1 - weight) q + weight prod_b t_dof(mean, factor factor^T), of which no row is far away.
 
         Parameters
         ----------
@@ -124,17 +130,25 @@ class MixtureDensity:
         return self.means.shape[1]
 
     def _joint(self, z):
-        """log w_k c_k(z) and d log c_k / d(-m_k/2), by which heavy tails damp it; (K, n) each."""
+        """log w_k c_k(z), (K, n), and the gradient of log c_k of each heavy component k."""
         distances = torch.mm(self._coefficients, quadratic_columns(z)).clamp_min(0.0)
         logits = torch.add(self._constants[:, None], distances, alpha=-0.5)
-        damping = torch.ones_like(logits)
-        if len(self._heavy):
-            nu, d = self.dofs[self._heavy][:, None], self.n_features
-            m = distances[self._heavy]
-            tails = self._constants[self._heavy][:, None] + student_log_kernel(m, nu, d)
-            logits = logits.index_copy(0, self._heavy, tails)
-            damping = damping.index_copy(0, self._heavy, (nu + d) / (nu + m))
-        return logits, damping
+        gradients = {}
+        for k in self._heavy:
+            logits[k], gradients[k] = self._heavy_component(k, z)
+        return logits, gradients
+
+    def _heavy_component(self, k, z):
+        """log w_k c_k(z), (n,), and its gradient (n, d)."""
+        nu, dims = self.dofs[k], self.block_axes.sum(0)
+        whitener = torch.linalg.solve_triangular(
+            self.factors[k], torch.eye(self.n_features).to(z), upper=False
+        )
+        whitened = (z - self.means[k]) @ whitener.T
+        distances = whitened.square() @ self.block_axes
+        log_density = self._constants[k] + student_log_kernel(distances, nu, dims).sum(1)
+        damping = ((nu + dims) / (nu + distances)) @ self.block_axes.T
+        return log_density, -damping * (whitened @ whitener)
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
@@ -147,13 +161,18 @@ class MixtureDensity:
     def evaluate(self, z):
         """log q (n,), its gradient (n, d) and the responsibilities (n, K)."""
         z = z.double()
-        logits, damping = self._joint(z)
+        logits, heavy = self._joint(z)
         log_density = torch.logsumexp(logits, dim=0)
         responsibilities = torch.exp(logits - log_density)
+        gaussian = responsibilities.clone()
+        gaussian[self._heavy] = 0.0
         d = self.n_features
-        pulls = (responsibilities * damping).T @ self._pulls
+        pulls = gaussian.T @ self._pulls
         towards = torch.einsum("nij,nj->ni", pulls[:, d:].unflatten(1, (d, d)), z)
-        return log_density, pulls[:, :d] - towards, responsibilities.T
+        gradient = pulls[:, :d] - towards
+        for k, own in heavy.items():
+            gradient = torch.addcmul(gradient, responsibilities[k][:, None], own)
+        return log_density, gradient, responsibilities.T
 
     def sample(self, n_samples, generator):
         """Independent draws, shape (n_samples, d)."""
@@ -161,14 +180,22 @@ class MixtureDensity:
         to = {"dtype": torch.float64, "device": self.means.device}
         noise = torch.randn(n_samples, self.n_features, generator=generator, **to)
         noise = torch.einsum("nij,nj->ni", self.factors[k], noise)
-        if len(self._heavy):
-            noise = noise * student_scales(self.dofs[k], generator)[:, None]
+        if self._heavy:
+            n_blocks = self.block_axes.shape[1]
+            dofs = self.dofs[k].repeat_interleave(n_blocks)
+            scales = student_scales(dofs, generator).unflatten(0, (-1, n_blocks))
+            noise = noise * (scales @ self.block_axes.T)
         return self.means[k] + noise
 
     def _draw_components(self, n_samples, generator):
         to = {"dtype": torch.float64, "device": self.means.device}
         uniform = torch.rand(n_samples, generator=generator, **to)
         return torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform)
+
+
+def _one_hot(labels):
+    """(d, B), 1 where an axis is of a block."""
+    return torch.as_tensor(np.equal.outer(labels, np.unique(labels)))
 
 
 def from_sklearn(mixture):

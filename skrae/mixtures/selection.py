@@ -4,64 +4,175 @@ One growth per ridge finds the regularisation; its covariances are pooled as far
 density gains; more growths, split at random, are averaged with it where they differ, because what
 one of them imagines the others do not; the average is inflated and given a wide Student-t
 component, so that no row, however far, is infinitely surprising.
+
+Small tables hang on what is held out. There each further growth holds out rows of its own, widths
+and tails are judged by rows that the mixture in question has not seen, and at last every mixture
+takes a few steps of EM on all rows.
 """
 
 import math
+from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.em import Settings, grow, log_density, pool, single_gaussian
+from skrae.mixtures.em import (
+    HeldOut,
+    Mixture,
+    Settings,
+    first_gaussian,
+    grow,
+    log_density,
+    pool,
+    settle,
+)
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.rows import weighted_mean
+from skrae.preprocessing.rows import WeightedRows, weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
 TAIL_DOF = 3.0
+# Of the covariance of the rows: a t of three degrees of freedom has thrice its scale matrix.
+TAIL_SCALE = 0.5
 TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 # Nats below which growths have found the same mixture: an average of them is itself again.
 MIN_DISAGREEMENT = 0.0005
 MAX_ROWS = 20_000
 
 
-def select_base(rows, held_out, generator, max_components=64, max_mixtures=4):
+class Space(NamedTuple):
+    """What is known of working space before there is a mixture."""
+
+    blocks: object = None  # array (d,), the block of each axis
+    covariance: torch.Tensor | None = None  # (d, d), that of the rows, shrunk where they are few
+    final: torch.Tensor | None = None  # the same of the held-out rows too, where they are few
+
+
+class Choice(NamedTuple):
+    """The base density, and one chosen likewise that has not seen the held-out rows."""
+
+    density: MixtureDensity
+    judged: MixtureDensity
+
+
+class Growth(NamedTuple):
+    """A grown mixture, its settings, and the rows it was grown with and judged by."""
+
+    value: float
+    mixture: Mixture
+    settings: Settings
+    rows: WeightedRows
+    held_out: HeldOut
+
+    def shrunk_to(self, prior):
+        """The same with another prior, if it is a single Gaussian."""
+        if len(self.mixture.weights) > 1:
+            return self
+        return self._replace(mixture=self.mixture._replace(priors=prior[None]))
+
+
+def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, space=None, folds=()):
     """The base density chosen for weighted rows (z, w) by its held-out mean log density.
+
+    Parameters
+    ----------
+    rows, held_out : WeightedRows
+    generator : torch.Generator
+    max_components, max_mixtures : int
+    space : Space, or None
+    folds : sequence of index tensors into `rows`: what further growths hold out instead
 
     Returns
     -------
-    MixtureDensity
+    Choice
     """
-    rows = _subsample(rows, generator)
-    value, first, settings = _best_ridge(rows, held_out, generator, max_components)
-    _, first = pool(first, value, rows, held_out, settings)
-    mixtures = _average(first, settings, rows, held_out, generator, max_components, max_mixtures)
-    return _finish(mixtures, single_gaussian(*rows, settings.ridge), held_out)
+    rows, held_out = _subsample(WeightedRows(*rows), generator), WeightedRows(*held_out)
+    grower = _Grower(rows, space, generator, max_components)
+    first = _best_ridge(grower, rows, held_out)
+    first = _pooled(first)
+    if folds and max_mixtures > 1:
+        parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
+        growths = [first, *(_pooled(grower(*part, first.settings.ridge)) for part in parts)]
+        groups = [[growth] for growth in growths]
+    else:
+        growths = _average(grower, first, max_mixtures)
+        groups = [growths]
+    every = WeightedRows(*map(torch.cat, zip(rows, held_out, strict=True)))
+    return _finish(groups, grower.tail, every, grower.space.final)
 
 
-def quick_base(rows, held_out, generator, max_components):
+def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
-    settings = Settings(FIRST_RIDGE, 2.0 * rows[0].shape[1])
-    _, mixture = grow(rows, held_out, settings, generator, max_components)
-    return _finish([mixture], single_gaussian(*rows, settings.ridge), held_out)
+    rows, held_out = WeightedRows(*rows), WeightedRows(*held_out)
+    grower = _Grower(rows, space, generator, max_components)
+    return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower.tail).judged
 
 
-def _best_ridge(rows, held_out, generator, max_components):
-    """(held-out value, mixture, settings) at the best ridge, climbing from the first both ways."""
+class _Grower:
+    """Grows mixtures in one space: grower(rows, held_out, ridge) -> Growth."""
 
-    def candidate(ridge):
-        settings = Settings(ridge, 2.0 * rows[0].shape[1])
-        return *grow(rows, held_out, settings, generator, max_components), settings
+    def __init__(self, rows, space, generator, max_components):
+        self.space, self.generator = space or Space(), generator
+        self.max_components = max_components
+        self.tail = _tail(rows, self.space)
 
-    best = candidate(FIRST_RIDGE)
+    def __call__(self, rows, held_out, ridge):
+        settings = Settings(ridge, 2.0 * rows.z.shape[1])
+        floor = self.tail.log_density(held_out.z) + math.log(TAIL_WEIGHTS[0])
+        held_out = HeldOut(held_out.z, held_out.weights, floor)
+        grown = grow(
+            rows,
+            held_out,
+            settings,
+            self.generator,
+            self.max_components,
+            prior=self.space.covariance,
+        )
+        return Growth(*grown, rows, held_out)
+
+
+def _tail(rows, space):
+    """The t component, as a density of its own: narrower than the rows, its tails are wider."""
+    settings = Settings(FIRST_RIDGE, 2.0 * rows.z.shape[1])
+    gaussian = first_gaussian(rows, settings, space.covariance)
+    covariance = gaussian.covariances.clone()
+    if space.blocks is not None:
+        blocks = torch.as_tensor(space.blocks)
+        covariance[0, blocks[:, None] != blocks] = 0.0
+    factors = torch.linalg.cholesky(TAIL_SCALE * covariance)
+    return MixtureDensity([1.0], gaussian.means, factors, [TAIL_DOF], space.blocks)
+
+
+def _best_ridge(grower, rows, held_out):
+    """The `Growth` at the best ridge, climbing from the first both ways."""
+    best = grower(rows, held_out, FIRST_RIDGE)
     for factor in (1.0 / RIDGE_STEP, RIDGE_STEP):
-        ridge = best[2].ridge * factor
+        ridge = best.settings.ridge * factor
         while 0.99 * RIDGE_LIMITS[0] < ridge < 1.01 * RIDGE_LIMITS[1]:
-            fresh = candidate(ridge)
-            if fresh[0] <= best[0]:
+            fresh = grower(rows, held_out, ridge)
+            if fresh.value <= best.value:
                 break
             best, ridge = fresh, ridge * factor
-        if best[2].ridge != FIRST_RIDGE:
+        if best.settings.ridge != FIRST_RIDGE:
             break
     return best
+
+
+def _pooled(growth):
+    start = Settings(growth.settings.ridge, 2.0 * growth.rows.z.shape[1])
+    value, mixture, settings = pool(
+        growth.mixture, growth.value, growth.rows, growth.held_out, start
+    )
+    if mixture is growth.mixture:
+        return growth
+    return growth._replace(value=value, mixture=mixture, settings=settings)
+
+
+def _other_part(rows, held_out, fold):
+    """(rows, held out) where the rows of the fold are held out instead."""
+    kept = torch.ones(len(rows.z), dtype=torch.bool)
+    kept[fold] = False
+    inside = [torch.cat([a[kept], b]) for a, b in zip(rows, held_out, strict=True)]
+    return WeightedRows(*inside), WeightedRows(rows.z[fold], rows.weights[fold])
 
 
 def _subsample(rows, generator):
@@ -69,23 +180,24 @@ def _subsample(rows, generator):
     if len(z) <= MAX_ROWS:
         return rows
     index = torch.randperm(len(z), generator=generator)[:MAX_ROWS]
-    return z[index], weights[index]
+    return WeightedRows(z[index], weights[index])
 
 
-def _average(first, settings, rows, held_out, generator, max_components, max_mixtures):
-    """As many mixtures as differ: their average errs less than one of them."""
-    z_out, w_out = held_out
-    mixtures, values = [first], [log_density(first, z_out)]
-    while len(mixtures) < max_mixtures and len(first.weights) > 1:
-        n_fresh = min(len(mixtures), max_mixtures - len(mixtures))
+def _average(grower, first, max_mixtures):
+    """As many growths as differ: the average of their mixtures errs less than one of them."""
+    z_out, w_out, _ = first.held_out
+    growths, values = [first], [log_density(first.mixture, z_out)]
+    while len(growths) < max_mixtures and len(first.mixture.weights) > 1:
+        n_fresh = min(len(growths), max_mixtures - len(growths))
         fresh = [
-            grow(rows, held_out, settings, generator, max_components)[1] for _ in range(n_fresh)
+            grower(first.rows, WeightedRows(z_out, w_out), first.settings.ridge)
+            for _ in range(n_fresh)
         ]
-        more = [log_density(m, z_out) for m in fresh]
+        more = [log_density(growth.mixture, z_out) for growth in fresh]
         if not _helps(values, more, w_out):
             break
-        mixtures, values = mixtures + fresh, values + more
-    return mixtures
+        growths, values = growths + fresh, values + more
+    return growths
 
 
 def _helps(values, more, weights):
@@ -113,30 +225,81 @@ def _compared(first, second, weights):
     return mean, float((share.square() @ (difference - mean).square()).sqrt())
 
 
-def _finish(mixtures, tail, held_out):
-    """The average, inflated and with a tail, each the best of a few on the held-out rows."""
-    z, w = held_out
+def _finish(groups, tail, every=None, prior=None):
+    """The average, inflated and with a tail: as little of either as held-out rows let tell.
+
+    Parameters
+    ----------
+    groups : list of lists of Growth; each group is judged by the held-out rows of its first
+    tail : MixtureDensity of the t component
+    every : WeightedRows that all mixtures take a few steps on at last, or None
+    prior : the covariance (d, d) that single Gaussians are then shrunk to, or None for what it was
+
+    Returns
+    -------
+    Choice
+    """
+    held_out = [group[0].held_out for group in groups]
+    weights = torch.cat([part.weights for part in held_out])
+
+    def inner(inflation):
+        densities = [_mixed(group, inflation) for group in groups]
+        pairs = zip(densities, held_out, strict=True)
+        return torch.cat([density.log_density(part.z) for density, part in pairs])
+
+    def with_tail(values, tail, weight):
+        far = torch.cat([tail.log_density(part.z) for part in held_out])
+        return torch.logaddexp(values + math.log1p(-weight), far + math.log(weight))
+
+    values = [inner(s) for s in INFLATIONS]
+    place = _least([with_tail(v, tail, TAIL_WEIGHTS[0]) for v in values], weights)
+    tail, weight = _best_tail(tail, lambda *options: with_tail(values[place], *options), weights)
+
+    def finished(growths):
+        density = _mixed(growths, INFLATIONS[place], tail.blocks)
+        return density.with_tail(weight, tail.means[0], tail.factors[0], TAIL_DOF)
+
+    judged, growths = finished(groups[0]), [growth for group in groups for growth in group]
+    if every is None:
+        return Choice(judged, judged)
+    if all(len(growth.mixture.weights) == 1 for growth in growths):
+        growths = growths[:1]
+    if prior is not None:
+        growths = [growth.shrunk_to(prior) for growth in growths]
+    settled = [g._replace(mixture=settle(g.mixture, every, g.settings)) for g in growths]
+    return Choice(finished(settled), judged)
+
+
+def _best_tail(tail, values, weights):
+    """The tail and its weight: of one block where held-out rows are far along several at once.
+
+    Parameters
+    ----------
+    tail : MixtureDensity, that by blocks
+    values : callable(tail, weight) -> held-out log densities (n,)
+    weights : tensor of shape (n,)
+    """
+    joint = MixtureDensity(*tail.arrays()[:4])
+    found = []
+    for candidate in (tail, joint) if tail.block_axes.shape[1] > 1 else (tail,):
+        each = [values(candidate, weight) for weight in TAIL_WEIGHTS]
+        place = _least(each, weights)
+        found.append((candidate, TAIL_WEIGHTS[place], each[place]))
+    gain, error = _compared(found[-1][2], found[0][2], weights)
+    return found[-1 if gain > error else 0][:2]
+
+
+def _mixed(growths, inflation, blocks=None):
+    """The average of mixtures, all covariances inflated."""
+    mixtures = [growth.mixture for growth in growths]
     weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
     means = torch.cat([m.means for m in mixtures])
-    factors = torch.linalg.cholesky(torch.cat([m.covariances for m in mixtures]))
-    wide, gaussian = torch.linalg.cholesky(tail.covariances)[0], torch.full_like(weights, math.inf)
-
-    def build(inflation, tail_weight):
-        inner = MixtureDensity(weights, means, factors * math.sqrt(inflation), gaussian)
-        return inner.with_tail(tail_weight, tail.means[0], wide, TAIL_DOF)
-
-    def value(density):
-        return weighted_mean(density.log_density(z), w)
-
-    inflation = _inflation([build(s, TAIL_WEIGHTS[0]).log_density(z) for s in INFLATIONS], w)
-    weight = max(TAIL_WEIGHTS, key=lambda t: value(build(inflation, t)))
-    return build(inflation, weight)
+    factors = torch.linalg.cholesky(inflation * torch.cat([m.covariances for m in mixtures]))
+    return MixtureDensity(weights, means, factors, torch.full_like(weights, math.inf), blocks)
 
 
-def _inflation(values, weights):
-    """The smallest inflation within half a standard error of the best on the held-out rows."""
+def _least(values, weights):
+    """The first place within half a standard error of the best on the held-out rows."""
     best = max(values, key=lambda value: weighted_mean(value, weights))
     losses = [_compared(best, value, weights) for value in values]
-    return next(
-        s for s, (loss, error) in zip(INFLATIONS, losses, strict=True) if loss <= 0.5 * error
-    )
+    return next(i for i, (loss, error) in enumerate(losses) if loss <= 0.5 * error)

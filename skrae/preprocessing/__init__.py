@@ -2,8 +2,6 @@
 
 transform    the protocol of a map to working space
 affine       the affine one
-margins      a monotone spline for each column, and the affine map after it
-margin_fit   margins from rows
 rows         checks of rows and weights
 split        held-out rows
 blocks       rows a block at a time

@@ -1,8 +1,17 @@
-"""The affine map between the units of the data and working space, z = (x - m) W."""
+"""The affine map between the units of the data and working space, z = (x - m) W.
+
+Its moments are those of all rows but the few that have a wild value: one that lies farther out than
+MAX_SPREADS deviations of its column, the farthest 1/400 of the rows on either side drawn in. With
+fewer rows than RATIO_TO_SHRINK times the columns, correlations are shrunk towards none (oracle
+approximating shrinkage; Chen, Wiesel, Eldar & Hero 2010). Columns whose correlations are small,
+directly and by way of others, are in different blocks, which are whitened one by one.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse.csgraph import connected_components
 
 from skrae.preprocessing.transform import Transform
 
@@ -16,6 +25,16 @@ VARIANCE_FLOOR = 1e-10
 MAX_NAMED = 6
 # Rows at a time, so that a large table is never held twice.
 BLOCK = 2**16
+# Deviations beyond which a value is wild, and the share of rows on either side that are drawn in
+# before deviations are taken. So at most that share can be wild: the square root is 1 / 20.
+MAX_SPREADS, WINSORISED = 20.0, 1.0 / 400.0
+# Rows that decide what is drawn in, and the least number that has any to spare.
+MAX_SORTED, MIN_SORTED = 2**16, 10
+# Correlations below both, the latter over the root of the rows, do not join blocks.
+MIN_CORRELATION, CORRELATION_ERRORS = 0.1, 4.0
+RATIO_TO_SHRINK = 10
+# The deviation that a constant column is given, in its unit.
+CONSTANT_WIDTH = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +108,7 @@ class Remarks:
     collinear: tuple = ()
     few_rows: tuple = ()  # (rows, columns) where there are no more rows than columns
     unscaled: tuple = ()  # (name, mean, standard deviation) of the first column far from the unit
+    wild: tuple = ()  # (number of rows, name of the first column, the value farthest out)
 
     def messages(self):
         """The text of each warning."""
@@ -104,6 +124,13 @@ class Remarks:
             yield (
                 "Got {} rows of {} columns, expected more rows than columns. The directions without"
                 " a spread get a floor, on which the log density depends.".format(*self.few_rows)
+            )
+        if self.wild:
+            n_rows, name, value = self.wild
+            yield (
+                f"Got {n_rows} row(s) with a value beyond {MAX_SPREADS:g} deviations of its column,"
+                f" such as {name} with {value:.6g}, expected none. They are left to the tail of the"
+                " density and decide no scale."
             )
         if self.unscaled:
             name, location, scale = self.unscaled
@@ -127,6 +154,32 @@ def _blocks(*arrays):
         yield start, *(a[start : start + BLOCK].astype(np.float64, copy=False) for a in arrays)
 
 
+class AffineFit(NamedTuple):
+    """An affine map, and what its fit learned of the rows.
+
+    Parameters
+    ----------
+    map : AffineMap
+    remarks : Remarks
+    limits : pair of arrays of shape (d,), between which no value of a column is wild
+    blocks : array of shape (d,), the number of the block of each column, and of each axis of z
+    covariance : array of shape (d, d), that of the rows kept in z, shrunk where they are few; of a
+        constant column the variance that it is given
+    constant : bool array of shape (d,)
+    """
+
+    map: AffineMap
+    remarks: Remarks
+    limits: tuple
+    blocks: np.ndarray
+    covariance: np.ndarray
+    constant: np.ndarray
+
+    def holds(self, X):
+        """Whether no value of a row is wild, bool (n,)."""
+        return _inside(X, self.limits)
+
+
 def fit_affine(X, weights, kind, names=None):
     """The map that fits weighted rows, and what it has to say about columns.
 
@@ -139,7 +192,7 @@ def fit_affine(X, weights, kind, names=None):
 
     Returns
     -------
-    AffineMap, Remarks
+    AffineFit
 
     Raises
     ------
@@ -148,46 +201,95 @@ def fit_affine(X, weights, kind, names=None):
     """
     d = X.shape[1]
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
+    *_, limits = robust_scales(X, weights)
+    kept = _inside(X, limits)
+    rows, weights = (X, weights) if kept.all() else (X[kept], weights[kept])
     share = weights / weights.sum()
-    location, scale = _location_and_scale(X, share)
+    location, scale = _location_and_scale(rows, share)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(location)
     constant = scale <= rounding
     if constant.all():
         raise ValueError(
             "Got columns that are all constant up to rounding, expected at least one that varies."
         )
-    # A constant column keeps its unit, unless that is finer than its own rounding.
-    unit = np.where(scale == 0.0, 1.0, np.maximum(1.0, rounding))
+    # A constant column has the unit one, unless that is finer than its own rounding.
+    unit = CONSTANT_WIDTH * np.where(scale == 0.0, 1.0, np.maximum(1.0, rounding))
     scale = np.where(constant, unit, scale)
     _check_spreads(scale, names)
+    correlations, collinear = _correlations(rows, share, location, scale, constant)
+    blocks = _blocks_of(correlations, share)
+    few = (rows.shape,) if len(rows) <= d and collinear.any() else ()
+    unscaled = () if kind else _first_unscaled(location, scale, names)
     if kind is None:
-        unscaled = _first_unscaled(location, scale, names)
-        return AffineMap(np.zeros(d), np.eye(d), np.eye(d), 0.0), Remarks(unscaled=unscaled)
-    named = _named(constant, names)
-    if kind == "standardize":
-        return AffineMap.diagonal(location, scale), Remarks(named)
-    affine, collinear = _whitening(X, share, location, scale, constant)
-    if len(X) <= d and collinear.any():  # which says nothing about the columns
-        return affine, Remarks(named, few_rows=X.shape)
-    return affine, Remarks(named, _named(collinear, names))
+        few = collinear = ()
+    remarks = Remarks(
+        _named(constant, names) if kind else (),
+        () if few or kind == "standardize" else _named(collinear, names),
+        few[0] if few and kind == "whiten" else (),
+        unscaled,
+    )
+    if kind == "whiten":
+        map, covariance = _whitening(correlations, blocks, location, scale), np.eye(d)
+    elif kind == "standardize":
+        map, covariance = AffineMap.diagonal(location, scale), correlations
+    else:
+        map = AffineMap(location, np.eye(d), np.eye(d), 0.0)  # far from 0, squares would cancel
+        covariance = correlations * scale[:, None] * scale
+    return AffineFit(map, remarks, limits, blocks, covariance, constant)
+
+
+def robust_scales(X, weights):
+    """Mean and deviation of each column, with its ends drawn in, and the limits of wild values.
+
+    Returns
+    -------
+    location, scale : arrays of shape (d,); the scale of a constant column is one
+    limits : pair of arrays of shape (d,), between which no value is wild
+    """
+    share = weights / weights.sum()
+    if len(X) < MIN_SORTED:
+        ends = None
+    else:
+        rows = np.sort(X[:: -(-len(X) // MAX_SORTED)].astype(np.float64), axis=0)
+        spare = max(1, int(WINSORISED * len(rows)))
+        ends = rows[spare], rows[-1 - spare]
+    location, scale = _location_and_scale(X, share, ends)
+    varies = scale > 10 * np.finfo(np.float64).eps * np.abs(location)
+    reach = np.where(varies & (ends is not None), MAX_SPREADS * scale, np.inf)
+    return location, np.where(varies, scale, 1.0), (location - reach, location + reach)
+
+
+def _inside(X, limits):
+    inside = np.empty(len(X), bool)
+    for start, rows in _blocks(X):
+        inside[start : start + len(rows)] = ((rows >= limits[0]) & (rows <= limits[1])).all(axis=1)
+    return inside
 
 
 def _named(flags, names):
     return tuple(names[j] for j in np.flatnonzero(flags))
 
 
-def _location_and_scale(X, share):
-    """Mean and standard deviation of each column, in units whose squares are within float64."""
-    largest = np.max([np.abs(rows).max(axis=0) for _, rows in _blocks(X)], axis=0)
+def _location_and_scale(X, share, limits=None):
+    """Mean and standard deviation of each column, in units whose squares are within float64.
+
+    Of values clipped to limits (low, high), arrays of shape (d,), if there are any.
+    """
+
+    def parts(*arrays):
+        for _, rows, *others in _blocks(X, *arrays):
+            yield rows if limits is None else np.clip(rows, *limits), *others
+
+    largest = np.max([np.abs(rows).max(axis=0) for (rows,) in parts()], axis=0)
     # A power of two scales exactly, so that units of 2^k change nothing but the units.
     exponents = 1 - np.frexp(largest)[1]
-    location = sum(part @ np.ldexp(rows, exponents) for _, rows, part in _blocks(X, share))
+    location = sum(part @ np.ldexp(rows, exponents) for rows, part in parts(share))
     # The mean of equal numbers is not always that number.
-    first = X[0].astype(np.float64)
-    equal = np.all([(first == rows).all(axis=0) for _, rows in _blocks(X)], axis=0)
+    first = next(parts())[0][0]
+    equal = np.all([(first == rows).all(axis=0) for (rows,) in parts()], axis=0)
     location = np.where(equal, np.ldexp(first, exponents), location)
     variance = sum(
-        part @ (np.ldexp(rows, exponents) - location) ** 2 for _, rows, part in _blocks(X, share)
+        part @ (np.ldexp(rows, exponents) - location) ** 2 for rows, part in parts(share)
     )
     return np.ldexp(location, -exponents), np.ldexp(np.sqrt(variance), -exponents)
 
@@ -208,8 +310,8 @@ def _first_unscaled(location, scale, names):
     return (names[odd[0]], location[odd[0]], scale[odd[0]]) if len(odd) else ()
 
 
-def _whitening(X, share, location, scale, constant):
-    """The whitening map, and which columns are linear combinations of others, (d,)."""
+def _correlations(X, share, location, scale, constant):
+    """Correlations (d, d), shrunk where rows are few; and which columns are collinear, (d,)."""
     correlations = 0.0
     for _, rows, part in _blocks(X, share):
         standard = np.where(constant, 0.0, (rows - location) / scale)
@@ -218,8 +320,41 @@ def _whitening(X, share, location, scale, constant):
     variances, axes = np.linalg.eigh(correlations)
     floor = VARIANCE_FLOOR * variances.max()
     collinear = np.abs(axes[:, variances < floor]).max(axis=1, initial=0.0) > 0.1
-    lengths = np.sqrt(np.maximum(variances, floor))
-    matrix = axes / (scale[:, None] * lengths)
-    inverse = (axes * lengths).T * scale
-    log_det = -np.log(scale).sum() - np.log(lengths).sum()
-    return AffineMap(location, matrix, inverse, log_det), collinear
+    if is_few(*X.shape):
+        correlations = _shrunk(correlations, 1.0 / np.sum(share**2))
+    return correlations, collinear
+
+
+def is_few(n_rows, n_columns):
+    """Whether correlations are shrunk."""
+    return n_rows < RATIO_TO_SHRINK * n_columns
+
+
+def _shrunk(correlations, n):
+    """Correlations of n rows, shrunk towards none by the oracle approximation."""
+    d, square = len(correlations), np.sum(correlations**2)
+    apart = (n + 1.0 - 2.0 / d) * (square - d)
+    weight = (1.0 - 2.0 / d) * square + float(d) ** 2
+    weight = min(weight / apart, 1.0) if apart > 0.0 else 1.0
+    return (1.0 - weight) * correlations + weight * np.eye(d)
+
+
+def _blocks_of(correlations, share):
+    least = max(MIN_CORRELATION, CORRELATION_ERRORS * np.sqrt(np.sum(share**2)))
+    if is_few(len(share), len(correlations)):
+        least = 0.0  # nothing can be told apart from noise
+    return connected_components(np.abs(correlations) > least, directed=False)[1]
+
+
+def _whitening(correlations, blocks, location, scale):
+    """The map to uncorrelated axes of variance one, block by block."""
+    d = len(scale)
+    matrix, inverse, log_det = np.zeros((d, d)), np.zeros((d, d)), -np.log(scale).sum()
+    for block in np.unique(blocks):
+        own = np.flatnonzero(blocks == block)
+        variances, axes = np.linalg.eigh(correlations[np.ix_(own, own)])
+        lengths = np.sqrt(np.maximum(variances, VARIANCE_FLOOR * variances.max()))
+        matrix[np.ix_(own, own)] = axes / (scale[own, None] * lengths)
+        inverse[np.ix_(own, own)] = (axes * lengths).T * scale[own]
+        log_det -= np.log(lengths).sum()
+    return AffineMap(location, matrix, inverse, log_det)

@@ -87,6 +87,21 @@ def check_weights(sample_weight, X):
     return weights / weights.mean()
 
 
+def merged(X, weights):
+    """Distinct rows, in the order of their first places, and the sums of their weights.
+
+    What is repeated says no more than its weight does: k copies and a weight of k are one table.
+    """
+    contiguous = np.ascontiguousarray(X) + 0.0  # -0.0 is 0.0
+    keys = contiguous.view(np.dtype((np.void, contiguous.dtype.itemsize * X.shape[1]))).ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    if len(first) == len(X):
+        return X, weights
+    order = np.argsort(first)
+    sums = np.bincount(inverse.ravel(), weights, len(first))
+    return X[first[order]], sums[order]
+
+
 def check_number(name, value, low, high=None, *, kind=Real, above=False):
     """Raise TypeError or ValueError unless an option is a finite number in its interval.
 

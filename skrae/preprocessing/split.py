@@ -59,13 +59,24 @@ def split_rows(z, fraction, rng):
         thirds of them, and groups of near-duplicates whole
     rng : numpy.random.RandomState
     """
+    train, (held_out, *_) = split_folds(z, fraction, rng)
+    return train, held_out
+
+
+def split_folds(z, fraction, rng, n_folds=1):
+    """Indices of the rows to train on, and folds to hold out, the first of which they lack.
+
+    Further folds are as large where there are rows enough, and no row is in two.
+    """
     n = len(z)
     if n < MIN_ROWS_TO_SPLIT:
-        return np.arange(n), np.arange(n)
+        return np.arange(n), [np.arange(n)]
     group = near_duplicate_groups(z)
     place = rng.permutation(group.max() + 1)[group]
     order = np.argsort(place, kind="stable")
     n_out = min(max(round(fraction * n), min(30, n // 4)), n - n // 3)
-    # The last group on the held-out side is held out whole.
-    n_out = int((place <= place[order[n_out - 1]]).sum())
-    return np.sort(order[n_out:]), np.sort(order[:n_out])
+    n_folds = max(1, min(n_folds, n // n_out))
+    # The last group of a fold is held out whole.
+    ends = [int((place <= place[order[k * n_out - 1]]).sum()) for k in range(1, n_folds + 1)]
+    folds = [np.sort(order[a:b]) for a, b in zip([0, *ends], ends, strict=False) if a < b]
+    return np.sort(order[ends[0] :]), folds

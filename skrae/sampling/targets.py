@@ -294,14 +294,14 @@ def _from_rows(rows, rng):
     """Map and base fitted to rows, as a fit of the estimator would choose them."""
     X = check_array(rows, dtype=np.float64, ensure_min_samples=2, input_name="base_density")
     weights = np.ones(len(X))
-    transform, _ = fit_affine(X, weights, "whiten")
+    transform = fit_affine(X, weights, "whiten").map
     z = transform.forward(X)
     generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
     train, held_out = split_rows(z, 0.1, rng)
     parts = [
         WeightedRows(torch.as_tensor(z[i]), torch.as_tensor(weights[i])) for i in (train, held_out)
     ]
-    return transform, select_base(*parts, generator)
+    return transform, select_base(*parts, generator).density
 
 
 def _scale_of(starts, estimator):

@@ -24,6 +24,8 @@ COMMANDS = {
     "sampling": "1 hour",
     "imputation": "20 minutes",
     "trust": "20 minutes",
+    "fuzz": "15 minutes",
+    "hard_tables": "10 minutes",
     "contraction": "5 minutes",
     "answers": "1 minute",
 }

@@ -7,9 +7,9 @@ import numpy as np
 from tests.benchmarks.peers import PEERS, fit_peer
 from tests.benchmarks.records import Seconds, timed
 
-OURS, MARGINS = "skrae", "skrae_margins"
+OURS, STRAIGHT = "skrae", "skrae_identity"
 # skrae with its defaults, and with the options that differ from them.
-VARIANTS = {OURS: {}, MARGINS: {"margins": "auto"}}
+VARIANTS = {OURS: {}, STRAIGHT: {"margins": "identity"}}
 MODELS = (*VARIANTS, *PEERS)
 
 

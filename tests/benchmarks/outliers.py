@@ -108,13 +108,13 @@ def _base_fit(content, shape, seed):
     from skrae import RegularizedAutoEncoderScore
 
     model = RegularizedAutoEncoderScore(
-        noise_level=0.35, max_iter=1, scaling="standardize", random_state=seed
+        noise_level=0.35, max_iter=1, margins="identity", scaling="standardize", random_state=seed
     )
     return model.fit(np.frombuffer(content).reshape(shape))
 
 
 def blurred_log_density(model, s):
-    """Log density, in working space, of the base convolved with N(0, s^2 I).
+    """Log density, in working space, of the base convolved with N(0, s^2 I), without margins.
 
     Exact for Gaussian components; the one Student-t component is widened likewise, which is no
     convolution but keeps its tail.
@@ -123,7 +123,8 @@ def blurred_log_density(model, s):
 
     from skrae.mixtures.mixture import MixtureDensity
 
-    arrays = model.base_weights_, model.base_means_, model.base_factors_, model.base_dofs_
+    parts = "weights", "means", "factors", "dofs", "blocks"
+    arrays = (getattr(model, f"base_{part}_") for part in parts)
     blurred = MixtureDensity(*arrays).blurred(s**2, local=False)
 
     def log_density(X):

@@ -73,7 +73,7 @@ def check_port(target, log_density, X):
 
 
 def learned(model):
-    """log q(z) + f(z) - log Z of a fitted RegularizedAutoEncoderScore, in its working space."""
+    """log q(z) + f(z) - log Z of a fitted RegularizedAutoEncoderScore without margins, in z."""
     jnp = bench_module("jax").numpy
     log_q, f = _mixture(model), _head(model)
     log_det = float(np.linalg.slogdet(model.whitening_)[1])
@@ -94,23 +94,31 @@ def _mixture(model):
     dofs = jnp.asarray(np.where(np.isfinite(model.base_dofs_), model.base_dofs_, 1.0))
     constants = jnp.asarray(_log_heights(model))
 
+    axes = jnp.asarray(_block_axes(model))
+
     def log_density(z):
-        squares = jnp.square((z @ flat).reshape(n, d) - shifts).sum(1)
-        tails = jnp.where(heavy, (dofs + d) * jnp.log1p(squares / dofs), squares)
+        squares = jnp.square((z @ flat).reshape(n, d) - shifts) @ axes
+        falling = (dofs[:, None] + axes.sum(0)) * jnp.log1p(squares / dofs[:, None])
+        tails = jnp.where(heavy[:, None], falling, squares).sum(1)
         return jax.nn.logsumexp(constants - 0.5 * tails)
 
     return log_density
 
 
+def _block_axes(model):
+    """1 where an axis is of a block, shape (d, B)."""
+    return np.equal.outer(model.base_blocks_, np.unique(model.base_blocks_)).astype(float)
+
+
 def _log_heights(model):
     """log w_k c_k(mu_k), shape (K,)."""
-    d, nu = model.n_features_in_, model.base_dofs_
+    d, nu = _block_axes(model).sum(0), model.base_dofs_[:, None]
     heavy = np.isfinite(nu)
     nu = np.where(heavy, nu, 1.0)
     student = gammaln(0.5 * (nu + d)) - gammaln(0.5 * nu) - 0.5 * d * np.log(nu * np.pi)
     heights = np.where(heavy, student, -0.5 * d * np.log(2 * np.pi))
     volumes = np.log(np.diagonal(model.base_factors_, axis1=1, axis2=2)).sum(1)
-    return np.log(model.base_weights_) + heights - volumes
+    return np.log(model.base_weights_) + heights.sum(1) - volumes
 
 
 def _head(model):

@@ -1,10 +1,11 @@
 """Small, quickly fitted estimators that several tests share."""
 
+import numpy as np
 from sklearn.utils import check_random_state
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.training import Training
-from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.affine import fit_affine
 from skrae.preprocessing.split import split_rows
 
 
@@ -22,7 +23,7 @@ def quick_estimator(**options):
 
 def held_out_rows(model, X):
     """The rows that a fit of `model` held out, by the seed it was given."""
-    affine = AffineMap(model.location_, model.whitening_, None, 0.0)
+    affine = fit_affine(X, np.ones(len(X)), model.scaling).map
     rng = check_random_state(model.random_state)
     return X[split_rows(affine.forward(X), model.validation_fraction, rng)[1]]
 

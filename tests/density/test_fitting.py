@@ -43,12 +43,15 @@ def test_level_is_chosen_on_held_out_rows(X, base_density, noise_covariance):
     assert model.noise_level_ == model.noise_levels_[best]
     assert (np.diff(model.noise_levels_) < 0.0).all()
     held_out = held_out_rows(model, X)
-    assert model.base_score_ == pytest.approx(model.base_log_density(held_out).mean())
+    # The base has taken its last steps on these rows too; its score is from before.
+    base = model.base_log_density(held_out).mean()
+    assert model.base_score_ < base < model.base_score_ + 0.5
     score = model.score(held_out)
     # The log Z of validation has noise of its own, of 1/sqrt(2400) times the spread of exp f.
-    assert score >= model.base_score_ - 0.03
+    assert score >= base - 0.03
     if model.coefs_[-1].any():
-        assert score == pytest.approx(model.noise_level_scores_[best], abs=0.1)
+        gain = model.noise_level_scores_[best] - model.base_score_
+        assert score == pytest.approx(base + gain, abs=0.1)
 
 
 def test_pure_noise_is_not_modelled_worse_than_by_the_base(random_seed):

@@ -20,3 +20,11 @@ def random_mixture(d, n_components, seed, dofs=None):
     factors = widths * (factors + np.eye(d) * rng.uniform(0.7, 1.3, (n_components, d, 1)))
     dofs = [np.inf] * n_components if dofs is None else dofs
     return MixtureDensity(weights, rng.standard_normal((n_components, d)), factors, dofs)
+
+
+def in_blocks(density, blocks):
+    """The density with Student-t components that are products over blocks of axes."""
+    weights, means, factors, dofs, _ = density.arrays()
+    apart = np.not_equal.outer(blocks, blocks)
+    factors = np.where(np.isfinite(dofs)[:, None, None] & apart, 0.0, factors)
+    return MixtureDensity(weights, means, factors, dofs, blocks)

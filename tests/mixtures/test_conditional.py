@@ -7,6 +7,7 @@ from scipy import stats
 
 from skrae.mixtures.conditional import ConditionalMixture
 from skrae.mixtures.mixture import MixtureDensity
+from tests.mixtures.random_mixtures import in_blocks
 
 INF = np.inf
 
@@ -37,11 +38,18 @@ DENSITIES = {
     "mixed-tails": random_mixture([0.3, 0.3, 0.4], 2, [12.0, INF, 1.0]),
     "narrow": narrow_and_wide(),
 }
+BLOCKS = {
+    "blocks": in_blocks(random_mixture([0.3, 0.5, 0.2], 4, [INF, 3.0, 7.0]), [0, 1, 0, 2]),
+    "blocks-2d": in_blocks(random_mixture([0.5, 0.5], 2, [1.0, INF]), [1, 0]),
+}
+ALL = {**DENSITIES, **BLOCKS}
+each_of_all = pytest.mark.parametrize("density", ALL.values(), ids=ALL)
 each_density = pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES)
 PLANE = {
     "gaussians": random_mixture([0.4, 0.6], 2, [INF, INF], seed=2),
     "students": random_mixture([0.7, 0.3], 2, [2.0, 5.0], seed=3),
     "mixed": random_mixture([0.3, 0.3, 0.4], 2, [INF, 3.0, INF], seed=4),
+    "blocks": in_blocks(random_mixture([0.4, 0.6], 2, [3.0, INF], seed=5), [0, 1]),
 }
 each_plane = pytest.mark.parametrize("density", PLANE.values(), ids=PLANE)
 
@@ -79,8 +87,9 @@ def conditional_at(density, row, missing, n=1):
 def marginal(density, kept):
     """The mixture's own marginal: sub-vectors, sub-blocks, and the same degrees of freedom."""
     blocks = scales_of(density)[:, kept][:, :, kept]
-    weights, means, _, dofs = density.arrays()
-    return MixtureDensity(weights, means[:, kept], np.linalg.cholesky(blocks), dofs)
+    weights, means, _, dofs, axes = density.arrays()
+    factors = np.linalg.cholesky(blocks)
+    return MixtureDensity(weights, means[:, kept], factors, dofs, axes[kept])
 
 
 def digits_of(density):
@@ -108,7 +117,7 @@ def test_components_equal_the_block_formulas(density, random_seed):
     conditional = ConditionalMixture(density, hide(rows, missing), missing)
     scales = (conditional.factors @ conditional.factors.mT).numpy()
     means, dofs, C = density.means.numpy(), density.dofs.numpy(), scales_of(density)
-    for i, k in np.ndindex(*conditional.dofs.shape):
+    for i, k in np.ndindex(*conditional.dofs.shape[:2]):
         row, hidden = rows[i].numpy(), missing[i].numpy()
         mean, spread = block_formula(means[k], C[k], row, hidden)
         gap = (row - means[k])[~hidden]
@@ -139,7 +148,7 @@ def test_factors_are_zero_in_observed_rows(density, random_seed):
     assert torch.equal(nonzero, missing[:, None].expand_as(nonzero))
 
 
-@each_density
+@each_of_all
 def test_log_density_is_joint_minus_marginal(density, random_seed):
     """The marginal's own mixture has the sub-blocks of every component."""
     digits = digits_of(density)
@@ -156,7 +165,7 @@ def test_log_density_is_joint_minus_marginal(density, random_seed):
     np.testing.assert_array_equal(conditional.log_density(moved), log_density.expand(2, -1))
 
 
-@each_density
+@each_of_all
 def test_responsibilities_are_those_of_the_marginal(density, random_seed):
     digits = digits_of(density)
     x, missing = rows_and_patterns(density, random_seed)
@@ -210,7 +219,7 @@ def test_draws_have_mean_and_covariance(random_seed):
     rows = density.sample(len(missing), generator(random_seed))
     conditional = ConditionalMixture(density, hide(rows, missing), missing)
     draws = conditional.sample(40_000, generator(random_seed + 1)).numpy()
-    shares, dofs = conditional.responsibilities.numpy(), conditional.dofs.numpy()
+    shares, dofs = conditional.responsibilities.numpy(), conditional.dofs[..., 0].numpy()
     spreads = np.where(np.isinf(dofs), 1.0, dofs / (np.where(np.isinf(dofs), 3.0, dofs) - 2))
     scales = (conditional.factors @ conditional.factors.mT).numpy()
     for i, hidden in enumerate(missing.numpy()):
@@ -242,13 +251,14 @@ def test_draws_of_a_student_have_its_conditional_tail(observed, random_seed):
     assert stats.kstest(ratios, law.cdf).pvalue > 1e-5
 
 
-@each_density
+@each_of_all
 def test_fully_missing_rows_have_the_law_of_the_base(density, random_seed):
     x = density.sample(40, generator(random_seed))
     conditional = conditional_at(density, x[0], [True] * density.n_features, n=40)
     np.testing.assert_allclose(conditional.responsibilities, density.weights.expand(40, -1))
     np.testing.assert_array_equal(conditional.means, density.means.expand(40, -1, -1))
-    np.testing.assert_array_equal(conditional.dofs, density.dofs.expand(40, -1))
+    expected = density.dofs[:, None].expand(40, -1, len(np.unique(density.blocks)))
+    np.testing.assert_array_equal(conditional.dofs, expected)
     scales = conditional.factors @ conditional.factors.mT
     C = torch.as_tensor(scales_of(density)).expand_as(scales)
     np.testing.assert_allclose(scales, C, rtol=1e-12, atol=1e-15)
@@ -258,7 +268,7 @@ def test_fully_missing_rows_have_the_law_of_the_base(density, random_seed):
     )
 
 
-@each_density
+@each_of_all
 def test_fully_observed_rows_stay_as_they_are(density, random_seed):
     rows = density.sample(5, generator(random_seed))
     conditional = ConditionalMixture(density, rows, torch.zeros_like(rows, dtype=torch.bool))
@@ -270,7 +280,7 @@ def test_fully_observed_rows_stay_as_they_are(density, random_seed):
     np.testing.assert_allclose(conditional.responsibilities, expected, atol=digits_of(density))
 
 
-@each_density
+@each_of_all
 @pytest.mark.parametrize("distance", [1e2, 1e6])
 def test_observed_entries_are_kept_to_the_bit(density, distance, random_seed):
     rows, missing = rows_and_patterns(density, random_seed)
@@ -283,7 +293,7 @@ def test_observed_entries_are_kept_to_the_bit(density, distance, random_seed):
     assert not (draws == rows)[:, missing].any()
 
 
-@each_density
+@each_of_all
 def test_far_rows_keep_a_law(density, random_seed):
     """1e6 away no component explains the row, and still one must be the best explanation."""
     rows, missing = rows_and_patterns(density, random_seed, repeats=1)
@@ -305,6 +315,16 @@ def test_far_from_a_student_its_conditional_widens_in_proportion():
     rows = torch.tensor([[1e6], [1e7]], dtype=torch.float64).repeat(1, 3)
     conditional = ConditionalMixture(density, rows, missing.expand(2, -1))
     np.testing.assert_allclose(conditional.factors[1], 10 * conditional.factors[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("distance", [5.0, 1e3])
+def test_a_far_entry_says_nothing_of_other_blocks(distance):
+    density = BLOCKS["blocks-2d"]
+    row = density.means[0] + torch.tensor([distance, 0.0], dtype=torch.float64)
+    conditional = conditional_at(density, row, torch.tensor([False, True]))
+    assert float(conditional.factors[0, 0, 1].norm()) == pytest.approx(
+        float(density.factors[0, 1].norm()), rel=1e-12
+    )
 
 
 def test_a_row_does_not_depend_on_its_neighbours(random_seed):

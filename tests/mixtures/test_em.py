@@ -11,9 +11,11 @@ from skrae.datasets import MixtureOfGaussians
 from skrae.mixtures import em
 from skrae.mixtures.components import quadratic_columns
 from skrae.mixtures.em import (
+    HeldOut,
     Mixture,
     Settings,
     em_step,
+    first_gaussian,
     grow,
     log_density,
     log_joint,
@@ -22,6 +24,7 @@ from skrae.mixtures.em import (
     pool,
     refine,
     relax,
+    settle,
     single_gaussian,
     split,
 )
@@ -282,8 +285,10 @@ def test_relaxed_prior_never_lowers_the_held_out_density(n, gain, random_seed):
     rows, held_out = draw(n, random_seed), draw(300, random_seed + 1000)
     settings = Settings(1e-6, 100.0)
     value, mixture, _ = refine(split_twice(*rows, random_seed), rows, held_out, settings)
-    relaxed_value, relaxed = relax(mixture, value, rows, held_out, settings)
+    relaxed_value, relaxed, weaker = relax(mixture, value, rows, held_out, settings)
     assert relaxed_value >= value + gain
+    assert weaker.ridge == settings.ridge
+    assert (weaker.strength < settings.strength) == (relaxed is not mixture)
     mean = float(log_density(relaxed, held_out[0]).mean())
     assert relaxed_value == pytest.approx(mean, abs=1e-12)
 
@@ -319,7 +324,7 @@ def test_held_out_weights_count_as_repetitions(random_seed):
 @pytest.mark.parametrize("max_components", [1, 2, 7])
 def test_growth_stays_within_its_number_of_components(max_components, random_seed):
     rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
-    value, mixture = grow(rows, held_out, SETTINGS, generator(0), max_components)
+    value, mixture, _ = grow(rows, held_out, SETTINGS, generator(0), max_components)
     assert len(mixture.weights) <= max_components
     single = single_gaussian(*rows, SETTINGS.ridge)
     assert value >= float(log_density(single, held_out[0]).mean()) - 1e-12
@@ -329,7 +334,7 @@ def test_growth_reaches_the_truth(random_seed):
     """What a family of p parameters costs held out is chi2_p / 2n, by Wilks' theorem."""
     n, n_parameters = 3000, 8 * 6 - 1
     rows, held_out = draw(n, random_seed), draw(1000, random_seed + 1000)
-    _, mixture = grow(rows, held_out, SETTINGS, generator(random_seed), max_components=8)
+    _, mixture, _ = grow(rows, held_out, SETTINGS, generator(random_seed), max_components=8)
     z, _ = draw(20_000, random_seed + 2000)
     losses = TRUTH.log_density(z.numpy()) - log_density(mixture, z).numpy()
     noise = 5 * losses.std() / len(z) ** 0.5
@@ -346,9 +351,10 @@ CURVE = MixtureOfGaussians(
 def test_pooling_learns_a_common_covariance(random_seed):
     """Components of one shape: an average of K covariances has 1/K of the variance of each."""
     rows, held_out = draw(600, random_seed, CURVE), draw(2000, random_seed + 1000, CURVE)
-    value, mixture = grow(rows, held_out, SETTINGS, generator(0), max_components=16)
-    pooled_value, pooled = pool(mixture, value, rows, held_out, SETTINGS)
+    value, mixture, _ = grow(rows, held_out, SETTINGS, generator(0), max_components=16)
+    pooled_value, pooled, stronger = pool(mixture, value, rows, held_out, SETTINGS)
     assert pooled_value > value + 0.1
+    assert stronger.strength > SETTINGS.strength
     z, _ = draw(5000, random_seed + 2000, CURVE)
     gain = log_density(pooled, z) - log_density(mixture, z)
     assert float(gain.mean()) > 0.1
@@ -358,5 +364,46 @@ def test_pooling_leaves_what_it_does_not_improve(random_seed):
     """One narrow and one wide component share no shape."""
     truth = MixtureOfGaussians([0.5, 0.5], [[0.0, 0.0], [3.0, 0.0]], [np.eye(2), 1e-3 * np.eye(2)])
     rows, held_out = draw(1000, random_seed, truth), draw(1000, random_seed + 1000, truth)
-    value, mixture = grow(rows, held_out, SETTINGS, generator(0), max_components=2)
-    assert pool(mixture, value, rows, held_out, SETTINGS) == (value, mixture)
+    value, mixture, _ = grow(rows, held_out, SETTINGS, generator(0), max_components=2)
+    assert pool(mixture, value, rows, held_out, SETTINGS) == (value, mixture, SETTINGS)
+
+
+def test_a_first_gaussian_is_shrunk_to_its_prior(random_seed):
+    """(n S + strength P) / (n + strength) + ridge I."""
+    rows, prior = draw(20, random_seed), torch.diag(torch.tensor([2.0, 3.0]).double())
+    mixture = first_gaussian(rows, Settings(0.1, 30.0), prior)
+    sample = single_gaussian(*rows, 0.0).covariances[0]
+    expected = (20.0 * sample + 30.0 * prior) / 50.0 + 0.1 * torch.eye(2).double()
+    np.testing.assert_allclose(mixture.covariances[0], expected, rtol=1e-12)
+    assert torch.equal(mixture.priors[0], prior)
+
+
+def test_a_single_gaussian_is_pooled_towards_its_prior(random_seed):
+    """Few rows in many dimensions, whose law is the prior: the more of it the better."""
+    law = MixtureOfGaussians([1.0], np.zeros((1, 12)), np.eye(12)[None])
+    rows, held_out = draw(20, random_seed, law), draw(500, random_seed + 1000, law)
+    settings = Settings(1e-4, 24.0)
+    mixture = first_gaussian(rows, settings, torch.eye(12).double())
+    value = float(log_density(mixture, held_out[0]).mean())
+    pooled_value, _, stronger = pool(mixture, value, rows, held_out, settings)
+    assert pooled_value > value
+    assert stronger.strength > settings.strength
+
+
+def test_a_far_held_out_row_counts_no_more_than_its_floor(random_seed):
+    rows, (z, weights) = draw(300, random_seed), draw(100, random_seed + 1000)
+    far = torch.cat([z, torch.full((1, 2), 1e8).double()]), torch.cat([weights, weights[:1]])
+    mixture = single_gaussian(*rows, 0.0)
+    alone = float(em.mean_log_density(mixture, HeldOut(z, weights)))
+    floor = torch.full((101,), -50.0).double()
+    floored = float(em.mean_log_density(mixture, HeldOut(*far, floor)))
+    assert floored == pytest.approx((100.0 * alone - 50.0) / 101.0, abs=1e-6)
+
+
+def test_settled_mixtures_have_taken_steps_on_all_rows(random_seed):
+    rows, more = draw(100, random_seed), draw(400, random_seed)
+    _, mixture, settings = grow(rows, rows, SETTINGS, generator(0), max_components=4)
+    expected = mixture
+    for _ in range(3):
+        expected = em_step(expected, *more, settings)
+    assert_same_mixtures(settle(mixture, more, settings), expected, rtol=0.0)

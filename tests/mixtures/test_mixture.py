@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 
 from skrae.mixtures.mixture import MixtureDensity
+from tests.mixtures.random_mixtures import in_blocks
 
 INF = np.inf
 
@@ -27,6 +28,8 @@ DENSITIES = {
     "students-1d": random_mixture([0.4, 0.6], 1, [1.0, 5.0]),
     "mixed": random_mixture([0.3, 0.5, 0.2], 4, [INF, 3.0, INF]),
     "mixed-tails": random_mixture([0.3, 0.3, 0.4], 2, [12.0, INF, 20.0]),
+    "blocks": in_blocks(random_mixture([0.3, 0.5, 0.2], 4, [INF, 3.0, 7.0]), [0, 1, 0, 2]),
+    "blocks-2d": in_blocks(random_mixture([0.5, 0.5], 2, [1.0, INF]), [1, 0]),
 }
 each_density = pytest.mark.parametrize("density", DENSITIES.values(), ids=DENSITIES)
 
@@ -46,10 +49,14 @@ def slow_joint(density, X):
     parts = density.weights, density.means, covariances(density), density.dofs
     for weight, mean, scale, dof in zip(*(np.asarray(part) for part in parts), strict=True):
         if np.isinf(dof):
-            law = stats.multivariate_normal(mean, scale)
+            total = stats.multivariate_normal(mean, scale).logpdf(X).reshape(len(X))
         else:
-            law = stats.multivariate_t(mean, scale, df=dof)
-        columns.append(np.log(weight) + law.logpdf(X).reshape(len(X)))
+            total = 0.0
+            for block in np.unique(density.blocks):
+                own = density.blocks == block
+                law = stats.multivariate_t(mean[own], scale[np.ix_(own, own)], df=dof)
+                total = total + law.logpdf(X[:, own]).reshape(len(X))
+        columns.append(np.log(weight) + total)
     return np.column_stack(columns)
 
 

@@ -8,7 +8,8 @@ from scipy import stats
 from skrae.datasets import MixtureOfGaussians
 from skrae.mixtures import selection
 from skrae.mixtures.em import grow, log_density, single_gaussian
-from skrae.mixtures.selection import select_base
+from skrae.mixtures.mixture import MixtureDensity
+from skrae.mixtures.selection import TAIL_SCALE, Space, select_base
 from tests.mixtures.test_em import (
     SETTINGS,
     TRUTH,
@@ -19,13 +20,18 @@ from tests.mixtures.test_em import (
 )
 
 
+def judged(*arguments, **options):
+    """The density that has not seen the held-out rows."""
+    return select_base(*arguments, **options).judged
+
+
 @pytest.fixture(scope="module")
 def base(random_seed):
     """The base of 1000 rows, with its rows and its held-out rows, whose weights are not equal."""
     rows = draw(1000, random_seed)
     weights = torch.as_tensor(np.random.default_rng(random_seed).uniform(0.5, 2, 500))
     held_out = draw(500, random_seed + 1000)[0], weights
-    return select_base(rows, held_out, generator(random_seed), 16, 2), rows, held_out
+    return judged(rows, held_out, generator(random_seed), 16, 2), rows, held_out
 
 
 # What a tail that is not needed costs at its least weight, 1e-3, and as much for the ridge.
@@ -46,7 +52,7 @@ def test_base_is_much_better_than_a_single_gaussian(base):
 def test_base_is_no_worse_than_a_single_gaussian_that_is_the_truth(n, random_seed):
     gaussian = MixtureOfGaussians([1.0], [[0.0, 0.0]], TRUTH.covariances[0])
     rows, (z, weights) = (draw(n, random_seed + shift, gaussian) for shift in (0, 1000))
-    density = select_base(rows, (z, weights), generator(random_seed), 4, 2)
+    density = judged(rows, (z, weights), generator(random_seed), 4, 2)
     single = mean_value(log_density(single_gaussian(*rows, 0.0), z), weights)
     assert mean_value(density.log_density(z), weights) > single - PRICE
 
@@ -71,7 +77,7 @@ def test_base_is_reproducible_and_leaves_the_global_state(max_rows, monkeypatch)
     monkeypatch.setattr(selection, "MAX_ROWS", max_rows)
     rows, held_out = draw(300, 0), draw(200, 1000)
     state = torch.get_rng_state()
-    first, again, other = (select_base(rows, held_out, generator(s), 8, 2) for s in (3, 3, 4))
+    first, again, other = (judged(rows, held_out, generator(s), 8, 2) for s in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), state)
     assert_same_densities(first, again)
     assert not torch.equal(first.log_density(rows[0]), other.log_density(rows[0]))
@@ -80,10 +86,11 @@ def test_base_is_reproducible_and_leaves_the_global_state(max_rows, monkeypatch)
 def test_held_out_weights_of_a_base_count_as_repetitions(random_seed, monkeypatch):
     # What an inflation must gain is counted in standard errors: fewer rows know less.
     monkeypatch.setattr(selection, "INFLATIONS", (1.0,))
+    monkeypatch.setattr(selection, "TAIL_WEIGHTS", (1e-3,))
     rows = draw(300, random_seed)
     # Rounding may prefer one of two steps of a settled EM; the choices are the same otherwise.
     one, other = (
-        select_base(rows, held_out, generator(0), 8, 2)
+        judged(rows, held_out, generator(0), 8, 2)
         for held_out in draw_counted(200, random_seed + 1000)
     )
     assert_same_mixtures(one.arrays(), other.arrays(), rtol=1e-11)
@@ -98,11 +105,11 @@ def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
 ):
     rows, held_out = draw(100, random_seed), draw(100, random_seed + 1000)
     grown = grow(rows, held_out, SETTINGS, generator(0), max_components=4)
-    monkeypatch.setattr(selection, "grow", lambda *args: grown)
+    monkeypatch.setattr(selection, "grow", lambda *args, **options: grown)
     monkeypatch.setattr(selection, "MIN_DISAGREEMENT", least)
     # A gain that is exactly zero is no loss: the least error is not a bound.
     monkeypatch.setattr(selection, "_compared", lambda *args: (0.0, 1e-9))
-    one, several = (select_base(rows, held_out, generator(0), 4, m) for m in (1, most))
+    one, several = (judged(rows, held_out, generator(0), 4, m) for m in (1, most))
     assert len(several.weights) - 1 == n_mixtures * (len(one.weights) - 1)
     z, _ = rows
     np.testing.assert_allclose(several.log_density(z), one.log_density(z), atol=1e-9)
@@ -131,20 +138,13 @@ def test_compared_is_the_mean_difference_and_its_standard_error(random_seed):
     assert error == pytest.approx(stats.sem(difference, ddof=0))
 
 
-def test_inflation_is_the_smallest_that_held_out_rows_cannot_tell_from_the_best(random_seed):
+def test_least_is_the_first_that_held_out_rows_cannot_tell_from_the_best(random_seed):
     noise = torch.as_tensor(np.random.default_rng(random_seed).standard_normal(400))
     weights = torch.ones(400, dtype=torch.float64)
     error = float(noise.std()) / 20
-    chosen = selection._inflation(
-        [noise * 0.0, noise * 0.0, noise + 0.45 * error - noise.mean(), noise * 0.0, noise * 0.0],
-        weights,
-    )
-    assert chosen == selection.INFLATIONS[0]
-    chosen = selection._inflation(
-        [noise * 0.0, noise * 0.0, noise + 0.55 * error - noise.mean(), noise * 0.0, noise * 0.0],
-        weights,
-    )
-    assert chosen == selection.INFLATIONS[2]
+    for gain, place in ((0.45, 0), (0.55, 2)):
+        values = [noise * 0.0, noise * 0.0, noise + gain * error - noise.mean(), noise * 0.0]
+        assert selection._least(values, weights) == place
 
 
 def test_base_weights_sum_to_one(base):
@@ -152,11 +152,11 @@ def test_base_weights_sum_to_one(base):
     assert float(base[0].weights.sum()) == pytest.approx(1, abs=1e-7)
 
 
-def test_base_has_one_tail_as_wide_as_the_rows(base):
+def test_base_has_one_tail_narrower_than_the_rows(base):
     density, (z, _), _ = base
     (tail,) = torch.isfinite(density.dofs).nonzero()[:, 0]
     scale = (density.factors[tail] @ density.factors[tail].T).numpy()
-    np.testing.assert_allclose(scale, np.cov(z.T, ddof=0), rtol=0.02, atol=0.02)
+    np.testing.assert_allclose(scale, TAIL_SCALE * np.cov(z.T, ddof=0), rtol=0.02, atol=0.02)
 
 
 def test_tail_keeps_a_far_row_unsurprising(base):
@@ -169,3 +169,69 @@ def test_tail_keeps_a_far_row_unsurprising(base):
     expected = np.log(float(density.weights[tail])) + law.logpdf(far.numpy())
     assert float(density.log_density(far)) == pytest.approx(float(expected), rel=1e-9)
     assert expected > -100
+
+
+def test_held_out_rows_are_used_in_the_end(random_seed):
+    """Fresh rows gain by steps on all rows; what is judged is as it was."""
+    rows, held_out = draw(150, random_seed), draw(150, random_seed + 1000)
+    choice = select_base(rows, held_out, generator(0), 4, 1)
+    z, _ = draw(20_000, random_seed + 2000)
+    assert choice.density.log_density(z).mean() > choice.judged.log_density(z).mean()
+    assert len(choice.density.weights) == len(choice.judged.weights)
+
+
+def test_each_further_growth_of_a_few_rows_holds_out_its_own_fold(monkeypatch, random_seed):
+    rows, held_out = draw(90, random_seed), draw(30, random_seed + 1000)
+    folds = [torch.arange(0, 30), torch.arange(30, 60), torch.arange(60, 90)]
+    seen, true_grow = [], selection.grow
+
+    def spy(rows, held_out, *args, **options):
+        seen.append((rows, held_out))
+        return true_grow(rows, held_out, *args, **options)
+
+    monkeypatch.setattr(selection, "grow", spy)
+    choice = select_base(rows, held_out, generator(0), 4, 4, None, folds)
+    every = torch.cat([rows[0], held_out[0]])
+    for (train, judge), fold in zip(seen[-3:], folds, strict=True):
+        assert torch.equal(judge.z, rows[0][fold])
+        together = torch.cat([train[0], judge.z])
+        assert torch.equal(together.sort(0).values, every.sort(0).values)
+    assert len(choice.density.weights) >= len(choice.judged.weights)
+
+
+def test_single_gaussians_of_all_folds_are_one(random_seed):
+    gaussian = MixtureOfGaussians([1.0], [[0.0, 0.0]], np.eye(2)[None])
+    rows, held_out = draw(60, random_seed, gaussian), draw(20, random_seed + 1000, gaussian)
+    choice = select_base(rows, held_out, generator(0), 1, 4, None, [torch.arange(20)])
+    assert len(choice.density.weights) == 2  # and the tail
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_tail_is_of_one_block_where_rows_are_far_along_several_at_once(joint, random_seed):
+    """Two uncorrelated axes: independent ones, or those of a bivariate t."""
+    rng = np.random.default_rng(random_seed)
+
+    def far(n):
+        z = rng.standard_normal((n, 6))
+        return torch.as_tensor(z / np.sqrt(rng.chisquare(2.0, (n, 1)) / 2.0) if joint else z)
+
+    rows, held_out = ((far(n), torch.ones(n).double()) for n in (800, 800))
+    space = Space(np.arange(6), torch.eye(6).double())
+    density = judged(rows, held_out, generator(0), 1, 1, space)
+    assert (len(np.unique(density.blocks)) == 1) == joint
+
+
+def test_a_covariance_of_few_rows_is_shrunk_to_that_of_the_space(random_seed):
+    """30 rows in 20 dimensions whose law is the space's: better than their own covariance."""
+    law = MixtureOfGaussians([1.0], np.zeros((1, 20)), np.eye(20)[None])
+    rows, held_out = draw(30, random_seed, law), draw(10, random_seed + 1000, law)
+    z, _ = draw(4000, random_seed + 2000, law)
+    prior = torch.eye(20).double()
+    scores = [
+        float(select_base(rows, held_out, generator(0), 1, 1, space).density.log_density(z).mean())
+        for space in (Space(None, prior, prior), None)
+    ]
+    truth = float(torch.as_tensor(law.log_density(z.numpy())).mean())
+    assert truth - 2.0 < scores[0]
+    assert scores[1] < scores[0] - 2.0
+    assert isinstance(judged(rows, held_out, generator(0), 1, 1), MixtureDensity)

@@ -177,13 +177,13 @@ class Quartic:
 
 def whitening(X):
     """The map that whitens rows."""
-    return fit_affine(X, np.ones(len(X)), "whiten")[0]
+    return fit_affine(X, np.ones(len(X)), "whiten").map
 
 
 def tilted_map(d=3):
     """From units of the data to a working space whose axes are turned and stretched."""
     rng = np.random.default_rng(2)
-    return whitening(rng.standard_normal((50, d)) @ rng.standard_normal((d, d)))
+    return whitening(rng.standard_normal((500, d)) @ rng.standard_normal((d, d)))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])

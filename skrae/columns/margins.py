@@ -40,46 +40,50 @@ class Margins(Transform):
 
     @cached_property
     def _table(self):
-        """Knots (d, M); left ends (d, M + 1) of the intervals; coefficients (d, M + 1, 6) of the
-        powers of s - left end. The first and the last interval are the linear continuations.
+        """Knots (d, M); of the M + 1 intervals left ends and lengths (d, M + 1), and coefficients
+        (d, M + 1, 6) of the powers of the place in an interval, which goes from 0 to 1.
+
+        The first and the last interval are the linear continuations, of length one.
         """
         h = np.diff(self.knots)
         a0, a1, a2 = self.values, self.slopes, 0.5 * self.bends
-        r0 = a0[:, 1:] - a0[:, :-1] - a1[:, :-1] * h - a2[:, :-1] * h**2
-        r1 = (a1[:, 1:] - a1[:, :-1] - 2.0 * a2[:, :-1] * h) * h
-        r2 = (a2[:, 1:] - a2[:, :-1]) * h**2
+        b1, b2 = a1[:, :-1] * h, a2[:, :-1] * h**2
+        r0 = a0[:, 1:] - a0[:, :-1] - b1 - b2
+        r1 = a1[:, 1:] * h - b1 - 2.0 * b2
+        r2 = 2.0 * a2[:, 1:] * h**2 - 2.0 * b2
         inner = [
             a0[:, :-1],
-            a1[:, :-1],
-            a2[:, :-1],
-            (10.0 * r0 - 4.0 * r1 + r2) / h**3,
-            (-15.0 * r0 + 7.0 * r1 - 2.0 * r2) / h**4,
-            (6.0 * r0 - 3.0 * r1 + r2) / h**5,
+            b1,
+            b2,
+            10.0 * r0 - 4.0 * r1 + 0.5 * r2,
+            -15.0 * r0 + 7.0 * r1 - r2,
+            6.0 * r0 - 3.0 * r1 + 0.5 * r2,
         ]
-        zero = np.zeros_like(a0[:, :1])
+        zero, one = np.zeros_like(a0[:, :1]), np.ones_like(a0[:, :1])
         first = [a0[:, :1], a1[:, :1], zero, zero, zero, zero]
         last = [a0[:, -1:], a1[:, -1:], zero, zero, zero, zero]
         coefficients = [np.hstack(parts) for parts in zip(first, inner, last, strict=True)]
-        left = np.hstack([self.knots[:, :1], self.knots])
+        left, length = np.hstack([self.knots[:, :1], self.knots]), np.hstack([one, h, one])
         return tuple(
             torch.from_numpy(np.ascontiguousarray(a))
-            for a in (self.knots, left, np.stack(coefficients, axis=-1))
+            for a in (self.knots, left, length, np.stack(coefficients, axis=-1))
         )
 
     def _at(self, s, order):
         """t and its first `order` derivatives at s (n, d), a list of arrays."""
-        knots, left, coefficients = self._table
+        knots, left, length, coefficients = self._table
         columns = torch.from_numpy(np.ascontiguousarray(s.T))
         place = torch.searchsorted(knots, columns)
-        step = columns - left.gather(1, place)
+        unit = length.gather(1, place)
+        step = (columns - left.gather(1, place)) / unit
         index = torch.arange(len(knots))[:, None]
         c = coefficients[index, place]  # (d, n, 6)
         found = []
-        for _ in range(order + 1):
+        for k in range(order + 1):
             value = c[..., -1]
             for power in range(c.shape[-1] - 2, -1, -1):
                 value = torch.addcmul(c[..., power], value, step)
-            found.append(value.T.numpy())
+            found.append((value / unit**k if k else value).T.numpy())
             c = c[..., 1:] * torch.arange(1.0, c.shape[-1], dtype=torch.float64)
         return found
 
@@ -93,6 +97,10 @@ class Margins(Transform):
     def _derivatives(self, X, order):
         """The first derivatives of t, up to this order, at rows."""
         return self._at(self._standard(X), order)[1:]
+
+    def forward_and_slopes(self, X):
+        """t and dt/ds, of standardised columns s, for a block of rows."""
+        return self._at(self._standard(X), 1)
 
     def _by_blocks(self, function, X):
         """function of standardised rows, each entry of which takes a dozen numbers."""

@@ -1,0 +1,164 @@
+"""The way from raw columns to working space, chosen on held-out rows.
+
+All that is fitted sees the training rows alone; each candidate is judged by one growth of a mixture
+on rows that it has not seen.
+"""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae.columns.margin_fit import fit_columns, margins_of
+from skrae.columns.margins import Chain, Margins
+from skrae.mixtures.selection import Space, quick_base
+from skrae.preprocessing.affine import Remarks, fit_affine, is_few
+from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.transform import Transform
+
+# Of the held-out gain: what margins must bring, and what needs no further folds to be clear.
+MIN_STANDARD_ERRORS, CLEAR_STANDARD_ERRORS = 2.0, 3.0
+# Of the mixtures that judge.
+MAX_COMPONENTS = 64
+
+
+class WorkingSpace(NamedTuple):
+    """A map, and the rows in it.
+
+    Parameters
+    ----------
+    transform : Transform
+    remarks : Remarks
+    kept : bool array of shape (n,), rows without a wild value
+    space : Space
+    dither : array of shape (d,), deviations of the noise that constant columns are given
+    limits : pair of arrays of shape (d,), of the columns after margins, of what is wild
+    margins : Margins, or None
+    columns : list of Column that the margins are of, or None
+    """
+
+    transform: Transform
+    remarks: Remarks
+    kept: np.ndarray
+    space: Space
+    dither: np.ndarray
+    limits: tuple
+    margins: Margins | None = None
+    columns: list | None = None
+
+    def rows(self, X, weights, index, seed=0):
+        """`WeightedRows` of those of the index that are kept, of constant columns with noise.
+
+        Without it what is narrowest there would be the likeliest, whatever the other columns say.
+        """
+        index = index[self.kept[index]]
+        z = self.transform.forward(X[index])
+        if self.dither.any():
+            noise = np.random.default_rng(seed).standard_normal(z.shape)
+            z = z + self.dither * noise
+        return WeightedRows(torch.as_tensor(z), torch.as_tensor(weights[index]))
+
+
+def fit_space(X, weights, train, options, names=None, columns=None):
+    """The `WorkingSpace` of the training rows, an index, after margins or none.
+
+    `columns` is location and scale (d,) and a list of `Column`, or None.
+    """
+    margins = None if columns is None else margins_of(*columns)
+    t = X if margins is None else margins.forward(X)
+    try:
+        fit = fit_affine(t[train], weights[train], options.scaling, names)
+    except ValueError:  # no column varies among these rows
+        fit = fit_affine(t, weights, options.scaling, names)
+    kept, remarks = fit.holds(t), fit.remarks
+    if not kept.all():
+        remarks = replace(remarks, wild=(int((~kept).sum()), *_wildest(t, X, fit.limits, names)))
+    transform = fit.map if margins is None else Chain(margins, fit.map)
+    covariances = [fit.covariance]
+    if is_few(*X.shape):
+        every = fit_affine(t, weights, options.scaling)
+        back = every.map.inverse_matrix @ fit.map.matrix
+        covariances.append(back.T @ every.covariance @ back)
+    space = Space(fit.blocks, *map(torch.as_tensor, covariances))
+    dither = np.sqrt(np.diag(fit.covariance)) * fit.constant
+    own = None if columns is None else columns[2]
+    return WorkingSpace(transform, remarks, kept, space, dither, fit.limits, margins, own)
+
+
+def _wildest(t, X, limits, names):
+    """The name of the column whose limits a row is farthest from, and the entry of X there."""
+    low, high = limits
+    with np.errstate(invalid="ignore"):
+        far = np.abs(t - 0.5 * (low + high)) / (high - low)
+    row, column = np.unravel_index(np.nanargmax(far), far.shape)
+    return f"column {column}" if names is None else repr(names[column]), X[row, column]
+
+
+def choose_space(X, weights, folds, options, names, seed):
+    """The likeliest of no margins and two kinds of them; margins where held-out rows prefer them.
+
+    Further folds are asked, with maps and mixtures of their own, as long as the first ones leave
+    it open.
+
+    Parameters
+    ----------
+    X : array of shape (n, d); weights : array of shape (n,)
+    folds : list of index arrays, what is held out; none is where there are too few rows
+    options : Options, of which margins and scaling count
+    names : feature names or None
+    seed : int
+
+    Returns
+    -------
+    WorkingSpace, fitted without the first fold
+    """
+    first, rises = None, []
+    for fold in folds:
+        train = np.delete(np.arange(len(X)), fold)
+        spaces = _candidates(X, weights, train, fold, options, names)
+        first = first or spaces
+        if len(first) == 1:
+            return first[0]
+        before, *values = [
+            _held_out_densities(space, X, weights, train, fold, options, seed) for space in spaces
+        ]
+        rises.append([value - before for value in values])
+        share = weights[np.concatenate(folds[: len(rises)])]
+        best, gain, error = _likeliest(
+            [np.concatenate(rise) for rise in zip(*rises, strict=True)], share
+        )
+        if abs(gain) > CLEAR_STANDARD_ERRORS * error:
+            break
+    return first[1 + best] if gain > MIN_STANDARD_ERRORS * error else first[0]
+
+
+def _candidates(X, weights, train, fold, options, names):
+    """The `WorkingSpace` without margins, and with each kind of them."""
+    plain = fit_space(X, weights, train, options, names)
+    if options.margins == "identity":
+        return [plain]
+    parts = X[train], weights[train], X[fold], weights[fold]
+    location, scale, straight, bent = fit_columns(*parts)
+    return [plain] + [
+        fit_space(X, weights, train, options, names, (location, scale, columns))
+        for columns in (straight, bent)
+    ]
+
+
+def _likeliest(rises, weights):
+    """Which of held-out gains (n,) is the largest, its mean and the standard error of that."""
+    share = weights / weights.sum()
+    gains = [share @ rise for rise in rises]
+    best = int(np.argmax(gains))
+    return best, gains[best], np.sqrt(share**2 @ (rises[best] - gains[best]) ** 2)
+
+
+def _held_out_densities(working, X, weights, train, held_out, options, seed):
+    """Log densities (n_out,) of the held-out rows, in the units of the data."""
+    rows = working.rows(X, weights, train)
+    judge = working.rows(X, weights, held_out, 1)
+    generator = torch.Generator().manual_seed(seed)
+    base = quick_base(rows, judge, generator, MAX_COMPONENTS, working.space)
+    z = torch.as_tensor(working.transform.forward(X[held_out]))
+    return base.log_density(z).numpy() + working.transform.log_abs_det(X[held_out])
