@@ -19,8 +19,8 @@ from skrae.preprocessing.transform import Transform
 
 # Of the held-out gain: what margins must bring, and what needs no further folds to be clear.
 MIN_STANDARD_ERRORS, CLEAR_STANDARD_ERRORS = 2.0, 3.0
-# Of the mixtures that judge.
-MAX_COMPONENTS = 64
+# Of the mixtures that judge, and of the folds that are asked.
+MAX_COMPONENTS, MAX_FOLDS = 64, 4
 
 
 class WorkingSpace(NamedTuple):
@@ -114,7 +114,7 @@ def choose_space(X, weights, folds, options, names, seed):
     WorkingSpace, fitted without the first fold
     """
     first, rises = None, []
-    for fold in folds:
+    for fold in folds[:MAX_FOLDS]:
         train = np.delete(np.arange(len(X)), fold)
         spaces = _candidates(X, weights, train, fold, options, names)
         first = first or spaces

@@ -110,8 +110,10 @@ class RegularizedAutoEncoderScore(
         The affine map to working space, after that of the margins; undone in every output.
     max_components : "auto" or int, default="auto"
         Largest number of components of one mixture. "auto": 64, or 128 from 16384 rows on.
-    max_mixtures : int, default=4
-        Largest number of mixtures that are averaged; it is doubled up to that where it helps.
+    max_mixtures : "auto" or int, default="auto"
+        Number of mixtures that are averaged on tables of up to 4000 rows, each with held-out rows
+        of its own; on larger ones the largest number, doubled up to that where it helps. "auto": 8
+        and 4.
     calibration_weight : "auto" or float >= 0, default="auto"
         Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
         the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with
@@ -246,7 +248,7 @@ class RegularizedAutoEncoderScore(
         margins="auto",
         scaling="whiten",
         max_components="auto",
-        max_mixtures=4,
+        max_mixtures="auto",
         calibration_weight="auto",
         learning_rate=0.01,
         batch_size=256,

@@ -28,6 +28,8 @@ CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
 # Above this, one held-out part says enough.
 MAX_ROWS_TO_FOLD = 4000
+# The numbers of mixtures, of few rows and of many.
+FOLDED_MIXTURES, MAX_MIXTURES = 8, 4
 # The largest number of components, and the rows from which on it is twice that.
 MAX_COMPONENTS, MANY_ROWS = 64, 16_384
 
@@ -134,8 +136,10 @@ def _choose_base(X, weights, options, rng, names, previous):
     """Base density, working space, (training rows, held-out rows) and seeds."""
     # Whatever is near in all rows' units is on one side; nothing else is learned from all of them.
     z = fit_affine(X, weights, options.scaling, names).map.forward(X)
-    small = len(X) <= MAX_ROWS_TO_FOLD
-    n_folds = options.max_mixtures if small else 1
+    small, n_mixtures = len(X) <= MAX_ROWS_TO_FOLD, options.max_mixtures
+    if n_mixtures == "auto":
+        n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
+    n_folds = n_mixtures if small else 1
     train, folds = split_folds(z, options.validation_fraction, rng, n_folds)
     seeds = rng.randint(2**31 - 1, size=2)
     held_out, *others = folds
@@ -154,7 +158,7 @@ def _choose_base(X, weights, options, rng, names, previous):
         validation,
         torch.Generator().manual_seed(int(seeds[0])),
         1 if few else components,
-        options.max_mixtures,
+        n_mixtures,
         working.space,
         [torch.as_tensor(np.flatnonzero(np.isin(kept, fold))) for fold in others],
     )

@@ -25,7 +25,6 @@ INTERVALS = {
     "contraction_weight": (0.0, None, {}),
     "learning_rate": (0.0, None, POSITIVE),
     "validation_fraction": (0.0, 1.0, POSITIVE),
-    "max_mixtures": (1, None, COUNT),
     "batch_size": (1, None, COUNT),
     "max_iter": (1, None, COUNT),
     "n_iter_no_change": (1, None, COUNT),
@@ -58,7 +57,7 @@ class Options(NamedTuple):
     margins: str
     scaling: str | None
     max_components: int | str
-    max_mixtures: int
+    max_mixtures: int | str
     calibration_weight: float
     learning_rate: float
     batch_size: int
@@ -86,8 +85,9 @@ def check_options(estimator):
             f"Got calibration_weight={estimator.calibration_weight!r}, expected 'auto' or a number"
             " >= 0."
         )
-    if not _is_auto(estimator.max_components):
-        check_number("max_components", estimator.max_components, 1, kind=Integral)
+    for name in ("max_components", "max_mixtures"):
+        if not _is_auto(getattr(estimator, name)):
+            check_number(name, getattr(estimator, name), 1, kind=Integral)
     _check_hidden_layers(estimator.hidden_layer_sizes)
     _check_architecture(estimator)
     available_device(estimator.device)

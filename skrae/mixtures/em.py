@@ -211,11 +211,12 @@ def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
     """
     current, worse, best = mixture, 0, settings
     stronger = settings._replace(strength=factor * settings.strength)
-    while worse < patience and stronger.strength < factor**2 * len(rows[0]):
-        if len(mixture.weights) > 1:
+    single = len(mixture.weights) == 1
+    while worse < patience and stronger.strength < len(rows[0]) * (factor**4 if single else 1.0):
+        if not single:
             pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
             current = current._replace(priors=pooled.expand_as(current.covariances).clone())
-        for _ in range(POOLED_STEPS if len(mixture.weights) > 1 else 1):
+        for _ in range(1 if single else POOLED_STEPS):
             current = em_step(current, *rows, stronger)
         fresh_value = mean_log_density(current, held_out)
         worse = worse + 1 if fresh_value <= value else 0

@@ -218,6 +218,8 @@ def fit_affine(X, weights, kind, names=None):
     _check_spreads(scale, names)
     correlations, collinear = _correlations(rows, share, location, scale, constant)
     blocks = _blocks_of(correlations, share)
+    if is_few(*rows.shape):
+        scale = np.where(constant, scale, _shrunk_scales(scale, ~constant, share))
     few = (rows.shape,) if len(rows) <= d and collinear.any() else ()
     unscaled = () if kind else _first_unscaled(location, scale, names)
     if kind is None:
@@ -337,6 +339,18 @@ def _shrunk(correlations, n):
     weight = (1.0 - 2.0 / d) * square + float(d) ** 2
     weight = min(weight / apart, 1.0) if apart > 0.0 else 1.0
     return (1.0 - weight) * correlations + weight * np.eye(d)
+
+
+def _shrunk_scales(scale, varies, share):
+    """Deviations drawn towards their geometric mean, as far as chance alone tells them apart.
+
+    The logarithm of a normal column's deviation errs by about 1 / sqrt(2 n): what is more than that
+    between columns is their own (empirical Bayes).
+    """
+    logs, error = np.log(scale[varies]), 0.5 * np.sum(share**2)
+    own = max(logs.var() - error, 0.0)
+    kept = own / (own + error)
+    return np.exp(kept * np.log(scale) + (1.0 - kept) * logs.mean())
 
 
 def _blocks_of(correlations, share):

@@ -1,4 +1,4 @@
-"""Default fits to tables drawn at random: columns, units, containers and degeneracies of many kinds.
+"""Default fits to tables drawn at random: columns, units, containers, degeneracies.
 
 ``python -m tests.benchmarks.fuzz`` fits 500 tables and prints, for each kind of column and of
 trouble, how many held it and how many were lost: an error, an answer that is not finite, or fresh

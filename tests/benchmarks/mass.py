@@ -7,6 +7,8 @@ and owe nothing to the model's own normaliser. Its components stand where the mo
 kernels, the components of a mixture, skrae's base density; for a flow, which has none, at those of
 a Gaussian mixture fitted to its draws. All are wider than the model's own, and a share of the draws
 comes from one very wide component. (Owen & Zhou 2000, "Safe and effective importance sampling".)
+Where skrae maps its columns, g is such a mixture in its working space; the Jacobian of the map,
+which p and g then share, is checked by tests, and the mass of p on the line by quadrature.
 
 Drawing from the model itself would be better spread and blind: p / g with g containing p, drawn
 from p / mass, gives 1 whatever the mass is.
@@ -87,8 +89,6 @@ class StudentMixture:
 def components(model, rng):
     """Weights, means, Cholesky factors and degrees of freedom of a fitted model's components."""
     if not isinstance(model, FittedPeer):
-        if model.margins_ is not None:
-            return _of_draws(model.sample(FLOW_DRAWS, int(rng.integers(2**31))), rng)
         return _of_skrae(model)
     density, back = model.density, np.linalg.inv(model.scaling.matrix)
     if model.name == "kde":
@@ -103,7 +103,7 @@ def components(model, rng):
 
 
 def _of_skrae(model):
-    """The base density, from working space z = (x - location) W back to the units of the rows."""
+    """The base density, from working space z = (t(x) - location) W back to t(x)."""
     back = np.linalg.inv(model.whitening_)
     covariances = model.base_factors_ @ np.swapaxes(model.base_factors_, 1, 2)
     means = model.base_means_ @ back + model.location_
@@ -149,13 +149,25 @@ def mass(model, rows, rng, n_draws=N_DRAWS):
         ``mass`` and ``mass_stderr``, None where the effective draws are too few to say, and
         ``mass_ess``, (sum w)^2 / sum w^2.
     """
-    parts = proposal(model, rows, rng)
+    margins = margins_of(model)
+    parts = proposal(model, rows if margins is None else margins.forward(rows), rng)
     n_wide = round(WIDE_SHARE * n_draws)
     draws = [part.sample(n, rng) for part, n in zip(parts, (n_draws - n_wide, n_wide), strict=True)]
-    X = np.concatenate(draws)
+    t = np.concatenate(draws)
     shares = np.log([1.0 - WIDE_SHARE, WIDE_SHARE])
-    log_g = np.logaddexp(*(s + g.log_density(X) for s, g in zip(shares, parts, strict=True)))
-    return summary(np.exp(model.score_samples(X) - log_g))
+    log_g = np.logaddexp(*(s + g.log_density(t) for s, g in zip(shares, parts, strict=True)))
+    X = t if margins is None else margins.inverse(t)
+    log_det = 0.0 if margins is None else margins.log_abs_det(X)
+    return summary(np.exp(model.score_samples(X) - log_g - log_det))
+
+
+def margins_of(model):
+    """The maps of the columns of a fit of skrae's, None for none."""
+    if getattr(model, "margins_", None) is None:
+        return None
+    from skrae.columns.margins import Margins
+
+    return Margins(**model.margins_)
 
 
 def summary(weights):

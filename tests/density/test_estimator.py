@@ -1,6 +1,7 @@
 """What a fitted estimator answers: shapes, derivatives, integrals, units and samples."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -255,3 +256,31 @@ def test_verbose_sample_prints_how_far_its_chains_are(capsys):
     assert "R-hat" in lines[-1]
     assert any("warm-up: 512 of 512, acceptance" in line for line in lines)
     assert len(lines) < 30
+
+
+def test_columns_tell_what_became_of_each():
+    rng = np.random.default_rng(0)
+    X = np.column_stack(
+        [rng.random(600), rng.lognormal(size=600), np.round(rng.standard_normal(600), 1)]
+    )
+    X = pd.DataFrame(X, columns=["share", "amount", "rounded"]).assign(fixed=3.0)
+    X.loc[5, "rounded"] = 1e4
+    with pytest.warns(UserWarning, match="constant columns|beyond 20 deviations"):
+        model = quick_estimator(base_density="mixture", max_iter=1).fit(X)
+    report = pd.DataFrame(model.columns_).set_index("name")
+    assert report.index.tolist() == ["share", "amount", "rounded", "fixed"]
+    assert report["map"].tolist()[1:] == ["bent", "straight", "affine"]
+    assert report.loc["share", "lower_end"] == pytest.approx(0.0, abs=0.02)
+    assert report.loc["share", "upper_end"] == pytest.approx(1.0, abs=0.02)
+    assert report.loc["rounded", "step"] == pytest.approx(0.1)
+    assert report["n_wild"].tolist() == [0, 0, 1, 0]
+    assert report["is_constant"].tolist() == [False, False, False, True]
+    assert report.loc["rounded", "scale"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_copies_of_rows_are_their_weight():
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    counts = np.random.default_rng(1).integers(1, 9, 60)
+    copied = quick_estimator(max_iter=6).fit(np.repeat(X, counts, axis=0))
+    weighted = quick_estimator(max_iter=6).fit(X, sample_weight=counts)
+    np.testing.assert_array_equal(copied.score_samples(X), weighted.score_samples(X))

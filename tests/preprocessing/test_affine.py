@@ -272,3 +272,58 @@ def test_diagonal_map_is_that_of_each_column():
     np.testing.assert_array_equal(diagonal.forward(X), (X - location) / scale)
     np.testing.assert_array_equal(diagonal.inverse(diagonal.forward(X)), X)
     assert diagonal.log_abs_det(X)[0] == pytest.approx(-np.log(2.0))
+
+
+@each_kind
+@pytest.mark.parametrize("value", [1e3, 1e6, 1e12])
+def test_one_wild_value_moves_no_map(kind, value, random_seed):
+    X, weights = correlated(1000, 3, random_seed)
+    spoilt = X.copy()
+    spoilt[5, 1] = value * X[:, 1].std()
+    fit, without = (
+        fit_affine(spoilt, weights, kind),
+        fit_affine(np.delete(X, 5, 0), np.delete(weights, 5), kind),
+    )
+    assert np.flatnonzero(~fit.holds(spoilt)).tolist() == [5]
+    np.testing.assert_allclose(
+        np.abs(fit.map.matrix), np.abs(without.map.matrix), rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("n", [50, 400, 5000])
+def test_at_most_one_row_in_400_is_wild_on_either_side(n, random_seed):
+    """However heavy the tails; one row where there are fewer."""
+    X = np.random.default_rng(random_seed).standard_t(0.3, (n, 1))
+    wild = ~fit_affine(X, np.ones(n), "whiten").holds(X)
+    assert wild.sum() <= 2 * max(1, n // 400)
+
+
+def test_uncorrelated_columns_are_blocks_of_their_own(random_seed):
+    rng = np.random.default_rng(random_seed)
+    z = rng.standard_normal((2000, 4))
+    X = np.column_stack([z[:, 0], z[:, 1], z[:, 0] + z[:, 2], z[:, 3]])
+    fit = fit_affine(X, np.ones(2000), "whiten")
+    assert fit.blocks[0] == fit.blocks[2]
+    assert len(np.unique(fit.blocks)) == 3
+    apart = np.not_equal.outer(fit.blocks, fit.blocks)
+    assert not fit.map.matrix[apart].any()
+
+
+def test_covariances_of_few_rows_are_shrunk(random_seed):
+    """40 columns of 60 rows: nearer to the truth than the rows' own."""
+    X = np.random.default_rng(random_seed).standard_normal((60, 40))
+    inverse = fit_map(X, np.ones(60), "whiten").inverse_matrix
+    found = inverse.T @ inverse
+    assert np.abs(found - np.eye(40)).max() < 0.3
+    assert np.linalg.eigvalsh(found).min() > 0.4
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1e3])
+def test_scales_of_few_rows_are_drawn_together_as_far_as_they_are_alike(ratio, random_seed):
+    units = np.array([1.0, ratio, 1.0, ratio])
+    X = np.random.default_rng(random_seed).standard_normal((30, 4)) * units
+    fit = fit_affine(X, np.ones(30), "standardize")
+    scale = 1.0 / np.diag(fit.map.matrix)
+    spread = np.log(scale / units).std()
+    own = np.log(X.std(axis=0) / units).std()
+    assert spread < own if ratio == 1.0 else spread == pytest.approx(own, rel=0.05)
