@@ -80,7 +80,8 @@ def fit_space(X, weights, train, options, names=None, columns=None):
         every = fit_affine(t, weights, options.scaling)
         back = every.map.inverse_matrix @ fit.map.matrix
         covariances.append(back.T @ every.covariance @ back)
-    space = Space(fit.blocks, *map(torch.as_tensor, covariances))
+    wild = 1.0 - weights[kept].sum() / weights.sum()
+    space = Space(fit.blocks, wild, *map(torch.as_tensor, covariances))
     dither = np.sqrt(np.diag(fit.covariance)) * fit.constant
     own = None if columns is None else columns[2]
     return WorkingSpace(transform, remarks, kept, space, dither, fit.limits, margins, own)
@@ -120,10 +121,11 @@ def choose_space(X, weights, folds, options, names, seed):
         first = first or spaces
         if len(first) == 1:
             return first[0]
-        before, *values = [
-            _held_out_densities(space, X, weights, train, fold, options, seed) for space in spaces
-        ]
-        rises.append([value - before for value in values])
+        values = {
+            id(space): _held_out_densities(space, X, weights, train, fold, seed) for space in spaces
+        }
+        before, *after = (values[id(space)] for space in spaces)
+        rises.append([value - before for value in after])
         share = weights[np.concatenate(folds[: len(rises)])]
         best, gain, error = _likeliest(
             [np.concatenate(rise) for rise in zip(*rises, strict=True)], share
@@ -140,10 +142,10 @@ def _candidates(X, weights, train, fold, options, names):
         return [plain]
     parts = X[train], weights[train], X[fold], weights[fold]
     location, scale, straight, bent = fit_columns(*parts)
-    return [plain] + [
-        fit_space(X, weights, train, options, names, (location, scale, columns))
-        for columns in (straight, bent)
-    ]
+    first = fit_space(X, weights, train, options, names, (location, scale, straight))
+    if all(a is b for a, b in zip(straight, bent, strict=True)):
+        return [plain, first, first]
+    return [plain, first, fit_space(X, weights, train, options, names, (location, scale, bent))]
 
 
 def _likeliest(rises, weights):
@@ -154,7 +156,7 @@ def _likeliest(rises, weights):
     return best, gains[best], np.sqrt(share**2 @ (rises[best] - gains[best]) ** 2)
 
 
-def _held_out_densities(working, X, weights, train, held_out, options, seed):
+def _held_out_densities(working, X, weights, train, held_out, seed):
     """Log densities (n_out,) of the held-out rows, in the units of the data."""
     rows = working.rows(X, weights, train)
     judge = working.rows(X, weights, held_out, 1)

@@ -136,10 +136,7 @@ def _choose_base(X, weights, options, rng, names, previous):
     """Base density, working space, (training rows, held-out rows) and seeds."""
     # Whatever is near in all rows' units is on one side; nothing else is learned from all of them.
     z = fit_affine(X, weights, options.scaling, names).map.forward(X)
-    small, n_mixtures = len(X) <= MAX_ROWS_TO_FOLD, options.max_mixtures
-    if n_mixtures == "auto":
-        n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
-    n_folds = n_mixtures if small else 1
+    n_components, n_mixtures, n_folds = _base_sizes(options, len(X))
     train, folds = split_folds(z, options.validation_fraction, rng, n_folds)
     seeds = rng.randint(2**31 - 1, size=2)
     held_out, *others = folds
@@ -148,21 +145,30 @@ def _choose_base(X, weights, options, rng, names, previous):
     else:
         working = choose_space(X, weights, folds, options, names, int(seeds[0]))
     rows, validation = (working.rows(X, weights, p, k) for k, p in enumerate((train, held_out)))
-    components = options.max_components
-    if components == "auto":
-        components = MAX_COMPONENTS * (1 + (len(X) >= MANY_ROWS))
-    few = len(X) < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian"
     kept = train[working.kept[train]]
     base = select_base(
         rows,
         validation,
         torch.Generator().manual_seed(int(seeds[0])),
-        1 if few else components,
+        n_components,
         n_mixtures,
         working.space,
         [torch.as_tensor(np.flatnonzero(np.isin(kept, fold))) for fold in others],
     )
     return base, working, (train, held_out), seeds
+
+
+def _base_sizes(options, n_rows):
+    """The largest numbers of components and of mixtures, and the number of folds."""
+    n_components, n_mixtures = options.max_components, options.max_mixtures
+    small = n_rows <= MAX_ROWS_TO_FOLD
+    if n_components == "auto":
+        n_components = MAX_COMPONENTS * (1 + (n_rows >= MANY_ROWS))
+    if n_mixtures == "auto":
+        n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
+    if n_rows < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian":
+        n_components = 1
+    return n_components, n_mixtures, n_mixtures if small else 1
 
 
 def _mean_log_density(base, transform, X, weights):

@@ -43,6 +43,7 @@ class Space(NamedTuple):
     """What is known of working space before there is a mixture."""
 
     blocks: object = None  # array (d,), the block of each axis
+    wild: float = 0.0  # the share of the rows that are left to the tail
     covariance: torch.Tensor | None = None  # (d, d), that of the rows, shrunk where they are few
     final: torch.Tensor | None = None  # the same of the held-out rows too, where they are few
 
@@ -97,14 +98,14 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
         growths = _average(grower, first, max_mixtures)
         groups = [growths]
     every = WeightedRows(*map(torch.cat, zip(rows, held_out, strict=True)))
-    return _finish(groups, grower.tail, every, grower.space.final)
+    return _finish(groups, grower, every)
 
 
 def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
     rows, held_out = WeightedRows(*rows), WeightedRows(*held_out)
     grower = _Grower(rows, space, generator, max_components)
-    return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower.tail).judged
+    return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower).judged
 
 
 class _Grower:
@@ -114,6 +115,7 @@ class _Grower:
         self.space, self.generator = space or Space(), generator
         self.max_components = max_components
         self.tail = _tail(rows, self.space)
+        self.tail_weights = [max(weight, self.space.wild) for weight in TAIL_WEIGHTS]
 
     def __call__(self, rows, held_out, ridge):
         settings = Settings(ridge, 2.0 * rows.z.shape[1])
@@ -225,15 +227,14 @@ def _compared(first, second, weights):
     return mean, float((share.square() @ (difference - mean).square()).sqrt())
 
 
-def _finish(groups, tail, every=None, prior=None):
+def _finish(groups, grower, every=None):
     """The average, inflated and with a tail: as little of either as held-out rows let tell.
 
     Parameters
     ----------
     groups : list of lists of Growth; each group is judged by the held-out rows of its first
-    tail : MixtureDensity of the t component
+    grower : _Grower of what is known of the space, and of the tail
     every : WeightedRows that all mixtures take a few steps on at last, or None
-    prior : the covariance (d, d) that single Gaussians are then shrunk to, or None for what it was
 
     Returns
     -------
@@ -252,8 +253,9 @@ def _finish(groups, tail, every=None, prior=None):
         return torch.logaddexp(values + math.log1p(-weight), far + math.log(weight))
 
     values = [inner(s) for s in INFLATIONS]
-    place = _least([with_tail(v, tail, TAIL_WEIGHTS[0]) for v in values], weights)
-    tail, weight = _best_tail(tail, lambda *options: with_tail(values[place], *options), weights)
+    least = grower.tail_weights[0]
+    place = _least([with_tail(v, grower.tail, least) for v in values], weights)
+    tail, weight = _best_tail(grower, lambda *options: with_tail(values[place], *options), weights)
 
     def finished(growths):
         density = _mixed(growths, INFLATIONS[place], tail.blocks)
@@ -264,27 +266,27 @@ def _finish(groups, tail, every=None, prior=None):
         return Choice(judged, judged)
     if all(len(growth.mixture.weights) == 1 for growth in growths):
         growths = growths[:1]
-    if prior is not None:
-        growths = [growth.shrunk_to(prior) for growth in growths]
+    if grower.space.final is not None:
+        growths = [growth.shrunk_to(grower.space.final) for growth in growths]
     settled = [g._replace(mixture=settle(g.mixture, every, g.settings)) for g in growths]
     return Choice(finished(settled), judged)
 
 
-def _best_tail(tail, values, weights):
+def _best_tail(grower, values, weights):
     """The tail and its weight: of one block where held-out rows are far along several at once.
 
     Parameters
     ----------
-    tail : MixtureDensity, that by blocks
+    grower : _Grower, whose tail is that by blocks
     values : callable(tail, weight) -> held-out log densities (n,)
     weights : tensor of shape (n,)
     """
+    tail, found = grower.tail, []
     joint = MixtureDensity(*tail.arrays()[:4])
-    found = []
     for candidate in (tail, joint) if tail.block_axes.shape[1] > 1 else (tail,):
-        each = [values(candidate, weight) for weight in TAIL_WEIGHTS]
+        each = [values(candidate, weight) for weight in grower.tail_weights]
         place = _least(each, weights)
-        found.append((candidate, TAIL_WEIGHTS[place], each[place]))
+        found.append((candidate, grower.tail_weights[place], each[place]))
     gain, error = _compared(found[-1][2], found[0][2], weights)
     return found[-1 if gain > error else 0][:2]
 

@@ -216,7 +216,7 @@ def test_tail_is_of_one_block_where_rows_are_far_along_several_at_once(joint, ra
         return torch.as_tensor(z / np.sqrt(rng.chisquare(2.0, (n, 1)) / 2.0) if joint else z)
 
     rows, held_out = ((far(n), torch.ones(n).double()) for n in (800, 800))
-    space = Space(np.arange(6), torch.eye(6).double())
+    space = Space(np.arange(6), 0.0, torch.eye(6).double())
     density = judged(rows, held_out, generator(0), 1, 1, space)
     assert (len(np.unique(density.blocks)) == 1) == joint
 
@@ -229,7 +229,7 @@ def test_a_covariance_of_few_rows_is_shrunk_to_that_of_the_space(random_seed):
     prior = torch.eye(20).double()
     scores = [
         float(select_base(rows, held_out, generator(0), 1, 1, space).density.log_density(z).mean())
-        for space in (Space(None, prior, prior), None)
+        for space in (Space(None, 0.0, prior, prior), None)
     ]
     truth = float(torch.as_tensor(law.log_density(z.numpy())).mean())
     assert truth - 2.0 < scores[0]
