@@ -96,8 +96,8 @@ class RegularizedAutoEncoderScore(
         the criterion alone has trained, and needs many rows. `log_density_hessian` follows; all
         other answers stay as they are.
     base_density : {"mixture", "gaussian"}, default="mixture"
-        q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian; either with a wide
-        Student-t component.
+        q: Gaussian mixtures of a size chosen on held-out rows, or one Gaussian of the columns as
+        they are; either with a wide Student-t component.
     margins : {"auto", "identity"}, default="auto"
         A smooth monotone map of each column before the affine one. "auto": part of the way to a
         normal margin, t = .65 l(s) + .35 Phi^-1(F(s)), F a mixture of Gaussians fitted to the
@@ -107,7 +107,8 @@ class RegularizedAutoEncoderScore(
         Everything is answered in the units of X all the same. With base_density="gaussian" there
         are none.
     scaling : {"whiten", "standardize", None}, default="whiten"
-        The affine map to working space, after that of the margins; undone in every output.
+        The affine map to working space, after that of the margins; undone in every output. "whiten"
+        block by block of correlated columns; None only centres.
     max_components : "auto" or int, default="auto"
         Largest number of components of one mixture. "auto": 64, or 128 from 16384 rows on.
     max_mixtures : "auto" or int, default="auto"
@@ -153,7 +154,8 @@ class RegularizedAutoEncoderScore(
     noise_levels_, noise_level_scores_ : arrays of shape (n_levels,)
         The levels tried and their held-out mean log densities, nats per row in the units of X.
     base_score_ : float
-        The held-out mean log density of the base density alone.
+        The held-out mean log density of the base density alone, from before its last steps, which
+        take all rows.
     curl_ : float
         How far (r - z)/tau is from a gradient, |J - J^T|_F / (2 |J|_F) with J its Jacobian at
         rows: 0 for the gradient and the tied decoder, at most 1.
@@ -315,7 +317,8 @@ class RegularizedAutoEncoderScore(
             Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
         UserWarning
             Where options of the network were chosen and no network beat the base density; where
-            columns are constant, collinear, too many for the rows or, unscaled, far from unit size.
+            columns are constant, collinear, too many for the rows or, unscaled, far from unit size;
+            where rows have a wild value.
         """
         check_options(self)
         options = resolved_options(self)
