@@ -20,7 +20,7 @@ MIN_GAIN, N_PARAMETERS = 0.05, 3.0
 MAX_LOSS = 0.02
 # Rows that decide.
 MAX_ROWS = 4000
-# Of the rows, what lies at an end; and how much more there must be than where a tail ends.
+# Of the rows, what lies at an end, and the least number; and how much of the next it may span.
 END_SHARE, MIN_END_ROWS, MAX_END_RATIO = 0.02, 8, 0.6
 # Of the distance between rows at an end, or of the least amount, how sharp it is.
 SHARPNESS = 0.25
@@ -152,8 +152,8 @@ def _sharp_end(x, zero, step):
     Where the density is positive up to an end, the first k rows take a third of the space of the
     next 3 k; where it falls to zero as a power m of the distance, 1 / (4^(1 / m) - 1) of it.
     """
-    k = int(END_SHARE * len(x))
-    if k < MIN_END_ROWS or not x[4 * k] > x[k]:
+    k = max(int(END_SHARE * len(x)), MIN_END_ROWS)
+    if 16 * k > len(x) or not x[4 * k] > x[k]:
         return None
     gap = max((x[MIN_END_ROWS] - x[0]) / MIN_END_ROWS, step)
     if x[k] - x[0] > MAX_END_RATIO * (x[4 * k] - x[k]) or not gap > 0.0:
