@@ -92,8 +92,12 @@ def first_gaussian(rows, settings, prior=None):
     """The one-component mixture of a maximisation step with this prior covariance (d, d)."""
     if prior is None:
         return single_gaussian(*rows, settings.ridge)
-    start = single_gaussian(*rows, 0.0)._replace(covariances=prior[None], priors=prior[None])
-    return em_step(start, *rows, settings)
+    mixture, n = single_gaussian(*rows, settings.ridge), float(rows[1].sum())
+    share = n / (n + settings.strength)
+    # The prior itself may be singular: that of collinear columns is.
+    ridge = settings.ridge * torch.eye(len(prior), dtype=prior.dtype)
+    covariance = share * mixture.covariances + (1.0 - share) * (prior + ridge)
+    return mixture._replace(covariances=covariance, priors=prior[None])
 
 
 def em_step(mixture, z, weights, settings):

@@ -284,3 +284,12 @@ def test_copies_of_rows_are_their_weight():
     copied = quick_estimator(max_iter=6).fit(np.repeat(X, counts, axis=0))
     weighted = quick_estimator(max_iter=6).fit(X, sample_weight=counts)
     np.testing.assert_array_equal(copied.score_samples(X), weighted.score_samples(X))
+
+
+@pytest.mark.filterwarnings("ignore:Got collinear", "ignore:Got scaling=None")
+@pytest.mark.parametrize("scaling", ["whiten", "standardize", None])
+def test_collinear_columns_are_fitted_whatever_the_scaling(scaling):
+    z = np.random.default_rng(0).standard_normal((200, 2))
+    X = np.column_stack([z, z @ [1.0, 2.0]])
+    model = quick_estimator(base_density="mixture", scaling=scaling, max_iter=1).fit(X)
+    assert np.isfinite(model.score_samples(X)).all()

@@ -407,3 +407,11 @@ def test_settled_mixtures_have_taken_steps_on_all_rows(random_seed):
     for _ in range(3):
         expected = em_step(expected, *more, settings)
     assert_same_mixtures(settle(mixture, more, settings), expected, rtol=0.0)
+
+
+def test_a_first_gaussian_bears_a_singular_prior(random_seed):
+    z, weights = draw(50, random_seed)
+    z = torch.cat([z, z[:, :1]], dim=1)
+    prior = single_gaussian(z, weights, 0.0).covariances[0]
+    mixture = first_gaussian((z, weights), Settings(1e-4, 6.0), prior)
+    assert torch.isfinite(log_density(mixture, z)).all()
