@@ -74,6 +74,7 @@ ORDER = [
     "guide_noise",
     "guide_sampling",
     "guide_gaps",
+    "guide_columns",
 ]
 # Thumbnails: the number of a picture and the part of it (left, top, right, bottom) that is still
 # readable when small; the first picture as a whole for the others.

@@ -84,13 +84,15 @@ def normalising(x, share, zero=None, step=0.0):
         Where zero is, in the units of x: the end of amounts that are all positive or all negative.
     step : float, that of rounded values, 0 where they are not
     """
-    order = np.argsort(x, kind="stable")[:: -(-len(x) // MAX_ROWS)]
+    order = np.argsort(x, kind="stable")
+    if len(x) > MAX_ROWS:  # both ends among them
+        order = order[np.linspace(0, len(x) - 1, MAX_ROWS).astype(int)]
     x, share = x[order], share[order] / share[order].sum()
     from_zero = list(_from_zero(x, zero, step))
     maps = [Johnson(), *from_zero, *_about_places(x, step)]
     values = [_normal_log_likelihood(m, x, share) for m in maps]
     best = max(values)
-    if best <= values[0] + MIN_GAIN + N_PARAMETERS / len(x):
+    if best <= values[0] + MIN_GAIN + N_PARAMETERS * np.sum(share**2):
         return maps[0]
     # Amounts keep their sign where that costs next to nothing.
     if from_zero and values[1] >= best - MAX_LOSS:

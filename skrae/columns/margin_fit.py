@@ -1,6 +1,6 @@
 """Margins from rows: a map for each column, as a spline.
 
-    t = (1 - a) l(s) + a u(s),   u = Phi^-1(F(e(s))),   a the strength: half way to a normal column
+    t = (1 - a) l(s) + a u(s),   u = Phi^-1(F(e(s))),   a = 0.35, part of the way to a normal column
 
 Full Gaussianisation, a = 1, would make the joint law harder than the margins were. F is a mixture
 of Gaussians (`line_mixture`); e is the identity, or one of Johnson's maps from the ends at which
@@ -20,6 +20,8 @@ from skrae.preprocessing.affine import robust_scales
 STRENGTH = 0.35
 # Of the gain that ends must bring.
 MIN_STANDARD_ERRORS = 2.0
+# Of a column that is constant up to rounding.
+ROUNDING = 10 * np.finfo(np.float64).eps
 # A knot in each interval where the spline does not rise, so many times.
 MAX_REFINEMENTS = 6
 STRAIGHT = np.array([-1.0, 1.0]), np.array([-1.0, 1.0]), np.ones(2), np.zeros(2)
@@ -67,9 +69,10 @@ def fit_columns(X, weights, held_out, held_out_weights):
         for rows, w in ((X[:, j], weights), (held_out[:, j], held_out_weights)):
             kept = (rows >= limits[0][j]) & (rows <= limits[1][j])
             parts += [(rows[kept] - location[j]) / scale[j], w[kept]]
-        varies = np.ptp(parts[0]) > 0.0
-        zero = -location[j] / scale[j]
-        pair = _fit_column(*parts, zero) if varies else (None, None)
+        varies = parts[0].std() * scale[j] > ROUNDING * np.abs(location[j])
+        if not varies:  # its values as they are, for later steps to find it constant
+            location[j], scale[j] = 0.0, 1.0
+        pair = _fit_column(*parts, -location[j] / scale[j]) if varies else (None, None)
         straight.append(pair[0])
         bent.append(pair[1])
     return location, scale, straight, bent
@@ -96,7 +99,7 @@ def _likelier(column, other, s, share):
     rise = other.log_density(s) - column.log_density(s)
     gain = share @ rise
     error = np.sqrt(share**2 @ (rise - gain) ** 2)
-    gain += (column.n_parameters - other.n_parameters) / len(s)
+    gain += (column.n_parameters - other.n_parameters) * np.sum(share**2)
     return other if gain > MIN_STANDARD_ERRORS * error else column
 
 

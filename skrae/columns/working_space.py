@@ -52,7 +52,8 @@ class WorkingSpace(NamedTuple):
 
         Without it what is narrowest there would be the likeliest, whatever the other columns say.
         """
-        index = index[self.kept[index]]
+        own = index[self.kept[index]]
+        index = own if len(own) else index
         z = self.transform.forward(X[index])
         if self.dither.any():
             noise = np.random.default_rng(seed).standard_normal(z.shape)
@@ -67,16 +68,16 @@ def fit_space(X, weights, train, options, names=None, columns=None):
     """
     margins = None if columns is None else margins_of(*columns)
     t = X if margins is None else margins.forward(X)
-    try:
-        fit = fit_affine(t[train], weights[train], options.scaling, names)
-    except ValueError:  # no column varies among these rows
-        fit = fit_affine(t, weights, options.scaling, names)
+    # What varies among the held-out rows alone has no scale without them.
+    same = (t[train] == t[train[0]]).all(axis=0) & (t != t[0]).any(axis=0)
+    seen = np.arange(len(X)) if same.any() else train
+    fit = fit_affine(t[seen], weights[seen], options.scaling, names)
     kept, remarks = fit.holds(t), fit.remarks
     if not kept.all():
         remarks = replace(remarks, wild=(int((~kept).sum()), *_wildest(t, X, fit.limits, names)))
     transform = fit.map if margins is None else Chain(margins, fit.map)
     covariances = [fit.covariance]
-    if is_few(*X.shape):
+    if is_few(len(train), X.shape[1]):
         every = fit_affine(t, weights, options.scaling)
         back = every.map.inverse_matrix @ fit.map.matrix
         covariances.append(back.T @ every.covariance @ back)

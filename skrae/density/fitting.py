@@ -9,7 +9,7 @@ from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.columns.report import column_report
-from skrae.columns.working_space import WorkingSpace, choose_space, fit_space
+from skrae.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
 from skrae.density.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
 from skrae.density.criterion import HeldOutGain, Rows, TermWeights
 from skrae.density.fitted import Fitted, normalise
@@ -95,8 +95,10 @@ def fit_density(
     -------
     Result
     """
-    start = _continue_base if previous else _choose_base
-    base, working, parts, seeds = start(X, weights, options, rng, names, previous)
+    if previous:
+        base, working, parts, seeds = _continue_base(X, options, rng, previous)
+    else:
+        base, working, parts, seeds = _choose_base(X, weights, options, rng, names)
     rows, validation = (working.rows(X, weights, part, k) for k, part in enumerate(parts))
     base_score = _mean_log_density(base.judged, working.transform, X[parts[1]], weights[parts[1]])
     transform, base, remarks = working.transform, base.density, working.remarks
@@ -123,7 +125,7 @@ def fit_density(
     )
 
 
-def _continue_base(X, weights, options, rng, names, previous):
+def _continue_base(X, options, rng, previous):
     """What `previous` has, with the rows split anew."""
     transform, base = previous.transform, MixtureDensity(*previous.base)
     parts = split_rows(transform.forward(X), options.validation_fraction, rng)
@@ -132,7 +134,7 @@ def _continue_base(X, weights, options, rng, names, previous):
     return Choice(base, base), working, parts, rng.randint(2**31 - 1, size=2)
 
 
-def _choose_base(X, weights, options, rng, names, previous):
+def _choose_base(X, weights, options, rng, names):
     """Base density, working space, (training rows, held-out rows) and seeds."""
     # Whatever is near in all rows' units is on one side; nothing else is learned from all of them.
     z = fit_affine(X, weights, options.scaling, names).map.forward(X)
@@ -168,7 +170,7 @@ def _base_sizes(options, n_rows):
         n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
     if n_rows < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian":
         n_components = 1
-    return n_components, n_mixtures, n_mixtures if small else 1
+    return n_components, n_mixtures, max(n_mixtures, MAX_FOLDS) if small else 1
 
 
 def _mean_log_density(base, transform, X, weights):

@@ -103,7 +103,7 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
 
 def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
-    rows, held_out = WeightedRows(*rows), WeightedRows(*held_out)
+    rows, held_out = _subsample(WeightedRows(*rows), generator), WeightedRows(*held_out)
     grower = _Grower(rows, space, generator, max_components)
     return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower).judged
 

@@ -26,8 +26,11 @@ MAX_NAMED = 6
 # Rows at a time, so that a large table is never held twice.
 BLOCK = 2**16
 # Deviations beyond which a value is wild, and the share of rows on either side that are drawn in
-# before deviations are taken. So at most that share can be wild: the square root is 1 / 20.
+# before deviations are taken, or a single row. So at most as many can be wild on either side of a
+# column: the square root of the share is 1 / 20.
 MAX_SPREADS, WINSORISED = 20.0, 1.0 / 400.0
+# Of the weight of all rows, what must be left without a wild value; else none is wild.
+LEAST_KEPT = 0.5
 # Rows that decide what is drawn in, and the least number that has any to spare.
 MAX_SORTED, MIN_SORTED = 2**16, 10
 # Correlations below both, the latter over the root of the rows, do not join blocks.
@@ -108,7 +111,7 @@ class Remarks:
     collinear: tuple = ()
     few_rows: tuple = ()  # (rows, columns) where there are no more rows than columns
     unscaled: tuple = ()  # (name, mean, standard deviation) of the first column far from the unit
-    wild: tuple = ()  # (number of rows, name of the first column, the value farthest out)
+    wild: tuple = ()  # (number of rows, name of the column, value of the entry farthest out)
 
     def messages(self):
         """The text of each warning."""
@@ -203,11 +206,15 @@ def fit_affine(X, weights, kind, names=None):
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
     *_, limits = robust_scales(X, weights)
     kept = _inside(X, limits)
+    if weights[kept].sum() < LEAST_KEPT * weights.sum():  # of many columns each has its own
+        limits = np.full(d, -np.inf), np.full(d, np.inf)
+        kept = np.ones(len(X), bool)
     rows, weights = (X, weights) if kept.all() else (X[kept], weights[kept])
     share = weights / weights.sum()
     location, scale = _location_and_scale(rows, share)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(location)
-    constant = scale <= rounding
+    # A mean of many has a rounding error of its own.
+    constant = (scale <= rounding) | (np.ptp(rows, axis=0) <= rounding)
     if constant.all():
         raise ValueError(
             "Got columns that are all constant up to rounding, expected at least one that varies."
@@ -252,13 +259,23 @@ def robust_scales(X, weights):
     if len(X) < MIN_SORTED:
         ends = None
     else:
-        rows = np.sort(X[:: -(-len(X) // MAX_SORTED)].astype(np.float64), axis=0)
-        spare = max(1, int(WINSORISED * len(rows)))
-        ends = rows[spare], rows[-1 - spare]
+        step = -(-len(X) // MAX_SORTED)
+        ends = _inner_ends(X[::step].astype(np.float64), weights[::step])
     location, scale = _location_and_scale(X, share, ends)
     varies = scale > 10 * np.finfo(np.float64).eps * np.abs(location)
     reach = np.where(varies & (ends is not None), MAX_SPREADS * scale, np.inf)
     return location, np.where(varies, scale, 1.0), (location - reach, location + reach)
+
+
+def _inner_ends(X, weights):
+    """The first and the last value of each column, (d,) each, beyond the share that is drawn in."""
+    share = max(1, int(WINSORISED * len(X))) / len(X) + 1e-12
+    ends = []
+    for order in (np.argsort(X, axis=0), np.argsort(-X, axis=0)):
+        place = (np.cumsum(weights[order], axis=0) > share * weights.sum()).argmax(axis=0)
+        columns = np.arange(X.shape[1])
+        ends.append(X[order[place, columns], columns])
+    return ends
 
 
 def _inside(X, limits):

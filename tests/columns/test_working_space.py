@@ -92,3 +92,25 @@ def test_columns_that_vary_on_the_held_out_side_alone_have_a_map():
     X[0] = 1.0
     space = fit_space(X, np.ones(40), np.arange(1, 40), OPTIONS)
     assert np.isfinite(space.transform.forward(X)).all()
+
+
+def test_a_column_that_varies_on_the_held_out_side_alone_is_not_constant(random_seed):
+    X = np.column_stack([np.random.default_rng(random_seed).standard_normal(100), np.zeros(100)])
+    X[0, 1] = 1.0
+    space = fit_space(X, np.ones(100), np.arange(1, 100), OPTIONS)
+    assert not space.dither.any()
+
+
+def test_where_every_row_has_a_wild_value_none_is_left_out(random_seed):
+    X = np.random.default_rng(random_seed).standard_normal((20, 20)) + 1e6 * np.eye(20)
+    space = fit_space(X, np.ones(20), np.arange(15), OPTIONS)
+    assert space.kept.any()
+    assert len(space.rows(X, np.ones(20), np.arange(15, 20)).z) > 0
+
+
+def test_a_column_constant_up_to_rounding_has_no_map(random_seed):
+    rng = np.random.default_rng(random_seed)
+    rounding = np.where(rng.random(600) < 0.5, 0.1 * 3, 0.3)
+    space, _ = chosen(np.column_stack([np.exp(rng.standard_normal((600, 2))), rounding]))
+    assert space.columns is None or space.columns[2] is None
+    assert space.dither[2] > 0.0

@@ -327,3 +327,11 @@ def test_scales_of_few_rows_are_drawn_together_as_far_as_they_are_alike(ratio, r
     spread = np.log(scale / units).std()
     own = np.log(X.std(axis=0) / units).std()
     assert spread < own if ratio == 1.0 else spread == pytest.approx(own, rel=0.05)
+
+
+def test_a_heavy_row_is_not_wild(random_seed):
+    """A thousand copies of one value are a place of its own."""
+    X = np.append(np.random.default_rng(random_seed).standard_normal(1000), 100.0)[:, None]
+    weights = np.append(np.ones(1000), 1000.0)
+    assert fit_affine(X, weights, "whiten").holds(X).all()
+    assert not fit_affine(X, np.ones(1001), "whiten").holds(X)[-1]
