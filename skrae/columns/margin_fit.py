@@ -22,6 +22,8 @@ STRENGTH = 0.35
 MIN_STANDARD_ERRORS = 2.0
 # Of a column that is constant up to rounding.
 ROUNDING = 10 * np.finfo(np.float64).eps
+# Of the rows, what one value may hold in a column that gets a map.
+ATOM_SHARE = 0.05
 # A knot in each interval where the spline does not rise, so many times.
 MAX_REFINEMENTS = 6
 STRAIGHT = np.array([-1.0, 1.0]), np.array([-1.0, 1.0]), np.ones(2), np.zeros(2)
@@ -55,7 +57,7 @@ class Column(NamedTuple):
 
 
 def fit_columns(X, weights, held_out, held_out_weights):
-    """Location and scale (d,), and the straight and the bent `Column` of each, None if constant.
+    """Location and scale (d,), and the straight and the bent `Column` of each, None for no map.
 
     Parameters
     ----------
@@ -70,12 +72,23 @@ def fit_columns(X, weights, held_out, held_out_weights):
             kept = (rows >= limits[0][j]) & (rows <= limits[1][j])
             parts += [(rows[kept] - location[j]) / scale[j], w[kept]]
         varies = parts[0].std() * scale[j] > ROUNDING * np.abs(location[j])
-        if not varies:  # its values as they are, for later steps to find it constant
+        if not varies or has_atom(
+            *parts[:2]
+        ):  # its values as they are, for later steps to find it constant
             location[j], scale[j] = 0.0, 1.0
-        pair = _fit_column(*parts, -location[j] / scale[j]) if varies else (None, None)
+            straight.append(None)
+            bent.append(None)
+            continue
+        pair = _fit_column(*parts, -location[j] / scale[j])
         straight.append(pair[0])
         bent.append(pair[1])
     return location, scale, straight, bent
+
+
+def has_atom(s, weights):
+    """Whether one value holds so many rows that a map would stretch it out."""
+    _, place = np.unique(s, return_inverse=True)
+    return np.bincount(place.ravel(), weights).max() > ATOM_SHARE * weights.sum()
 
 
 def _fit_column(s, weights, held_out, held_out_weights, zero):

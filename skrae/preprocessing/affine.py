@@ -214,7 +214,8 @@ def fit_affine(X, weights, kind, names=None):
     location, scale = _location_and_scale(rows, share)
     rounding = 10 * np.finfo(np.float64).eps * np.abs(location)
     # A mean of many has a rounding error of its own.
-    constant = (scale <= rounding) | (np.ptp(rows, axis=0) <= rounding)
+    span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
+    constant = (scale <= rounding) | (span <= rounding)
     if constant.all():
         raise ValueError(
             "Got columns that are all constant up to rounding, expected at least one that varies."
