@@ -114,3 +114,10 @@ def test_a_column_constant_up_to_rounding_has_no_map(random_seed):
     space, _ = chosen(np.column_stack([np.exp(rng.standard_normal((600, 2))), rounding]))
     assert space.columns is None or space.columns[2] is None
     assert space.dither[2] > 0.0
+
+
+def test_a_column_of_which_one_value_holds_many_rows_has_no_map(random_seed):
+    rng = np.random.default_rng(random_seed)
+    flags = np.where(rng.random(600) < 0.3, 0.0, rng.exponential(size=600))
+    space, _ = chosen(np.column_stack([np.exp(rng.standard_normal((600, 2))), flags]))
+    assert space.columns is None or space.columns[2] is None
