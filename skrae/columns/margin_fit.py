@@ -72,9 +72,8 @@ def fit_columns(X, weights, held_out, held_out_weights):
             kept = (rows >= limits[0][j]) & (rows <= limits[1][j])
             parts += [(rows[kept] - location[j]) / scale[j], w[kept]]
         varies = parts[0].std() * scale[j] > ROUNDING * np.abs(location[j])
-        if not varies or has_atom(
-            *parts[:2]
-        ):  # its values as they are, for later steps to find it constant
+        if not varies or has_atom(*parts[:2]):
+            # Its values as they are, so that later steps still find it constant.
             location[j], scale[j] = 0.0, 1.0
             straight.append(None)
             bent.append(None)
