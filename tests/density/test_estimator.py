@@ -261,7 +261,7 @@ def test_verbose_sample_prints_how_far_its_chains_are(capsys):
 def test_columns_tell_what_became_of_each():
     rng = np.random.default_rng(0)
     X = np.column_stack(
-        [rng.random(600), rng.lognormal(size=600), np.round(rng.standard_normal(600), 1)]
+        [rng.random(600), rng.lognormal(size=600), np.round(20.0 * rng.standard_normal(600)) / 20.0]
     )
     X = pd.DataFrame(X, columns=["share", "amount", "rounded"]).assign(fixed=3.0)
     X.loc[5, "rounded"] = 1e4
@@ -272,7 +272,7 @@ def test_columns_tell_what_became_of_each():
     assert report["map"].tolist()[1:] == ["bent", "straight", "affine"]
     assert report.loc["share", "lower_end"] == pytest.approx(0.0, abs=0.02)
     assert report.loc["share", "upper_end"] == pytest.approx(1.0, abs=0.02)
-    assert report.loc["rounded", "step"] == pytest.approx(0.1)
+    assert report.loc["rounded", "step"] == pytest.approx(0.05)
     assert report["n_wild"].tolist() == [0, 0, 1, 0]
     assert report["is_constant"].tolist() == [False, False, False, True]
     assert report.loc["rounded", "scale"] == pytest.approx(1.0, abs=0.1)
