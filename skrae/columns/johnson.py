@@ -112,17 +112,10 @@ def _about_places(x, step):
     low, middle, high = np.quantile(x, [0.25, 0.5, 0.75])
     k, half = min(MIN_END_ROWS, len(x) // 2), len(x) // 2
     gaps = x[k] - x[0], x[half + k // 2] - x[half - k // 2], x[-1] - x[-1 - k]
+    finest = [max(gap / max(k, 1), step) for gap in gaps]
     for c in SPREADS * (high - low):
-        fine = [c >= max(gap / max(k, 1), step) and c > 0.0 for gap in gaps]
-        yield from (
-            johnson
-            for johnson, allowed in zip(
-                (Johnson((x[0], c)), Johnson((middle, c)), Johnson(None, (x[-1], c))),
-                fine,
-                strict=True,
-            )
-            if allowed
-        )
+        maps = Johnson((x[0], c)), Johnson((middle, c)), Johnson(None, (x[-1], c))
+        yield from (m for m, least in zip(maps, finest, strict=True) if c >= least and c > 0.0)
 
 
 def _normal_log_likelihood(johnson, x, share):

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_ndtr, logsumexp, ndtri_exp
 
+from skrae.preprocessing.rows import mean_and_error
+
 LOG_2PI = np.log(2.0 * np.pi)
 SIZES = (1, 2, 3, 5, 8, 12, 18)
 N_BINS, N_STEPS = 800, 100
@@ -79,8 +81,8 @@ def fit_line(s, share, held_out, held_out_weights):
     part = held_out_weights / held_out_weights.sum()
     best = values[int(np.argmax([part @ value for value in values]))]
     for fit, value in zip(fits, values, strict=True):
-        loss = part @ (best - value)
-        if loss <= 0.5 * np.sqrt(part**2 @ (best - value - loss) ** 2):
+        loss, error = mean_and_error(best - value, part)
+        if loss <= 0.5 * error:
             return fit
     return fits[0]
 

@@ -16,6 +16,7 @@ from skrae.columns.johnson import Johnson, at_sharp_ends, normalising
 from skrae.columns.line_mixture import LineMixture, fit_line, grid_step
 from skrae.columns.margins import Margins
 from skrae.preprocessing.affine import robust_scales
+from skrae.preprocessing.rows import mean_and_error
 
 STRENGTH = 0.35
 # Of the gain that ends must bring.
@@ -108,9 +109,7 @@ def _fit_column(s, weights, held_out, held_out_weights, zero):
 
 def _likelier(column, other, s, share):
     """The other where it is clearly likelier, with Akaike's correction for rows both have seen."""
-    rise = other.log_density(s) - column.log_density(s)
-    gain = share @ rise
-    error = np.sqrt(share**2 @ (rise - gain) ** 2)
+    gain, error = mean_and_error(other.log_density(s) - column.log_density(s), share)
     gain += (column.n_parameters - other.n_parameters) * np.sum(share**2)
     return other if gain > MIN_STANDARD_ERRORS * error else column
 

@@ -14,7 +14,7 @@ from skrae.columns.margin_fit import fit_columns, margins_of
 from skrae.columns.margins import Chain, Margins
 from skrae.mixtures.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
-from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.rows import WeightedRows, mean_and_error
 from skrae.preprocessing.transform import Transform
 
 # Of the held-out gain: what margins must bring, and what needs no further folds to be clear.
@@ -151,10 +151,9 @@ def _candidates(X, weights, train, fold, options, names):
 
 def _likeliest(rises, weights):
     """Which of held-out gains (n,) is the largest, its mean and the standard error of that."""
-    share = weights / weights.sum()
-    gains = [share @ rise for rise in rises]
-    best = int(np.argmax(gains))
-    return best, gains[best], np.sqrt(share**2 @ (rises[best] - gains[best]) ** 2)
+    gains = [mean_and_error(rise, weights) for rise in rises]
+    best = int(np.argmax([gain for gain, _ in gains]))
+    return best, *gains[best]
 
 
 def _held_out_densities(working, X, weights, train, held_out, seed):

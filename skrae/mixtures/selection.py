@@ -26,7 +26,7 @@ from skrae.mixtures.em import (
     settle,
 )
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.rows import WeightedRows, weighted_mean
+from skrae.preprocessing.rows import WeightedRows, mean_and_error, weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
@@ -222,9 +222,7 @@ def _log_mean(values):
 
 def _compared(first, second, weights):
     """Weighted mean of the differences of two held-out log densities, and its standard error."""
-    share, difference = weights / weights.sum(), first - second
-    mean = float(share @ difference)
-    return mean, float((share.square() @ (difference - mean).square()).sqrt())
+    return mean_and_error(first - second, weights)
 
 
 def _finish(groups, grower, every=None):

@@ -26,6 +26,13 @@ def weighted_mean(values, weights):
     return float(weights @ values / weights.sum())
 
 
+def mean_and_error(values, weights):
+    """sum w v / sum w and its standard error, floats, of arrays or tensors (n,)."""
+    share = weights / weights.sum()
+    mean = share @ values
+    return float(mean), float((share**2 @ (values - mean) ** 2) ** 0.5)
+
+
 def check_rows(estimator, X, reset, ensure_min_samples=1):
     """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
 
