@@ -15,14 +15,12 @@ import numpy as np
 from skrae.columns.johnson import Johnson, at_sharp_ends, normalising
 from skrae.columns.line_mixture import LineMixture, fit_line, grid_step
 from skrae.columns.margins import Margins
-from skrae.preprocessing.affine import robust_scales
 from skrae.preprocessing.rows import mean_and_error
+from skrae.preprocessing.scales import ROUNDING, robust_scales
 
 STRENGTH = 0.35
 # Of the gain that ends must bring.
 MIN_STANDARD_ERRORS = 2.0
-# Of a column that is constant up to rounding.
-ROUNDING = 10 * np.finfo(np.float64).eps
 # Of the rows, what one value may hold in a column that gets a map.
 ATOM_SHARE = 0.05
 # A knot in each interval where the spline does not rise, so many times.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skrae.columns.line_mixture import grid_step
-from skrae.preprocessing.affine import robust_scales
+from skrae.preprocessing.scales import robust_scales
 
 
 def column_report(X, weights, working, names=None):

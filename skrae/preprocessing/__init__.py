@@ -2,6 +2,7 @@
 
 transform    the protocol of a map to working space
 affine       the affine one
+scales       of columns, without wild values
 rows         checks of rows and weights
 split        held-out rows
 blocks       rows a block at a time

@@ -1,10 +1,9 @@
 """The affine map between the units of the data and working space, z = (x - m) W.
 
-Its moments are those of all rows but the few that have a wild value: one that lies farther out than
-MAX_SPREADS deviations of its column, the farthest 1/400 of the rows on either side drawn in. With
-fewer rows than RATIO_TO_SHRINK times the columns, correlations are shrunk towards none (oracle
-approximating shrinkage; Chen, Wiesel, Eldar & Hero 2010). Columns whose correlations are small,
-directly and by way of others, are in different blocks, which are whitened one by one.
+Its moments are those of all rows but the few that have a wild value (`scales`). With fewer rows
+than RATIO_TO_SHRINK times the columns, correlations are shrunk towards none (oracle approximating
+shrinkage; Chen, Wiesel, Eldar & Hero 2010). Columns whose correlations are small, directly and by
+way of others, are in different blocks, which are whitened one by one.
 """
 
 from dataclasses import dataclass
@@ -13,6 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.sparse.csgraph import connected_components
 
+from skrae.preprocessing.scales import (
+    MAX_SPREADS,
+    ROUNDING,
+    inside,
+    location_and_scale,
+    robust_scales,
+    row_blocks,
+)
 from skrae.preprocessing.transform import Transform
 
 # Columns of a wider or narrower spread would have covariances outside of float64.
@@ -23,16 +30,8 @@ UNSCALED_LIMITS = 0.01, 100.0
 VARIANCE_FLOOR = 1e-10
 # Columns that a warning names.
 MAX_NAMED = 6
-# Rows at a time, so that a large table is never held twice.
-BLOCK = 2**16
-# Deviations beyond which a value is wild, and the share of rows on either side that are drawn in
-# before deviations are taken, or a single row. So at most as many can be wild on either side of a
-# column: the square root of the share is 1 / 20.
-MAX_SPREADS, WINSORISED = 20.0, 1.0 / 400.0
 # Of the weight of all rows, what must be left without a wild value; else none is wild.
 LEAST_KEPT = 0.5
-# Rows that decide what is drawn in, and the least number that has any to spare.
-MAX_SORTED, MIN_SORTED = 2**16, 10
 # Correlations below both, the latter over the root of the rows, do not join blocks.
 MIN_CORRELATION, CORRELATION_ERRORS = 0.1, 4.0
 RATIO_TO_SHRINK = 10
@@ -59,7 +58,7 @@ class AffineMap(Transform):
     def forward(self, X):
         """Rows in working space, float64."""
         z = np.empty((len(X), len(self.matrix.T)))
-        for start, rows in _blocks(X):
+        for start, rows in row_blocks(X):
             np.matmul(rows - self.location, self.matrix, out=z[start : start + len(rows)])
         return z
 
@@ -151,12 +150,6 @@ def _counted(what, names):
     return f"{what} columns ({listed}{rest})"
 
 
-def _blocks(*arrays):
-    """The place of each block of rows, and the block of every array in float64."""
-    for start in range(0, len(arrays[0]), BLOCK):
-        yield start, *(a[start : start + BLOCK].astype(np.float64, copy=False) for a in arrays)
-
-
 class AffineFit(NamedTuple):
     """An affine map, and what its fit learned of the rows.
 
@@ -180,7 +173,7 @@ class AffineFit(NamedTuple):
 
     def holds(self, X):
         """Whether no value of a row is wild, bool (n,)."""
-        return _inside(X, self.limits)
+        return inside(X, self.limits)
 
 
 def fit_affine(X, weights, kind, names=None):
@@ -205,14 +198,14 @@ def fit_affine(X, weights, kind, names=None):
     d = X.shape[1]
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
     *_, limits = robust_scales(X, weights)
-    kept = _inside(X, limits)
+    kept = inside(X, limits)
     if weights[kept].sum() < LEAST_KEPT * weights.sum():  # of many columns each has its own
         limits = np.full(d, -np.inf), np.full(d, np.inf)
         kept = np.ones(len(X), bool)
     rows, weights = (X, weights) if kept.all() else (X[kept], weights[kept])
     share = weights / weights.sum()
-    location, scale = _location_and_scale(rows, share)
-    rounding = 10 * np.finfo(np.float64).eps * np.abs(location)
+    location, scale = location_and_scale(rows, share)
+    rounding = ROUNDING * np.abs(location)
     # A mean of many has a rounding error of its own.
     span = rows.max(axis=0).astype(np.float64) - rows.min(axis=0).astype(np.float64)
     constant = (scale <= rounding) | (span <= rounding)
@@ -228,15 +221,12 @@ def fit_affine(X, weights, kind, names=None):
     blocks = _blocks_of(correlations, share)
     if is_few(*rows.shape):
         scale = np.where(constant, scale, _shrunk_scales(scale, ~constant, share))
-    few = (rows.shape,) if len(rows) <= d and collinear.any() else ()
-    unscaled = () if kind else _first_unscaled(location, scale, names)
-    if kind is None:
-        few = collinear = ()
+    few = len(rows) <= d and bool(collinear.any())  # which says nothing about the columns
     remarks = Remarks(
-        _named(constant, names) if kind else (),
-        () if few or kind == "standardize" else _named(collinear, names),
-        few[0] if few and kind == "whiten" else (),
-        unscaled,
+        constant=_named(constant, names) if kind else (),
+        collinear=_named(collinear, names) if kind == "whiten" and not few else (),
+        few_rows=rows.shape if kind == "whiten" and few else (),
+        unscaled=() if kind else _first_unscaled(location, scale, names),
     )
     if kind == "whiten":
         map, covariance = _whitening(correlations, blocks, location, scale), np.eye(d)
@@ -248,70 +238,8 @@ def fit_affine(X, weights, kind, names=None):
     return AffineFit(map, remarks, limits, blocks, covariance, constant)
 
 
-def robust_scales(X, weights):
-    """Mean and deviation of each column, with its ends drawn in, and the limits of wild values.
-
-    Returns
-    -------
-    location, scale : arrays of shape (d,); the scale of a constant column is one
-    limits : pair of arrays of shape (d,), between which no value is wild
-    """
-    share = weights / weights.sum()
-    if len(X) < MIN_SORTED:
-        ends = None
-    else:
-        step = -(-len(X) // MAX_SORTED)
-        ends = _inner_ends(X[::step].astype(np.float64), weights[::step])
-    location, scale = _location_and_scale(X, share, ends)
-    varies = scale > 10 * np.finfo(np.float64).eps * np.abs(location)
-    reach = np.where(varies & (ends is not None), MAX_SPREADS * scale, np.inf)
-    return location, np.where(varies, scale, 1.0), (location - reach, location + reach)
-
-
-def _inner_ends(X, weights):
-    """The first and the last value of each column, (d,) each, beyond the share that is drawn in."""
-    share = max(1, int(WINSORISED * len(X))) / len(X) + 1e-12
-    ends = []
-    for order in (np.argsort(X, axis=0), np.argsort(-X, axis=0)):
-        place = (np.cumsum(weights[order], axis=0) > share * weights.sum()).argmax(axis=0)
-        columns = np.arange(X.shape[1])
-        ends.append(X[order[place, columns], columns])
-    return ends
-
-
-def _inside(X, limits):
-    inside = np.empty(len(X), bool)
-    for start, rows in _blocks(X):
-        inside[start : start + len(rows)] = ((rows >= limits[0]) & (rows <= limits[1])).all(axis=1)
-    return inside
-
-
 def _named(flags, names):
     return tuple(names[j] for j in np.flatnonzero(flags))
-
-
-def _location_and_scale(X, share, limits=None):
-    """Mean and standard deviation of each column, in units whose squares are within float64.
-
-    Of values clipped to limits (low, high), arrays of shape (d,), if there are any.
-    """
-
-    def parts(*arrays):
-        for _, rows, *others in _blocks(X, *arrays):
-            yield rows if limits is None else np.clip(rows, *limits), *others
-
-    largest = np.max([np.abs(rows).max(axis=0) for (rows,) in parts()], axis=0)
-    # A power of two scales exactly, so that units of 2^k change nothing but the units.
-    exponents = 1 - np.frexp(largest)[1]
-    location = sum(part @ np.ldexp(rows, exponents) for rows, part in parts(share))
-    # The mean of equal numbers is not always that number.
-    first = next(parts())[0][0]
-    equal = np.all([(first == rows).all(axis=0) for (rows,) in parts()], axis=0)
-    location = np.where(equal, np.ldexp(first, exponents), location)
-    variance = sum(
-        part @ (np.ldexp(rows, exponents) - location) ** 2 for rows, part in parts(share)
-    )
-    return np.ldexp(location, -exponents), np.ldexp(np.sqrt(variance), -exponents)
 
 
 def _check_spreads(scale, names):
@@ -333,7 +261,7 @@ def _first_unscaled(location, scale, names):
 def _correlations(X, share, location, scale, constant):
     """Correlations (d, d), shrunk where rows are few; and which columns are collinear, (d,)."""
     correlations = 0.0
-    for _, rows, part in _blocks(X, share):
+    for _, rows, part in row_blocks(X, share):
         standard = np.where(constant, 0.0, (rows - location) / scale)
         correlations = correlations + standard.T @ (part[:, None] * standard)
     correlations[constant, constant] = 1.0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skrae.preprocessing import affine
+from skrae.preprocessing import scales
 from skrae.preprocessing.affine import CONSTANT_WIDTH, MAX_NAMED, AffineMap, fit_affine
 
 each_kind = pytest.mark.parametrize("kind", ["whiten", "standardize", None])
@@ -229,7 +229,7 @@ def test_many_blocks_of_rows_give_the_scaling_of_one(kind, monkeypatch, random_s
     weights = rng.uniform(0.1, 2.0, 50)
     X[:, 2] = np.where(np.arange(50) < 45, 7.0, X[:, 2])  # constant in all blocks but the last
     whole = fit_map(X, weights, kind)
-    monkeypatch.setattr(affine, "BLOCK", 7)
+    monkeypatch.setattr(scales, "BLOCK", 7)
     parts = fit_map(X, weights, kind)
     for one, other in zip(vars(parts).values(), vars(whole).values(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
