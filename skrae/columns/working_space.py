@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from skrae.columns.margin_fit import fit_columns, margins_of
-from skrae.columns.margins import Chain, Margins
+from skrae.columns.margins import Chain
 from skrae.mixtures.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
@@ -34,7 +34,6 @@ class WorkingSpace(NamedTuple):
     space : Space
     dither : array of shape (d,), deviations of the noise that constant columns are given
     limits : pair of arrays of shape (d,), of the columns after margins, of what is wild
-    margins : Margins, or None
     columns : list of Column that the margins are of, or None
     """
 
@@ -44,8 +43,12 @@ class WorkingSpace(NamedTuple):
     space: Space
     dither: np.ndarray
     limits: tuple
-    margins: Margins | None = None
     columns: list | None = None
+
+    @property
+    def margins(self):
+        """The map before the affine one, None for none."""
+        return self.transform.margins if isinstance(self.transform, Chain) else None
 
     def rows(self, X, weights, index, seed=0):
         """`WeightedRows` of those of the index that are kept, of constant columns with noise.
@@ -85,7 +88,7 @@ def fit_space(X, weights, train, options, names=None, columns=None):
     space = Space(fit.blocks, wild, *map(torch.as_tensor, covariances))
     dither = np.sqrt(np.diag(fit.covariance)) * fit.constant
     own = None if columns is None else columns[2]
-    return WorkingSpace(transform, remarks, kept, space, dither, fit.limits, margins, own)
+    return WorkingSpace(transform, remarks, kept, space, dither, fit.limits, own)
 
 
 def _wildest(t, X, limits, names):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skrae.preprocessing import scales
+from skrae.preprocessing import affine, scales
 from skrae.preprocessing.affine import CONSTANT_WIDTH, MAX_NAMED, AffineMap, fit_affine
 
 each_kind = pytest.mark.parametrize("kind", ["whiten", "standardize", None])
@@ -335,3 +335,16 @@ def test_a_heavy_row_is_not_wild(random_seed):
     weights = np.append(np.ones(1000), 1000.0)
     assert fit_affine(X, weights, "whiten").holds(X).all()
     assert not fit_affine(X, np.ones(1001), "whiten").holds(X)[-1]
+
+
+def test_shrinkage_is_the_oracle_approximation(random_seed):
+    """Chen et al. (2010), equation 23: rho of a sample covariance S of trace d."""
+    n, d = 30, 12
+    S = np.corrcoef(np.random.default_rng(random_seed).standard_normal((n, d)).T)
+    square = np.trace(S @ S)
+    numerator = (1.0 - 2.0 / d) * square + np.trace(S) ** 2
+    rho = numerator / ((n + 1.0 - 2.0 / d) * (square - np.trace(S) ** 2 / d))
+    rho = min(rho, 1.0)
+    found = affine._shrunk(S, n)
+    np.testing.assert_allclose(found, (1.0 - rho) * S + rho * np.eye(d), atol=1e-12)
+    np.testing.assert_array_equal(affine._shrunk(np.eye(d), n), np.eye(d))

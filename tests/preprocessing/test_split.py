@@ -11,6 +11,7 @@ from skrae.preprocessing.split import (
     MAX_GROUP,
     near_duplicate_groups,
     nearest_neighbours,
+    split_folds,
     split_rows,
 )
 
@@ -156,3 +157,24 @@ def test_near_duplicates_are_found_far_from_the_origin(random_seed):
     z[200:] = z[:100] + 1e-4
     groups = near_duplicate_groups(z + 1000.0)
     assert np.mean(groups[:100] == groups[200:]) > 0.95
+
+
+@pytest.mark.parametrize(("n", "n_folds", "expected"), [(1000, 8, 8), (100, 8, 4), (9, 4, 1)])
+def test_folds_are_apart_and_the_first_is_what_is_held_out(n, n_folds, expected, random_seed):
+    z = rows(n, 2, random_seed)
+    train, folds = split_folds(z, 0.1, rng(random_seed), n_folds)
+    alone, held_out = split_rows(z, 0.1, rng(random_seed))
+    assert np.array_equal(train, alone)
+    assert np.array_equal(folds[0], held_out)
+    assert len(folds) == expected
+    every = np.concatenate(folds)
+    assert len(np.unique(every)) == len(every)
+
+
+def test_folds_keep_near_duplicates_together(random_seed):
+    z, first, second = with_near_duplicates(300, 3, random_seed, 100)
+    _, folds = split_folds(z, 0.1, rng(random_seed), 8)
+    number = np.full(len(z), -1)
+    for k, fold in enumerate(folds):
+        number[fold] = k
+    assert np.array_equal(number[first], number[second])
