@@ -79,10 +79,14 @@ def code_lines(source):
 @pytest.mark.parametrize(
     ("module", "source", "target"),
     [
-        ("skrae.density.fitting", "from skrae.mixtures import em", "skrae.mixtures.em"),
-        ("skrae.density.fitting", "from ..mixtures.em import grow", "skrae.mixtures.em"),
-        ("skrae.density.fitting", "import skrae.mixtures.em as em", "skrae.mixtures.em"),
-        ("skrae.density.fitting", "def f():\n    from .options import x", "skrae.density.options"),
+        ("skrae.density.fit.fitting", "from skrae.mixtures import em", "skrae.mixtures.em"),
+        ("skrae.density.fit.fitting", "from ...mixtures.em import grow", "skrae.mixtures.em"),
+        ("skrae.density.fit.fitting", "import skrae.mixtures.em as em", "skrae.mixtures.em"),
+        (
+            "skrae.density.fit.fitting",
+            "def f():\n    from ..options import x",
+            "skrae.density.options",
+        ),
         ("skrae.density", "from .estimator import Estimator", "skrae.density.estimator"),
         ("skrae", "from skrae.sampling import Chains", "skrae.sampling"),
     ],

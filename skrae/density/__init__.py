@@ -2,9 +2,7 @@
 
 estimator        `RegularizedAutoEncoderScore`, the public face
 options          checks of its options, and what "auto" stands for
-fitting          from rows to a fitted density
-criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
-annealing        training along the noise schedule
+fit              the fit, from rows to a fitted density
 score_field      log p~, its derivatives and the reconstruction, in working space
 bias_correction  the score without the bias of a finite noise level
 fitted           the fitted density in the units of the data, and as a target of chains

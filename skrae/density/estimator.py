@@ -18,8 +18,8 @@ from sklearn.utils.validation import check_is_fitted
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.columns.margins import ARRAYS, Chain, Margins
+from skrae.density.fit.fitting import fit_density, n_checks
 from skrae.density.fitted import Fitted, evaluator_of
-from skrae.density.fitting import fit_density, n_checks
 from skrae.density.options import (
     available_device,
     check_continuation,

@@ -17,8 +17,8 @@ from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.density import criterion
-from skrae.density.annealing import LevelTrainer
-from skrae.density.criterion import Rows, TermWeights
+from skrae.density.fit.annealing import LevelTrainer
+from skrae.density.fit.criterion import Rows, TermWeights
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows

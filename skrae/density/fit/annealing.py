@@ -7,7 +7,7 @@ import numpy as np
 from skrae.autoencoders import training as loop
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
-from skrae.density.criterion import HEAD_FACTORS, ScoreCriterion
+from skrae.density.fit.criterion import HEAD_FACTORS, ScoreCriterion
 from skrae.preprocessing.caller import interruptible
 
 LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)

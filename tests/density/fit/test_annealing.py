@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from skrae.autoencoders.training import Best
-from skrae.density.annealing import (
+from skrae.density.fit.annealing import (
     ISOTROPIC_LEVELS,
     LOCAL_LEVELS,
     MIN_GAIN,

@@ -10,8 +10,8 @@ from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.columns.report import column_report
 from skrae.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
-from skrae.density.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
-from skrae.density.criterion import HeldOutGain, Rows, TermWeights
+from skrae.density.fit.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
+from skrae.density.fit.criterion import HeldOutGain, Rows, TermWeights
 from skrae.density.fitted import Fitted, normalise
 from skrae.density.score_field import NoiseMetric
 from skrae.mixtures.components import draw_index

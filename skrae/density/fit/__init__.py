@@ -1,0 +1,6 @@
+"""The fit, from rows in the units of the data to a fitted density.
+
+fitting          the steps of a fit in their order: map, split, base, network, log Z
+criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
+annealing        training along the noise schedule
+"""
