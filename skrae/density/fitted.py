@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from skrae.autoencoders.decoders.registry import make_decoder
+from skrae.density.averaged_field import AveragedField, RadialEnergy
 from skrae.density.bias_correction import corrected_score, jacobian_by_differences
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
@@ -41,6 +42,7 @@ class Fitted(NamedTuple):
     contraction_weight: float
     bias_correction: bool
     log_z: float
+    energy: RadialEnergy | None = None
 
     def field(self, device, dtype=torch.float32):
         """The score field in working space, its network in `dtype`."""
@@ -52,7 +54,8 @@ class Fitted(NamedTuple):
         tau = self.noise_level**2 + self.contraction_weight
         decoder = make_decoder(self.decoder, self.activation, tau, base.mean)
         metric = NoiseMetric(base, self.noise_covariance)
-        return ScoreField(base, decoder, decoder.parameters(coefs, intercepts), metric)
+        field = ScoreField(base, decoder, decoder.parameters(coefs, intercepts), metric)
+        return field if self.energy is None else AveragedField(field, self.energy)
 
     def sampling_target(self, device, dtype, temperature=1.0):
         """The target of chains that draw from this density; its network in float32."""
@@ -62,9 +65,9 @@ class Fitted(NamedTuple):
 
     def parts(self):
         """Every array and scalar that it is made of."""
-        scalars = self[Fitted._fields.index("decoder") :]
+        scalars = self[Fitted._fields.index("decoder") : Fitted._fields.index("energy")]
         arrays = *self.transform.parts(), *self.base, *self.coefs, *self.intercepts
-        return [*arrays, *scalars]
+        return [*arrays, *scalars, *(self.energy or ())]
 
 
 # By estimator, outside of its own attributes: what is built is neither pickled nor compared.

@@ -17,6 +17,7 @@ CHOICES = {
     "base_density": ("mixture", "gaussian"),
     "margins": ("auto", "identity"),
     "scaling": ("whiten", "standardize", None),
+    "select": ("likelihood", "score", None),
     "device": ("auto", "cpu", "cuda"),
 }
 POSITIVE = {"above": True}
@@ -64,6 +65,7 @@ class Options(NamedTuple):
     max_iter: int
     n_iter_no_change: int
     validation_fraction: float
+    select: str | None
 
 
 def check_options(estimator):

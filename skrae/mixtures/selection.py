@@ -48,11 +48,20 @@ class Space(NamedTuple):
     final: torch.Tensor | None = None  # the same of the held-out rows too, where they are few
 
 
+class Judged(NamedTuple):
+    """A density, the rows it was fitted to and rows that it has not seen but was chosen by."""
+
+    density: MixtureDensity
+    rows: WeightedRows
+    held_out: WeightedRows
+
+
 class Choice(NamedTuple):
-    """The base density, and one chosen likewise that has not seen the held-out rows."""
+    """The base density, one chosen likewise that has not seen the held-out rows, and all such."""
 
     density: MixtureDensity
     judged: MixtureDensity
+    parts: tuple = ()  # of `Judged`: of each mixture that holds out rows of its own
 
 
 class Growth(NamedTuple):
@@ -259,15 +268,19 @@ def _finish(groups, grower, every=None):
         density = _mixed(growths, INFLATIONS[place], tail.blocks)
         return density.with_tail(weight, tail.means[0], tail.factors[0], TAIL_DOF)
 
-    judged, growths = finished(groups[0]), [growth for group in groups for growth in group]
+    parts = tuple(
+        Judged(finished(group), group[0].rows, WeightedRows(*group[0].held_out[:2]))
+        for group in groups
+    )
+    judged, growths = parts[0].density, [growth for group in groups for growth in group]
     if every is None:
-        return Choice(judged, judged)
+        return Choice(judged, judged, parts)
     if all(len(growth.mixture.weights) == 1 for growth in growths):
         growths = growths[:1]
     if grower.space.final is not None:
         growths = [growth.shrunk_to(grower.space.final) for growth in growths]
     settled = [g._replace(mixture=settle(g.mixture, every, g.settings)) for g in growths]
-    return Choice(finished(settled), judged)
+    return Choice(finished(settled), judged, parts)
 
 
 def _best_tail(grower, values, weights):

@@ -11,6 +11,7 @@ class GradientDecoder(layers.Layers, Decoder):
     noise_covariances = ("local", "isotropic")
     hidden_layer_sizes = (128, 128, 128)
     calibration_weight = 4.0
+    may_be_averaged = True
 
     def initial_parameters(self, n_features, sizes, generator, device="cpu"):
         """Random parameters with f = 0."""

@@ -12,8 +12,9 @@ from skrae.columns.report import column_report
 from skrae.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
 from skrae.density.fit.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
 from skrae.density.fit.criterion import HeldOutGain, Rows, TermWeights
+from skrae.density.fit.members import Members, choose_member
 from skrae.density.fitted import Fitted, normalise
-from skrae.density.score_field import NoiseMetric
+from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.components import draw_index
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import Choice, select_base
@@ -41,6 +42,7 @@ class Result(NamedTuple):
     outcome: Outcome
     remarks: Remarks
     columns: dict | None  # None where a fit is continued
+    members: Members | None  # None where there was nothing to choose among
     base_score: float
     log_z_repeats: np.ndarray
     curl: float
@@ -96,19 +98,23 @@ def fit_density(
     Result
     """
     if previous:
-        base, working, parts, seeds = _continue_base(X, options, rng, previous)
+        choice, working, parts, seeds = _continue_base(X, options, rng, previous)
     else:
-        base, working, parts, seeds = _choose_base(X, weights, options, rng, names)
+        choice, working, parts, seeds = _choose_base(X, weights, options, rng, names)
     rows, validation = (working.rows(X, weights, part, k) for k, part in enumerate(parts))
-    base_score = _mean_log_density(base.judged, working.transform, X[parts[1]], weights[parts[1]])
-    transform, base, remarks = working.transform, base.density, working.remarks
+    base_score = _mean_log_density(choice.judged, working.transform, X[parts[1]], weights[parts[1]])
+    transform, base, remarks = working.transform, choice.density, working.remarks
     columns = None if previous else column_report(X, weights, working, names)
     if on_base:
         on_base(len(base.weights), base_score)
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
     trainer = _trainer(rows, validation, base.to(device), options, generator, device, previous)
     outcome = _train(trainer, len(X), options, previous, on_check)
-    fitted = _fitted(transform, base, options, outcome, previous)
+    members = None
+    if choice.parts and _may_average(options) and not outcome.interrupted:
+        every = working.rows(X, weights, np.arange(len(X)), len(parts))
+        members = _members(choice, every, options, outcome, int(seeds[0]))
+    fitted = _fitted(transform, base, options, outcome, previous, members)
     field = fitted.field(device)
     repeats = normalise(field, generator)
     return Result(
@@ -116,6 +122,7 @@ def fit_density(
         outcome=outcome,
         remarks=remarks,
         columns=columns,
+        members=members,
         base_score=base_score,
         log_z_repeats=repeats,
         curl=field.curl(rows.z[:CURL_ROWS].to(device)),
@@ -182,7 +189,32 @@ def _mean_log_density(base, transform, X, weights):
     return weighted_mean(values, torch.as_tensor(weights)) + float(log_det)
 
 
-def _fitted(transform, base, options, outcome, previous):
+def _may_average(options):
+    """Whether radial units may have a share: not where the paper's criterion alone is asked for."""
+    return (
+        options.select is not None
+        and DECODERS[options.decoder].may_be_averaged
+        and options.base_density == "mixture"
+        and options.calibration_weight > 0.0
+        and not options.bias_correction
+    )
+
+
+def _members(choice, rows, options, outcome, seed):
+    """The `Members` of the base density, of the network where it won, and of radial units."""
+    parameters = [p.cpu() for p in outcome.parameters]
+
+    def network(base):
+        decoder = make_decoder(options.decoder, options.activation, 1.0, base.mean)
+        return ScoreField(base, decoder, parameters, NoiseMetric(base, "isotropic"))
+
+    network = network if outcome.gain else None
+    generator = torch.Generator().manual_seed(seed)
+    with interruptible():
+        return choose_member(choice, rows, network, options.select, generator)
+
+
+def _fitted(transform, base, options, outcome, previous, members):
     # What is kept was fitted with a contraction weight of its own.
     contraction_weight = float((previous if outcome.kept else options).contraction_weight)
     tau = outcome.noise_level**2 + contraction_weight
@@ -200,6 +232,7 @@ def _fitted(transform, base, options, outcome, previous):
         contraction_weight=contraction_weight,
         bias_correction=bool(options.bias_correction),
         log_z=0.0,
+        energy=previous.energy if previous else members and members.energy,
     )
 
 

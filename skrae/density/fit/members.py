@@ -1,0 +1,215 @@
+"""Which energy is the model: the base density's, the network's, or an average with radial units'.
+
+All are judged by rows that they have not seen: by the mean of log p, which says where the mass is,
+and by Hyvarinen's score, the mean of |psi|^2 / 2 + div psi, which sees the ripples of a mixture
+that the likelihood hardly sees. The larger the share of the radial units, the smoother the average
+of the energies is: where held-out rows cannot tell, the smoother is the model.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae.density.averaged_field import (
+    RadialEnergy,
+    RadialField,
+    bounded,
+    bounded_bend,
+    bounded_slope,
+)
+from skrae.density.fit.radial_fit import BLUR, fit_radial
+from skrae.density.score_field import row_derivatives
+from skrae.preprocessing.rows import WeightedRows, mean_and_error
+
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Kernels say nothing of many columns, nor of few rows.
+MAX_FEATURES, MIN_ROWS = 6, 100
+MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
+# Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
+# known densities of 1000 and of 4000 rows alike.
+FLATTERY = 2.0
+# The smoother average may be that many standard errors and nats a row below the likeliest.
+TOLERANCE, MAX_LOSS = 1.0, 0.003
+
+
+MEASURED = "share", "log_density", "log_density_stderr", "hyvarinen", "hyvarinen_stderr"
+
+
+class Members(NamedTuple):
+    """Both held-out scores of the average at each share, (S,), and what was chosen."""
+
+    share: np.ndarray
+    log_density: np.ndarray
+    log_density_stderr: np.ndarray  # of the differences from the highest
+    hyvarinen: np.ndarray
+    hyvarinen_stderr: np.ndarray  # of the differences from the lowest
+    place: int  # of the chosen share
+    energy: RadialEnergy | None = None  # of the radial units, where their share is not 0
+
+    def table(self):
+        """A dict of columns, one row for each share."""
+        columns = {name: getattr(self, name) for name in MEASURED}
+        return {**columns, "chosen": np.arange(len(self.share)) == self.place}
+
+
+class Judgement(NamedTuple):
+    """Of held-out rows, at each share: log densities and Hyvarinen's scores, (S, n)."""
+
+    log_density: torch.Tensor
+    hyvarinen: torch.Tensor
+
+
+def choose_member(choice, rows, network, select, generator):
+    """The `Members` that may be the model; None where there are too many columns or too few rows.
+
+    Parameters
+    ----------
+    choice : Choice of the base density
+    rows : WeightedRows, all of them, in working space
+    network : callable from a base density to a `ScoreField` on it, or None where the base won
+    select : {"likelihood", "score"}
+    generator : torch.Generator
+    """
+    if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
+        return None
+    fit = fit_radial(rows, choice.density.blurred(BLUR, local=True), generator)
+    if fit is None:
+        return None
+    parts = _judged_parts(choice.parts if network is None else choice.parts[:1])
+    found = [_judgement(part, network, fit, generator) for part in parts]
+    found = _of_average(parts, Judgement(*(torch.cat(v, 1) for v in zip(*found, strict=True))))
+    members = _chosen(found, torch.cat([part.held_out.weights for part in parts]), select)
+    if members.place == 0:
+        return members
+    return members._replace(energy=_energy(choice.density, rows.z, fit, SHARES[members.place]))
+
+
+def _judged_parts(parts):
+    """The parts with as many held-out rows as are needed."""
+    limit = MAX_JUDGED_ROWS // len(parts)
+    return [
+        part._replace(held_out=WeightedRows(*(a[:limit] for a in part.held_out))) for part in parts
+    ]
+
+
+def _energy(base, z, fit, share):
+    field = RadialField(base, fit.units, fit.coefficients, BLUR)
+    return RadialEnergy(
+        share=share,
+        offset=_offset(field, base, z),
+        blur=BLUR,
+        centres=fit.units.centres.numpy(),
+        width=fit.units.width,
+        coefficients=fit.coefficients.numpy(),
+    )
+
+
+def _offset(field, base, z):
+    return float(field.ratio(z, base.log_density(z)).median())
+
+
+def _judgement(part, network, fit, generator):
+    """`Judgement` of held-out rows by what was fitted without them."""
+    base, z = part.density, part.held_out.z
+    smooth = base.blurred(BLUR, local=True)
+    radial = RadialField(base, fit.units, fit.fitted_to(part.rows, smooth), BLUR)
+    offset = _offset(radial, base, part.rows.z)
+    draws = base.sample(N_DRAWS, generator)
+    drawn = radial.ratio(draws, base.log_density(draws)) - offset
+    log_q = base.log_density(z)
+    u = radial.ratio(z, log_q) - offset
+    score, divergence = _derivatives(lambda rows: base.evaluate(rows)[1], z)
+    slope, bend = _derivatives(lambda rows: _ratio_gradient(radial, base, rows), z)
+    own, own_drawn, own_slope, own_bend = _network_terms(network, base, z, draws)
+    values, scores = [], []
+    for share in SHARES:
+        w, rest = share * u, 1.0 - share
+        log_z = torch.logsumexp(bounded(share * drawn) + rest * own_drawn, 0) - math.log(N_DRAWS)
+        values.append(log_q + bounded(w) + rest * own - log_z)
+        psi = score + rest * own_slope + share * bounded_slope(w)[:, None] * slope
+        curved = share * bounded_slope(w) * bend
+        curved = curved + share**2 * bounded_bend(w) * slope.square().sum(1)
+        scores.append(0.5 * psi.square().sum(1) + divergence + rest * own_bend + curved)
+    return Judgement(torch.stack(values), torch.stack(scores))
+
+
+def _ratio_gradient(radial, base, z):
+    log_q, gradient, _ = base.evaluate(z)
+    return radial.ratio_and_gradient(z, log_q, gradient)[1]
+
+
+def _network_terms(network, base, z, draws):
+    """f at the rows and at the draws, its gradient at the rows and its Laplacian."""
+    if network is None:
+        return 0.0, z.new_zeros(len(draws)), torch.zeros_like(z), 0.0
+    field = network(base)
+    with torch.no_grad():
+        values = field.log_tilt(z), field.log_tilt(draws)
+
+    def gradient(rows):
+        log_q, base_gradient, _ = base.evaluate(rows)
+        return field.tilt_and_gradient(rows, log_q, base_gradient)[1].double()
+
+    return *values, *_derivatives(gradient, z)
+
+
+def _derivatives(function, z):
+    """function(z), (n, d), and its divergence (n,)."""
+    z = z.clone().requires_grad_()
+    with torch.enable_grad():
+        values = function(z)
+        slopes = row_derivatives(values, z)
+    return values.detach(), slopes.diagonal(dim1=1, dim2=2).sum(1)
+
+
+def _of_average(parts, found):
+    """What `found` of single mixtures would be of their average, less what flatters them.
+
+    The mean of the mixtures' errors is that of their average and their disagreement (Krogh &
+    Vedelsby 1995): log(mean q) - mean(log q) of the log densities, and half the variance of the
+    scores. Both vanish with the share of the mixtures in the average of energies.
+    """
+    rest = 1.0 - torch.tensor(SHARES, dtype=torch.float64)[:, None]
+    n_judges = torch.cat(
+        [p.held_out.weights.new_full((len(p.held_out.z),), len(p.held_out.z)) for p in parts]
+    )
+    gain = -FLATTERY / n_judges
+    if len(parts) == 1:
+        return found._replace(log_density=found.log_density + rest * gain)
+    z = torch.cat([part.held_out.z for part in parts])
+    each = [part.density.evaluate(z) for part in parts]
+    log_q, scores = (torch.stack([values[i] for values in each]) for i in (0, 1))
+    gain = gain + torch.logsumexp(log_q, 0) - math.log(len(parts)) - log_q.mean(0)
+    variance = (scores - scores.mean(0)).square().sum(2).mean(0)
+    return Judgement(
+        found.log_density + rest * gain, found.hyvarinen - 0.5 * rest.square() * variance
+    )
+
+
+def _chosen(found, weights, select):
+    """The largest share whose score is as good as the best, as far as the rows tell."""
+    log_density = _compared(found.log_density, weights)
+    hyvarinen = _compared(-found.hyvarinen, weights)
+    if select == "score":
+        (_, losses, errors), most = hyvarinen, math.inf
+    else:
+        (_, losses, errors), most = log_density, MAX_LOSS
+    place = int(np.flatnonzero(losses <= np.minimum(TOLERANCE * errors, most))[-1])
+    return Members(
+        share=np.array(SHARES),
+        log_density=log_density[0],
+        log_density_stderr=log_density[2],
+        hyvarinen=-hyvarinen[0],
+        hyvarinen_stderr=hyvarinen[2],
+        place=place,
+    )
+
+
+def _compared(values, weights):
+    """Means of the rows of `values`, what they are below the best, and the errors of that."""
+    means = [mean_and_error(row, weights)[0] for row in values]
+    best = values[int(np.argmax(means))]
+    losses = [mean_and_error(best - row, weights) for row in values]
+    return np.array(means), *np.array(losses).T
