@@ -57,13 +57,9 @@ class RadialUnits:
         value = terms.sum(1)
         return value, (terms @ self.centres - value[:, None] * z) / self.width**2
 
-    def laplacian(self, z, weights):
-        """The sum of the second derivatives of f, shape (n,)."""
-        return (self(z) * self._relative_laplacians(z)) @ weights
-
-    def _relative_laplacians(self, z):
-        """Those of each unit, in units of itself."""
-        return (self.distances(z) / self.width**2 - z.shape[1]) / self.width**2
+    def laplacians(self, z):
+        """sum_i d^2 k(z, c_j) / d z_i^2, shape (n, m)."""
+        return self(z) * (self.distances(z) / self.width**2 - z.shape[1]) / self.width**2
 
     def slopes(self, z):
         """d k(z, c_j) / d z_i, shape (d, n, m)."""
@@ -113,8 +109,8 @@ class Terms(NamedTuple):
         return -torch.cholesky_solve(self.linear[:, None], torch.linalg.cholesky(system))[:, 0]
 
 
-def score_matching_terms(units, z, weights, base_gradient):
-    """`Terms` at sigma = lambda = 0: sum_i w_i [ |psi|^2 / 2 + div psi ](z_i).
+def score_matching_terms(units, z, weights, base_gradient, share=1.0):
+    """`Terms` of sum_i w_i [ |psi|^2 / 2 + share div psi ](z_i), of rows that may be corrupted.
 
     Parameters
     ----------
@@ -122,9 +118,9 @@ def score_matching_terms(units, z, weights, base_gradient):
     z : tensor of shape (n, d)
     weights : tensor of shape (n,)
     base_gradient : tensor of shape (n, d), grad log q_0
+    share : float, sigma^2 / tau
     """
-    m = len(units.centres)
-    gram, linear = z.new_zeros(m, m), z.new_zeros(m)
+    gram, linear = _zeros(units)
     sizes = block_sizes(len(z), TERM_ROWS)
     parts = (part.split(sizes) for part in (z, weights, base_gradient))
     for rows, w, pull in zip(*parts, strict=True):
@@ -132,5 +128,33 @@ def score_matching_terms(units, z, weights, base_gradient):
         weighted = slopes * w[:, None]
         gram += torch.einsum("dnj,dnk->jk", weighted, slopes)
         linear += torch.einsum("dnj,nd->j", weighted, pull)
-        linear += w @ (units(rows) * units._relative_laplacians(rows))
+        linear += share * (w @ units.laplacians(rows))
     return Terms(gram, linear, float(weights.sum()))
+
+
+def contraction_terms(units, z, weights, base_hessian, contraction_weight, tau):
+    """`Terms` of sum_i w_i lambda [ div psi / tau + |dpsi/dz|^2 / 2 ](z_i).
+
+    Parameters
+    ----------
+    units, z, weights : as for `score_matching_terms`
+    base_hessian : tensor of shape (n, d, d), of log q_0
+    contraction_weight : float, lambda
+    tau : float, sigma^2 + lambda
+    """
+    gram, linear = _zeros(units)
+    sizes = block_sizes(len(z), TERM_ROWS // z.shape[1])
+    parts = (part.split(sizes) for part in (z, weights, base_hessian))
+    for rows, w, bends in zip(*parts, strict=True):
+        curvatures = units.curvatures(rows)
+        weighted = curvatures * w[:, None]
+        gram += torch.einsum("cdnj,cdnk->jk", weighted, curvatures)
+        linear += torch.einsum("cdnj,ncd->j", weighted, bends)
+        linear += w @ units.laplacians(rows) / tau
+    weight = float(contraction_weight)
+    return Terms(weight * gram, weight * linear, 0.0)
+
+
+def _zeros(units):
+    m = len(units.centres)
+    return units.centres.new_zeros(m, m), units.centres.new_zeros(m)

@@ -80,16 +80,18 @@ class RegularizedAutoEncoderScore(
         choice there.
     hidden_layer_sizes : "auto", int or sequence of int, default="auto"
         Units of the encoder's layers; the last is the code that `transform` returns. The free
-        decoder mirrors them, the tied one has one layer. "auto": (128, 128, 128), or (128,) for
-        the free and the tied decoder.
+        decoder mirrors them, the tied one has one layer. "auto": (128, 128, 128), (128,) for the
+        free and the tied decoder, 200 kernels for the kernel decoder.
     activation : {"auto", "silu", "tanh", "softplus", "sigmoid", "relu"}, default="auto"
         "auto": "silu", or "sigmoid" for the tied decoder. Silu, tanh and softplus for the
         gradient decoder, sigmoid, tanh and relu for the tied one, any for the free one.
-    decoder : {"gradient", "free", "tied"}, default="gradient"
+    decoder : {"gradient", "free", "tied", "kernel"}, default="gradient"
         The reconstruction function. "gradient": r = z + tau C grad log p(z) over an encoder of
         any depth. "free": r = g(code), the paper's general auto-encoder, its density a line
         integral of (r - z)/tau. "tied": r = h(z W + b) W^T + c up to units, its energy in closed
-        form (Kamyshanska & Memisevic 2013).
+        form (Kamyshanska & Memisevic 2013). "kernel": r = z + tau grad log p(z) over one layer of
+        Gaussian kernels at rows, log p = log q + sum_j a_j k(z, z_j) + constant: of the criterion,
+        a quadratic of a, the exact minimum, by one linear system for each width tried.
     bias_correction : bool, default=False
         Let `log_density_gradient` return the score of the reconstruction without its first-order
         bias in sigma^2 and lambda: J g = (r - z)/lambda - Lap r for contraction, J g =

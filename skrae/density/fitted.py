@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.autoencoders.decoders.registry import make_decoder
+from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.density.averaged_field import AveragedField, RadialEnergy
 from skrae.density.bias_correction import corrected_score, jacobian_by_differences
 from skrae.density.score_field import NoiseMetric, ScoreField
@@ -47,6 +47,8 @@ class Fitted(NamedTuple):
     def field(self, device, dtype=torch.float32):
         """The score field in working space, its network in `dtype`."""
         base = MixtureDensity(*self.base, device=device)
+        if DECODERS[self.decoder].has_closed_form:
+            dtype = torch.float64  # its large weights of either sign cancel
         coefs, intercepts = (
             [torch.tensor(a, dtype=dtype, device=device) for a in arrays]
             for arrays in (self.coefs, self.intercepts)

@@ -16,6 +16,7 @@ def quick_estimator(**options):
         "hidden_layer_sizes": (16, 16),
         "base_density": "gaussian",
         "max_iter": 60,
+        "select": None,
         "random_state": 0,
     }
     return RegularizedAutoEncoderScore(**{**small, **options})

@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from skrae import RAESampler, RegularizedAutoEncoderScore, datasets
 from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
 
-DECODERS = "gradient", "free", "tied"
+DECODERS = "gradient", "free", "tied", "kernel"
 each_decoder = pytest.mark.parametrize("decoder", DECODERS)
 with_a_code_to_decode = pytest.mark.parametrize("decoder", ["free", "tied"])
 # Enough that each beats one Gaussian on the ring.

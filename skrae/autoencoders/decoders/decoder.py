@@ -32,6 +32,8 @@ class Decoder(ABC):
     max_validation_draws = 8192
     # Whether (r - z)/tau is the gradient of a function, and the Hessian symmetric.
     is_conservative = True
+    # Whether its parameters solve a linear system, and no steps are taken.
+    has_closed_form = False
     # Whether its energy may be averaged with another: where r follows from the score.
     may_be_averaged = False
     # Whether r is learned where f is not: where no held-out rows validate f, or the base won.

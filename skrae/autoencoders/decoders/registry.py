@@ -2,9 +2,15 @@
 
 from skrae.autoencoders.decoders.free import FreeDecoder
 from skrae.autoencoders.decoders.gradient import GradientDecoder
+from skrae.autoencoders.decoders.kernel import KernelDecoder
 from skrae.autoencoders.decoders.tied import TiedDecoder
 
-DECODERS = {"gradient": GradientDecoder, "free": FreeDecoder, "tied": TiedDecoder}
+DECODERS = {
+    "gradient": GradientDecoder,
+    "free": FreeDecoder,
+    "tied": TiedDecoder,
+    "kernel": KernelDecoder,
+}
 
 
 def make_decoder(name, activation, tau, origin):

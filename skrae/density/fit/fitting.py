@@ -10,9 +10,18 @@ from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.columns.report import column_report
 from skrae.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
-from skrae.density.fit.annealing import LevelTrainer, Outcome, Schedule, anneal, schedule_for
+from skrae.density.fit.annealing import (
+    MIN_GAIN,
+    MIN_STANDARD_ERRORS,
+    LevelTrainer,
+    Outcome,
+    Schedule,
+    anneal,
+    schedule_for,
+)
 from skrae.density.fit.criterion import HeldOutGain, Rows, TermWeights
 from skrae.density.fit.members import Members, choose_member
+from skrae.density.fit.radial_fit import fit_kernel
 from skrae.density.fitted import Fitted, normalise
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.components import draw_index
@@ -109,7 +118,7 @@ def fit_density(
         on_base(len(base.weights), base_score)
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
     trainer = _trainer(rows, validation, base.to(device), options, generator, device, previous)
-    outcome = _train(trainer, len(X), options, previous, on_check)
+    outcome = _train(trainer, rows, len(X), options, previous, on_check)
     members = None
     if choice.parts and _may_average(options) and not outcome.interrupted:
         every = working.rows(X, weights, np.arange(len(X)), len(parts))
@@ -277,8 +286,10 @@ def _initial_parameters(z, base, metric, options, generator):
     return decoder.localise(parameters, rows.float(), whiteners, generator)
 
 
-def _train(trainer, n_rows, options, previous, on_check):
+def _train(trainer, rows, n_rows, options, previous, on_check):
     schedule = noise_schedule(options)
+    if DECODERS[options.decoder].has_closed_form:
+        return _solve(trainer, rows, options)
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to validate a network by: the base alone is the density.
         return _reconstruct_alone(trainer, schedule, options, on_check)
@@ -286,6 +297,17 @@ def _train(trainer, n_rows, options, previous, on_check):
         max_steps = steps_per_level(len(trainer.rows.z), options)
         return anneal(trainer, schedule, max_steps, on_check)
     return _continue(trainer, schedule.levels[-1], options, previous, on_check)
+
+
+def _solve(trainer, rows, options):
+    """The radial units that the criterion is lowest for; f = 0 where they do not beat the base."""
+    base, generator = trainer.base.to("cpu"), trainer.rows.generator
+    found = fit_kernel(rows, base, options, trainer.held_out_gain, generator)
+    if found is None or found[2] < max(MIN_GAIN, MIN_STANDARD_ERRORS * found[3]):
+        level = noise_schedule(options).levels[-1] if found is None else found[1]
+        return Outcome(scale_head(trainer.training.average, 0.0), level, False)
+    parameters, level, gain, _ = found
+    return Outcome(parameters, level, False, (level,), (gain,), gain)
 
 
 def _reconstruct_alone(trainer, schedule, options, on_check):

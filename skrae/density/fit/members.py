@@ -19,7 +19,7 @@ from skrae.density.averaged_field import (
     bounded_bend,
     bounded_slope,
 )
-from skrae.density.fit.radial_fit import BLUR, fit_radial
+from skrae.density.fit.radial_fit import BLUR, Criterion, fit_radial
 from skrae.density.score_field import row_derivatives
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 
@@ -29,7 +29,7 @@ MAX_FEATURES, MIN_ROWS = 6, 100
 MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
 # known densities of 1000 and of 4000 rows alike.
-FLATTERY = 2.0
+FLATTERY = 2.5
 # The smoother average may be that many standard errors and nats a row below the likeliest.
 TOLERANCE, MAX_LOSS = 1.0, 0.003
 
@@ -74,7 +74,7 @@ def choose_member(choice, rows, network, select, generator):
     """
     if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
         return None
-    fit = fit_radial(rows, choice.density.blurred(BLUR, local=True), generator)
+    fit = fit_radial(rows, Criterion(choice.density.blurred(BLUR, local=True)), generator)
     if fit is None:
         return None
     parts = _judged_parts(choice.parts if network is None else choice.parts[:1])
@@ -113,8 +113,8 @@ def _offset(field, base, z):
 def _judgement(part, network, fit, generator):
     """`Judgement` of held-out rows by what was fitted without them."""
     base, z = part.density, part.held_out.z
-    smooth = base.blurred(BLUR, local=True)
-    radial = RadialField(base, fit.units, fit.fitted_to(part.rows, smooth), BLUR)
+    criterion = Criterion(base.blurred(BLUR, local=True))
+    radial = RadialField(base, fit.units, fit.fitted_to(part.rows, criterion), BLUR)
     offset = _offset(radial, base, part.rows.z)
     draws = base.sample(N_DRAWS, generator)
     drawn = radial.ratio(draws, base.log_density(draws)) - offset

@@ -1,14 +1,17 @@
-"""The energy of radial units on top of the blurred base density, chosen by score matching.
+"""Radial units on top of a base density, fitted by the criterion of denoising and contraction.
 
-Width of the units and strength of the penalty are those of the lowest cross-validated Hyvarinen
-score, of a grid: the criterion of each is a quadratic, whose terms the folds share.
+Width of the units and strength of the penalty are those of the lowest cross-validated criterion of
+a grid: it is a quadratic for each width, whose terms the folds share.
 """
 
 from typing import NamedTuple
 
 import torch
 
-from skrae.autoencoders.radial import RadialUnits, score_matching_terms
+from skrae.autoencoders.decoders.kernel import KernelDecoder
+from skrae.autoencoders.radial import RadialUnits, contraction_terms, score_matching_terms
+from skrae.density.score_field import row_derivatives
+from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.rows import WeightedRows
 
@@ -21,52 +24,96 @@ STRENGTHS = tuple(10.0**-k for k in range(9))
 N_FOLDS = 8
 # Rows that choose width and strength; the weights are then fitted to all.
 MAX_ROWS = 10_000
+# What noise_level="auto" is with a decoder of radial units alone.
+AUTO_LEVEL = 0.03
+
+
+class Criterion(NamedTuple):
+    """Denoising at sigma and contraction of weight lambda, over a base density q_0."""
+
+    base: MixtureDensity
+    noise_level: float = 0.0
+    contraction_weight: float = 0.0
+    seed: int = 0  # of the noise
+
+    @property
+    def tau(self):
+        """sigma^2 + lambda."""
+        return self.noise_level**2 + self.contraction_weight
+
+    def terms(self, units, rows):
+        """The `Terms` of weighted rows, each corrupted twice, with noise of either sign."""
+        z, weights, share = rows.z, rows.weights, 1.0
+        if self.tau > 0.0:
+            share = self.noise_level**2 / self.tau
+        if self.noise_level > 0.0:
+            generator = torch.Generator().manual_seed(self.seed)
+            noise = self.noise_level * torch.randn(z.shape, generator=generator, dtype=z.dtype)
+            z, weights = torch.cat([z + noise, z - noise]), weights.repeat(2) / 2.0
+        pull = by_blocks(lambda part: self.base.evaluate(part)[1], z)
+        found = score_matching_terms(units, z, weights, pull, share)
+        if self.contraction_weight == 0.0:
+            return found
+        bends = by_blocks(lambda part: gradient_and_hessian(self.base, part)[1], rows.z)
+        own = contraction_terms(units, *rows, bends, self.contraction_weight, self.tau)
+        return found + own
+
+
+def gradient_and_hessian(base, z):
+    """The first and second derivatives of log q, (n, d) and (n, d, d)."""
+    z = z.clone().requires_grad_()
+    with torch.enable_grad():
+        gradient = base.evaluate(z)[1]
+        hessian = row_derivatives(gradient, z)
+    return gradient.detach(), hessian
 
 
 class RadialFit(NamedTuple):
-    """Units and strength of the penalty that score matching likes best, and their weights."""
+    """Units and strength of the penalty that the criterion likes best, and their weights."""
 
     units: RadialUnits
     strength: float
     coefficients: torch.Tensor
 
-    def fitted_to(self, rows, smooth):
-        """The weights for other rows and another q_0, `smooth`."""
-        terms = radial_terms(self.units, rows, smooth)
-        return terms.solved(self.units.penalty(), self.strength)
+    def fitted_to(self, rows, criterion):
+        """The weights for other rows, or by another criterion."""
+        return criterion.terms(self.units, rows).solved(self.units.penalty(), self.strength)
 
 
-def radial_terms(units, rows, density):
-    """`Terms` of weighted rows, the gradient of `density` as that of q_0."""
-    pull = by_blocks(lambda z: density.evaluate(z)[1], rows.z)
-    return score_matching_terms(units, rows.z, rows.weights, pull)
-
-
-def fit_radial(rows, smooth, generator):
-    """The `RadialFit` of weighted rows; None where no system can be solved.
+def radial_fits(rows, criterion, generator, n_centres=MAX_CENTRES):
+    """(cross-validated criterion, `RadialFit`) at each width that can be solved for.
 
     Parameters
     ----------
     rows : WeightedRows
-    smooth : MixtureDensity, q_0
+    criterion : Criterion
     generator : torch.Generator
+    n_centres : int
     """
     order = torch.randperm(len(rows.z), generator=generator)
-    few = [WeightedRows(*(part[index] for part in rows)) for index in _folds(order)]
-    centres = _centres(rows.z[order[:MAX_ROWS]])
-    tried = [
-        found for width in WIDTHS for found in _tried(RadialUnits(centres, width), few, smooth)
-    ]
-    if not tried:
+    few = order[:MAX_ROWS]
+    folds = [WeightedRows(*(part[i] for part in rows)) for i in few.tensor_split(N_FOLDS)]
+    centres = _centres(rows.z[few], n_centres)
+    for width in WIDTHS:
+        units = RadialUnits(centres, width)
+        tried = list(_tried(units, folds, criterion))
+        if tried:
+            value, strength = min(tried)
+            yield value, RadialFit(units, strength, None)
+
+
+def fit_radial(rows, criterion, generator):
+    """The `RadialFit` of the best width for weighted rows; None where no system can be solved."""
+    fits = list(radial_fits(rows, criterion, generator))
+    if not fits:
         return None
-    _, strength, units = min(tried, key=lambda found: found[0])
-    coefficients = radial_terms(units, rows, smooth).solved(units.penalty(), strength)
-    return RadialFit(units, strength, coefficients)
+    _, fit = min(fits, key=lambda found: found[0])
+    return fit._replace(coefficients=fit.fitted_to(rows, criterion))
 
 
-def _centres(z):
+def _centres(z, n_centres):
     """Half the centres by the order of the rows, half each the farthest from all before it."""
-    n = min(MAX_CENTRES, len(z))
+    n = min(n_centres, len(z))
     chosen = list(range(n - n // 2))
     nearest = torch.cdist(z, z[chosen]).amin(1)
     for _ in range(n // 2):
@@ -75,13 +122,9 @@ def _centres(z):
     return z[chosen]
 
 
-def _folds(order):
-    return order[:MAX_ROWS].tensor_split(N_FOLDS)
-
-
-def _tried(units, folds, smooth):
-    """(mean held-out criterion, strength, units) at each strength."""
-    parts = [radial_terms(units, fold, smooth) for fold in folds]
+def _tried(units, folds, criterion):
+    """(mean held-out criterion, strength) at each strength."""
+    parts = [criterion.terms(units, fold) for fold in folds]
     whole, penalty = sum(parts[1:], parts[0]), units.penalty()
     for strength in STRENGTHS:
         try:
@@ -89,4 +132,31 @@ def _tried(units, folds, smooth):
         except torch.linalg.LinAlgError:
             return
         values = [part.mean(a) * part.weight for part, a in zip(parts, found, strict=True)]
-        yield sum(values) / whole.weight, strength, units
+        yield sum(values) / whole.weight, strength
+
+
+def fit_kernel(rows, base, options, held_out_gain, generator):
+    """(parameters, noise level, gain, its standard error) of a `KernelDecoder`, or None.
+
+    The width is that of the highest held-out gain: what the criterion is lowest for may misjudge
+    the mass of places without rows, of which it learns nothing.
+
+    Parameters
+    ----------
+    rows : WeightedRows
+    base : MixtureDensity
+    options : Options
+    held_out_gain : HeldOutGain
+    generator : torch.Generator
+    """
+    level = AUTO_LEVEL if options.noise_level == "auto" else float(options.noise_level)
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
+    criterion = Criterion(base, level, options.contraction_weight, seed)
+    decoder = KernelDecoder(options.activation, criterion.tau, base.mean)
+    found = []
+    for _, fit in radial_fits(rows, criterion, generator, options.hidden_layer_sizes[0]):
+        coefficients = fit.fitted_to(rows, criterion)
+        u, _ = fit.units.value_and_gradient(rows.z, coefficients)
+        parameters = decoder.of_units(fit.units, coefficients, float(u.max()))
+        found.append((parameters, level, *held_out_gain(parameters, decoder)))
+    return max(found, key=lambda kind: kind[2], default=None)
