@@ -30,8 +30,8 @@ MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
 # known densities of 1000 and of 4000 rows alike.
 FLATTERY = 2.5
-# The smoother average may be that many standard errors and nats a row below the likeliest.
-TOLERANCE, MAX_LOSS = 1.0, 0.003
+# Nats a row by which the likeliest may be missed, however little the rows tell.
+MAX_LOSS = 0.003
 
 
 MEASURED = "share", "log_density", "log_density_stderr", "hyvarinen", "hyvarinen_stderr"
@@ -189,14 +189,15 @@ def _of_average(parts, found):
 
 
 def _chosen(found, weights, select):
-    """The largest share whose score is as good as the best, as far as the rows tell."""
+    """`Members` with the largest share that is as good as the best, as far as the rows tell."""
     log_density = _compared(found.log_density, weights)
     hyvarinen = _compared(-found.hyvarinen, weights)
-    if select == "score":
-        (_, losses, errors), most = hyvarinen, math.inf
+    _, losses, errors = log_density
+    if select == "likelihood":
+        good = losses <= np.minimum(errors, MAX_LOSS)
     else:
-        (_, losses, errors), most = log_density, MAX_LOSS
-    place = int(np.flatnonzero(losses <= np.minimum(TOLERANCE * errors, most))[-1])
+        good = (losses <= 2.0 * errors) | (hyvarinen[1] <= hyvarinen[2])
+    place = int(np.flatnonzero(good)[-1])
     return Members(
         share=np.array(SHARES),
         log_density=log_density[0],
