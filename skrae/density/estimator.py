@@ -139,9 +139,9 @@ class RegularizedAutoEncoderScore(
         Which average of energies is the model, of the mixtures or the network with that of radial
         units, fitted to the rows by score matching in closed form, whose score is smoother:
         log p = (1 - w) log p_mixtures + w log p_units, bounded where the two are far apart, up to 6
-        columns. "likelihood": the largest share w with a held-out log density within a standard
-        error, and 0.003 nats, of the best. "score", for users of derivatives first: the largest
-        with a log density within two standard errors or a Hyvarinen score within one of the best.
+        columns. "likelihood": the largest share w with a held-out log density within two
+        standard errors, and 0.003 nats, of the best. "score", for users of derivatives first: the
+        largest with a log density within two or a Hyvarinen score within one of the best.
         None: the mixtures or the network alone, as with any other decoder, base_density="gaussian",
         calibration_weight=0 or bias_correction.
     warm_start : bool, default=False

@@ -30,8 +30,8 @@ MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
 # known densities of 1000 and of 4000 rows alike.
 FLATTERY = 2.5
-# Nats a row by which the likeliest may be missed, however little the rows tell.
-MAX_LOSS = 0.003
+# Standard errors, and nats a row, by which the likeliest may be missed.
+TOLERANCE, MAX_LOSS = 2.0, 0.003
 
 
 MEASURED = "share", "log_density", "log_density_stderr", "hyvarinen", "hyvarinen_stderr"
@@ -194,9 +194,9 @@ def _chosen(found, weights, select):
     hyvarinen = _compared(-found.hyvarinen, weights)
     _, losses, errors = log_density
     if select == "likelihood":
-        good = losses <= np.minimum(errors, MAX_LOSS)
+        good = losses <= np.minimum(TOLERANCE * errors, MAX_LOSS)
     else:
-        good = (losses <= 2.0 * errors) | (hyvarinen[1] <= hyvarinen[2])
+        good = (losses <= TOLERANCE * errors) | (hyvarinen[1] <= hyvarinen[2])
     place = int(np.flatnonzero(good)[-1])
     return Members(
         share=np.array(SHARES),
