@@ -30,8 +30,8 @@ CURL_ROWS = 256
 MAX_ROWS_TO_FOLD = 4000
 # The numbers of mixtures, of few rows and of many.
 FOLDED_MIXTURES, MAX_MIXTURES = 8, 4
-# The largest number of components, and the rows from which on it is twice that.
-MAX_COMPONENTS, MANY_ROWS = 64, 16_384
+# The largest number of components of few rows; of more, one for so many of them, up to a number.
+MAX_COMPONENTS, ROWS_PER_COMPONENT, MOST_COMPONENTS = 64, 16, 2048
 
 
 class Result(NamedTuple):
@@ -165,7 +165,9 @@ def _base_sizes(options, n_rows):
     n_components, n_mixtures = options.max_components, options.max_mixtures
     small = n_rows <= MAX_ROWS_TO_FOLD
     if n_components == "auto":
-        n_components = MAX_COMPONENTS * (1 + (n_rows >= MANY_ROWS))
+        n_components = MAX_COMPONENTS
+        if not small:
+            n_components = min(max(n_components, n_rows // ROWS_PER_COMPONENT), MOST_COMPONENTS)
     if n_mixtures == "auto":
         n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
     if n_rows < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian":

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.density.fitting import _base_sizes
 from skrae.density.options import available_device, check_options, resolved_options
 from tests.density.estimators import quick_estimator
 
@@ -18,6 +20,15 @@ def test_auto_stands_for_what_the_decoder_says(name):
     assert options.hidden_layer_sizes == decoder.hidden_layer_sizes
     assert options.noise_covariance == decoder.noise_covariances[0]
     assert options.calibration_weight == decoder.calibration_weight
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "most"), [(100, 64), (4000, 64), (4001, 250), (16_000, 1000), (10**6, 2048)]
+)
+def test_more_rows_bear_more_components(n_rows, most):
+    options = resolved_options(RegularizedAutoEncoderScore())
+    assert _base_sizes(options, n_rows)[0] == most
+    assert _base_sizes(options._replace(max_components=7), n_rows)[0] == 7
 
 
 def test_options_that_are_given_are_kept():
