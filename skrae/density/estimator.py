@@ -129,8 +129,9 @@ class RegularizedAutoEncoderScore(
         Most steps at each noise level, not in all. With calibration a table of n rows is trained
         on for no more than 30 + n / 6 steps a level, whatever max_iter says; `n_iter_` tells the
         sum.
-    n_iter_no_change : int, default=3
-        Checks (6 a level) without a better held-out log density that end a level.
+    n_iter_no_change : "auto" or int, default="auto"
+        Checks (6 a level) without a better held-out log density that end a level. "auto": 3, or 1
+        where the base density has more than 513 components.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
     warm_start : bool, default=False
@@ -257,7 +258,7 @@ class RegularizedAutoEncoderScore(
         learning_rate=0.01,
         batch_size=256,
         max_iter=300,
-        n_iter_no_change=3,
+        n_iter_no_change="auto",
         validation_fraction=0.1,
         warm_start=False,
         device="auto",

@@ -26,6 +26,9 @@ N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
 CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
+# Checks without a gain that end a level, and those where the base has more components than that:
+# what an average of mixtures of few has at most, and a tail.
+PATIENCE, LITTLE_PATIENCE, LARGE_BASE = 3, 1, 513
 # Above this, one held-out part says enough.
 MAX_ROWS_TO_FOLD = 4000
 # The numbers of mixtures, of few rows and of many.
@@ -57,6 +60,16 @@ def steps_per_level(n_rows, options):
     if options.calibration_weight == 0.0:
         return options.max_iter
     return min(options.max_iter, 30 + n_rows // 6)
+
+
+def patience(options, base):
+    """The held-out checks without a gain that end a noise level.
+
+    Where the base is large a step takes long, and it has learned by itself what rows can tell.
+    """
+    if options.n_iter_no_change != "auto":
+        return options.n_iter_no_change
+    return PATIENCE if len(base.weights) <= LARGE_BASE else LITTLE_PATIENCE
 
 
 def n_checks(options):
@@ -219,7 +232,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
         learning_rate=options.learning_rate,
         averaging=kind.averaging,
         check_every=-(-steps_per_level(len(rows.z), options) // CHECKS_PER_LEVEL),
-        patience=options.n_iter_no_change,
+        patience=patience(options, base),
     )
     n_draws = min(max(8 * len(rows.z), MIN_VALIDATION_DRAWS), kind.max_validation_draws)
     return LevelTrainer(

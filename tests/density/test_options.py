@@ -1,11 +1,14 @@
 """What "auto" stands for, and the device."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.density.fitting import _base_sizes
+from skrae.density.fitting import _base_sizes, patience
 from skrae.density.options import available_device, check_options, resolved_options
 from tests.density.estimators import quick_estimator
 
@@ -29,6 +32,14 @@ def test_more_rows_bear_more_components(n_rows, most):
     options = resolved_options(RegularizedAutoEncoderScore())
     assert _base_sizes(options, n_rows)[0] == most
     assert _base_sizes(options._replace(max_components=7), n_rows)[0] == 7
+
+
+@pytest.mark.parametrize(("n_components", "checks"), [(1, 3), (513, 3), (514, 1)])
+def test_a_large_base_is_tried_fewer_times(n_components, checks):
+    options, base = resolved_options(RegularizedAutoEncoderScore()), SimpleNamespace()
+    base.weights = np.ones(n_components)
+    assert patience(options, base) == checks
+    assert patience(options._replace(n_iter_no_change=7), base) == 7
 
 
 def test_options_that_are_given_are_kept():
