@@ -199,7 +199,9 @@ NOTE = (
 def report(found):
     """The table, and whether a mean falls."""
     steps = {r["details"].get("most_steps") for r in found} - {None}
-    capped = f" A flow was trained for at most {max(steps)} steps of 256 rows." if steps else ""
+    capped = ""
+    if steps:
+        capped = f" A flow was trained for at most {max(steps)} steps of 256 rows: more cost more."
     title = "### Test log-likelihood as rows are added, nats per row"
     return "\n\n".join([title, likelihood_table(found), falls(found), NOTE + capped])
 
