@@ -113,11 +113,12 @@ class RegularizedAutoEncoderScore(
         The affine map to working space, after that of the margins; undone in every output. "whiten"
         block by block of correlated columns; None only centres.
     max_components : "auto" or int, default="auto"
-        Largest number of components of one mixture. "auto": 64, or 128 from 16384 rows on.
+        Largest number of components of one mixture. "auto": 64 up to 4000 rows, then one for
+        every 16 rows up to 2048. More than 64 only where held-out rows clearly prefer them.
     max_mixtures : "auto" or int, default="auto"
         Number of mixtures that are averaged on tables of up to 4000 rows, each with held-out rows
-        of its own; on larger ones the largest number, doubled up to that where it helps. "auto": 8
-        and 4.
+        of its own; on larger ones the largest number, doubled up to that where it helps, all of at
+        most 4096 components where one has more than 128. "auto": 8 and 4.
     calibration_weight : "auto" or float >= 0, default="auto"
         Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
         the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with
@@ -131,8 +132,9 @@ class RegularizedAutoEncoderScore(
         Most steps at each noise level, not in all. With calibration a table of n rows is trained
         on for no more than 30 + n / 6 steps a level, whatever max_iter says; `n_iter_` tells the
         sum.
-    n_iter_no_change : int, default=3
-        Checks (6 a level) without a better held-out log density that end a level.
+    n_iter_no_change : "auto" or int, default="auto"
+        Checks (6 a level) without a better held-out log density that end a level. "auto": 3, or 1
+        where the base density has more than 513 components.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
     select : {"likelihood", "score", None}, default="likelihood"
@@ -277,7 +279,7 @@ class RegularizedAutoEncoderScore(
         learning_rate=0.01,
         batch_size=256,
         max_iter=300,
-        n_iter_no_change=3,
+        n_iter_no_change="auto",
         validation_fraction=0.1,
         select="likelihood",
         warm_start=False,

@@ -28,8 +28,8 @@ INTERVALS = {
     "validation_fraction": (0.0, 1.0, POSITIVE),
     "batch_size": (1, None, COUNT),
     "max_iter": (1, None, COUNT),
-    "n_iter_no_change": (1, None, COUNT),
 }
+COUNTS_OR_AUTO = ("max_components", "max_mixtures", "n_iter_no_change")
 FLAGS = ("warm_start", "bias_correction", "verbose")
 # Options that choose among networks, as a search does; they change nothing where the base wins.
 NETWORK_OPTIONS = {
@@ -63,7 +63,7 @@ class Options(NamedTuple):
     learning_rate: float
     batch_size: int
     max_iter: int
-    n_iter_no_change: int
+    n_iter_no_change: int | str
     validation_fraction: float
     select: str | None
 
@@ -87,7 +87,7 @@ def check_options(estimator):
             f"Got calibration_weight={estimator.calibration_weight!r}, expected 'auto' or a number"
             " >= 0."
         )
-    for name in ("max_components", "max_mixtures"):
+    for name in COUNTS_OR_AUTO:
         if not _is_auto(getattr(estimator, name)):
             check_number(name, getattr(estimator, name), 1, kind=Integral)
     _check_hidden_layers(estimator.hidden_layer_sizes)

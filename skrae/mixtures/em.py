@@ -21,12 +21,16 @@ from skrae.mixtures.components import (
     quadratic_columns,
     unpack_symmetric,
 )
-from skrae.preprocessing.blocks import BLOCK_ROWS, by_blocks
+from skrae.preprocessing.blocks import block_rows, by_blocks
 from skrae.preprocessing.rows import weighted_mean
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
 POOLED_STEPS = 15
+# The rows that a growth begins with, and those that each component is worth.
+STAGE_ROWS, ROWS_PER_COMPONENT = 20_000, 128
+# More components are neither merged, one by one, nor relaxed: many steps for little.
+LARGE = 128
 
 
 class Mixture(NamedTuple):
@@ -69,7 +73,8 @@ def log_joint(mixture):
 def log_density(mixture, z):
     """log density of the mixture at each row of z, shape (n,)."""
     joint = log_joint(mixture)
-    return by_blocks(lambda rows: torch.logsumexp(joint(quadratic_columns(rows)), dim=0), z)
+    size = block_rows(len(mixture.weights))
+    return by_blocks(lambda rows: torch.logsumexp(joint(quadratic_columns(rows)), 0), z, size=size)
 
 
 def mean_log_density(mixture, held_out):
@@ -103,7 +108,8 @@ def first_gaussian(rows, settings, prior=None):
 def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
     joint, moments = log_joint(mixture), 0.0
-    for rows, w in zip(z.split(BLOCK_ROWS), weights.split(BLOCK_ROWS), strict=True):
+    size = block_rows(len(mixture.weights))
+    for rows, w in zip(z.split(size), weights.split(size), strict=True):
         columns = quadratic_columns(rows)
         moments = moments + torch.softmax(joint(columns), dim=0).mul_(w) @ columns.T
     keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))
@@ -237,21 +243,43 @@ def settle(mixture, rows, settings, n_steps=3):
     return mixture
 
 
-def grow(rows, held_out, settings, generator, max_components=64, patience=2, prior=None):
-    """The best of mixtures of 1, 2, 4, ... components, merged and relaxed.
+def stage_rows(rows, n_components):
+    """As many of the rows, first to last, as so many components are worth."""
+    n = max(STAGE_ROWS, ROWS_PER_COMPONENT * n_components)
+    return rows if n >= len(rows[0]) else tuple(part[:n] for part in rows)
 
-    (value, mixture, settings): the value is the mean log density of the held-out rows, the settings
-    those of the last steps. `prior` (d, d) is the covariance that the first Gaussian is shrunk to.
+
+def expand(rows, held_out, settings, generator, max_components=64, prior=None, patience=2):
+    """The best of mixtures of 1, 2, 4, ... components; (value, mixture).
+
+    The value is the mean log density of the held-out rows. `prior` (d, d) is the covariance that
+    the first Gaussian is shrunk to. Rows beyond `STAGE_ROWS` must lie in random order: few
+    components see the first of them alone.
     """
     mixture = first_gaussian(rows, settings, prior)
     best_value, best, worse = -math.inf, mixture, 0
     while True:
-        value, candidate, mixture = refine(mixture, rows, held_out, settings)
+        stage = stage_rows(rows, len(mixture.weights))
+        value, candidate, mixture = refine(mixture, stage, held_out, settings)
         worse = worse + 1 if value < best_value else 0
         if value > best_value:
             best_value, best = value, candidate
         size = len(mixture.weights)
         if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
-            best_value, best = merge(best, best_value, rows, held_out, settings)
-            return relax(best, best_value, rows, held_out, settings)
+            return best_value, best
         mixture = split(mixture, generator)
+
+
+def polish(mixture, value, rows, held_out, settings):
+    """An expanded mixture merged and relaxed; (value, mixture, settings of the last steps)."""
+    if len(mixture.weights) > LARGE:
+        return value, mixture, settings
+    rows = stage_rows(rows, len(mixture.weights))
+    value, mixture = merge(mixture, value, rows, held_out, settings)
+    return relax(mixture, value, rows, held_out, settings)
+
+
+def grow(rows, held_out, settings, generator, max_components=64, prior=None):
+    """A mixture expanded and polished: (value, mixture, settings)."""
+    value, mixture = expand(rows, held_out, settings, generator, max_components, prior)
+    return polish(mixture, value, rows, held_out, settings)

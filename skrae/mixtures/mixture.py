@@ -24,7 +24,7 @@ from skrae.mixtures.components import (
     student_log_kernel,
     student_scales,
 )
-from skrae.preprocessing.blocks import by_blocks
+from skrae.preprocessing.blocks import block_rows, by_blocks
 
 
 class MixtureDensity:
@@ -152,7 +152,8 @@ class MixtureDensity:
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
-        return by_blocks(lambda rows: torch.logsumexp(self._joint(rows.double())[0], dim=0), z)
+        size = block_rows(len(self.weights))
+        return by_blocks(lambda x: torch.logsumexp(self._joint(x.double())[0], 0), z, size=size)
 
     def responsibilities(self, z):
         """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""

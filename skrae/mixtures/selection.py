@@ -5,23 +5,30 @@ density gains; more growths, split at random, are averaged with it where they di
 one of them imagines the others do not; the average is inflated and given a wide Student-t
 component, so that no row, however far, is infinitely surprising.
 
+Large tables bear large mixtures: one of hundreds of components is grown beside that of few, and it
+is the first, averaged with others like it, where held-out rows clearly prefer it.
+
 Small tables hang on what is held out. There each further growth holds out rows of its own, widths
 and tails are judged by rows that the mixture in question has not seen, and at last every mixture
 takes a few steps of EM on all rows.
 """
 
 import math
+from copy import copy
 from typing import NamedTuple
 
 import torch
 
 from skrae.mixtures.em import (
+    LARGE,
     HeldOut,
     Mixture,
     Settings,
+    expand,
     first_gaussian,
-    grow,
     log_density,
+    mean_log_density,
+    polish,
     pool,
     settle,
 )
@@ -36,7 +43,14 @@ TAIL_SCALE = 0.5
 TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 # Nats below which growths have found the same mixture: an average of them is itself again.
 MIN_DISAGREEMENT = 0.0005
+# Rows that are enough for a mixture that is a means to an end.
 MAX_ROWS = 20_000
+# Where growth may go on to more than `LARGE`: the components that choose the ridge, and the nats
+# by which held-out rows must prefer more.
+FEW_COMPONENTS, MIN_GAIN = 64, 0.1
+# An average of large mixtures is for those to which the rows they were grown with are this many
+# nats likelier than others, and all have no more components than that.
+MIN_OPTIMISM, MAX_TOTAL = 0.1, 4096
 
 
 class Space(NamedTuple):
@@ -95,10 +109,9 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
     -------
     Choice
     """
-    rows, held_out = _subsample(WeightedRows(*rows), generator), WeightedRows(*held_out)
+    rows, held_out = _shuffled(rows, generator), WeightedRows(*held_out)
     grower = _Grower(rows, space, generator, max_components)
-    first = _best_ridge(grower, rows, held_out)
-    first = _pooled(first)
+    first, grower = _first_growth(grower, rows, held_out)
     if folds and max_mixtures > 1:
         parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
         growths = [first, *(_pooled(grower(*part, first.settings.ridge)) for part in parts)]
@@ -112,7 +125,7 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
 
 def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
-    rows, held_out = _subsample(WeightedRows(*rows), generator), WeightedRows(*held_out)
+    rows, held_out = _first_rows(_shuffled(rows, generator)), WeightedRows(*held_out)
     grower = _Grower(rows, space, generator, max_components)
     return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower).judged
 
@@ -126,19 +139,29 @@ class _Grower:
         self.tail = _tail(rows, self.space)
         self.tail_weights = [max(weight, self.space.wild) for weight in TAIL_WEIGHTS]
 
+    def of_at_most(self, max_components):
+        """One that grows fewer components."""
+        fewer = copy(self)
+        fewer.max_components = min(max_components, self.max_components)
+        return fewer
+
     def __call__(self, rows, held_out, ridge):
+        return self.polished(self.expanded(rows, held_out, ridge))
+
+    def expanded(self, rows, held_out, ridge):
+        """A `Growth` that is neither merged nor relaxed."""
         settings = Settings(ridge, 2.0 * rows.z.shape[1])
         floor = self.tail.log_density(held_out.z) + math.log(TAIL_WEIGHTS[0])
         held_out = HeldOut(held_out.z, held_out.weights, floor)
-        grown = grow(
-            rows,
-            held_out,
-            settings,
-            self.generator,
-            self.max_components,
-            prior=self.space.covariance,
-        )
-        return Growth(*grown, rows, held_out)
+        limits = self.max_components, self.space.covariance
+        value, mixture = expand(rows, held_out, settings, self.generator, *limits)
+        return Growth(value, mixture, settings, rows, held_out)
+
+    @staticmethod
+    def polished(growth):
+        """The growth merged and relaxed."""
+        value, mixture, settings, rows, held_out = growth
+        return Growth(*polish(mixture, value, rows, held_out, settings), rows, held_out)
 
 
 def _tail(rows, space):
@@ -151,6 +174,31 @@ def _tail(rows, space):
         covariance[0, blocks[:, None] != blocks] = 0.0
     factors = torch.linalg.cholesky(TAIL_SCALE * covariance)
     return MixtureDensity([1.0], gaussian.means, factors, [TAIL_DOF], space.blocks)
+
+
+def _first_growth(grower, rows, held_out):
+    """The `Growth` at the best ridge, pooled, and the grower of further ones."""
+    if grower.max_components <= LARGE:
+        return _pooled(_best_ridge(grower, rows, held_out)), grower
+    few = grower.of_at_most(FEW_COMPONENTS)
+    growth = _best_ridge(few, rows, held_out)
+    state = grower.generator.get_state()
+    large = grower.expanded(rows, held_out, growth.settings.ridge)
+    if _is_clearly_likelier(large, growth):
+        return grower.polished(large), grower
+    # As if there had been no trial.
+    grower.generator.set_state(state)
+    return _pooled(growth), few
+
+
+def _is_clearly_likelier(growth, other):
+    z, weights, _ = growth.held_out
+    gain, error = _compared(*(log_density(g.mixture, z) for g in (growth, other)), weights)
+    return gain > max(MIN_GAIN, 2.0 * error)
+
+
+def _is_large(growth):
+    return len(growth.mixture.weights) > LARGE
 
 
 def _best_ridge(grower, rows, held_out):
@@ -186,18 +234,27 @@ def _other_part(rows, held_out, fold):
     return WeightedRows(*inside), WeightedRows(rows.z[fold], rows.weights[fold])
 
 
-def _subsample(rows, generator):
-    z, weights = rows
+def _shuffled(rows, generator):
+    """The rows in random order, where only the first of them are seen now and then."""
+    z, weights = rows = WeightedRows(*rows)
     if len(z) <= MAX_ROWS:
         return rows
-    index = torch.randperm(len(z), generator=generator)[:MAX_ROWS]
+    index = torch.randperm(len(z), generator=generator)
     return WeightedRows(z[index], weights[index])
+
+
+def _first_rows(rows):
+    return WeightedRows(*(part[:MAX_ROWS] for part in rows))
 
 
 def _average(grower, first, max_mixtures):
     """As many growths as differ: the average of their mixtures errs less than one of them."""
     z_out, w_out, _ = first.held_out
     growths, values = [first], [log_density(first.mixture, z_out)]
+    if _is_large(first):
+        max_mixtures = min(max_mixtures, MAX_TOTAL // len(first.mixture.weights))
+        if _optimism(first) < MIN_OPTIMISM:
+            return growths
     while len(growths) < max_mixtures and len(first.mixture.weights) > 1:
         n_fresh = min(len(growths), max_mixtures - len(growths))
         fresh = [
@@ -209,6 +266,12 @@ def _average(grower, first, max_mixtures):
             break
         growths, values = growths + fresh, values + more
     return growths
+
+
+def _optimism(growth):
+    """By how much rows that it was grown with are more likely than the held-out ones."""
+    seen = _first_rows(growth.rows)
+    return mean_log_density(growth.mixture, HeldOut(*seen)) - growth.value
 
 
 def _helps(values, more, weights):

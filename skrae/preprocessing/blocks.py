@@ -5,6 +5,17 @@ import torch
 # Rows at a time; where all layers of a network are kept, as many as leave them in the cache; and
 # draws of a base density at a time, on which the stream of random numbers depends.
 BLOCK_ROWS, NETWORK_ROWS, BLOCK_DRAWS = 4096, 1024, 8192
+# Numbers of a block that stay in the cache, for what has one for each row and component.
+BLOCK_NUMBERS = 524_288
+
+
+def block_rows(n_components):
+    """Rows at a time where each has a number for every component.
+
+    >>> block_rows(10), block_rows(1024)
+    (4096, 512)
+    """
+    return min(BLOCK_ROWS, max(1, BLOCK_NUMBERS // n_components))
 
 
 def block_sizes(n, size):

@@ -50,20 +50,21 @@ def build_flow(name, n_features):
     return family(n_features, transforms=3, hidden_features=(128, 128))
 
 
-def _tune_flow(name, rows, held_out, seed):
+def _tune_flow(name, rows, held_out, seed, max_epochs=MAX_EPOCHS):
     """Train to the early stop; torch's global generator is left as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         flow = build_flow(name, rows.shape[1])
-        settings = _train_to_early_stop(flow, _float32(rows), _float32(held_out))
+        parts = _float32(rows), _float32(held_out)
+        settings = _train_to_early_stop(flow, *parts, max_epochs)
     return FlowPeer(flow.eval()), settings
 
 
-def _train_to_early_stop(flow, rows, held_out):
+def _train_to_early_stop(flow, rows, held_out, max_epochs):
     """Adam on -mean log p until ``PATIENCE`` epochs bring no gain; the best weights come back."""
     optimizer = torch.optim.Adam(flow.parameters(), lr=LEARNING_RATE)
     best, best_epoch, best_weights = -np.inf, 0, None
-    for epoch in range(1, MAX_EPOCHS + 1):
+    for epoch in range(1, max_epochs + 1):
         _train_one_epoch(flow, optimizer, rows)
         with torch.no_grad():
             value = float(_log_density(flow, held_out).mean())
@@ -86,9 +87,9 @@ def _train_one_epoch(flow, optimizer, rows):
         optimizer.step()
 
 
-def tune_spline_flow(rows, held_out, seed):
+def tune_spline_flow(rows, held_out, seed, max_epochs=MAX_EPOCHS):
     """Neural spline flow (Durkan et al. 2019), coupled autoregressively, and its settings."""
-    return _tune_flow("flow", rows, held_out, seed)
+    return _tune_flow("flow", rows, held_out, seed, max_epochs)
 
 
 def tune_affine_flow(rows, held_out, seed):

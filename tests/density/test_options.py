@@ -1,9 +1,14 @@
 """What "auto" stands for, and the device."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 import torch
 
+from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.density.fitting import _base_sizes, patience
 from skrae.density.options import available_device, check_options, resolved_options
 from tests.density.estimators import quick_estimator
 
@@ -18,6 +23,23 @@ def test_auto_stands_for_what_the_decoder_says(name):
     assert options.hidden_layer_sizes == decoder.hidden_layer_sizes
     assert options.noise_covariance == decoder.noise_covariances[0]
     assert options.calibration_weight == decoder.calibration_weight
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "most"), [(100, 64), (4000, 64), (4001, 250), (16_000, 1000), (10**6, 2048)]
+)
+def test_more_rows_bear_more_components(n_rows, most):
+    options = resolved_options(RegularizedAutoEncoderScore())
+    assert _base_sizes(options, n_rows)[0] == most
+    assert _base_sizes(options._replace(max_components=7), n_rows)[0] == 7
+
+
+@pytest.mark.parametrize(("n_components", "checks"), [(1, 3), (513, 3), (514, 1)])
+def test_a_large_base_is_tried_fewer_times(n_components, checks):
+    options, base = resolved_options(RegularizedAutoEncoderScore()), SimpleNamespace()
+    base.weights = np.ones(n_components)
+    assert patience(options, base) == checks
+    assert patience(options._replace(n_iter_no_change=7), base) == 7
 
 
 def test_options_that_are_given_are_kept():

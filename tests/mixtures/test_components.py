@@ -8,6 +8,7 @@ from scipy import stats
 from skrae.mixtures.components import (
     distance_coefficients,
     draw_index,
+    draw_indices,
     log_volume,
     quadratic_columns,
     unpack_symmetric,
@@ -119,6 +120,15 @@ def test_rows_are_drawn_independently(random_seed):
     products = (index[1:] - 0.5) * (index[:-1] - 0.5)
     # Each product is +-1/4 with equal odds.
     assert abs(products.mean()) < 5 * 0.25 / len(products) ** 0.5
+
+
+def test_several_draws_of_a_row_are_independent(random_seed):
+    n_rows = 100_000
+    rows = torch.full((n_rows, 2), 0.5)
+    index = draw_indices(rows, 2, torch.Generator().manual_seed(random_seed)).numpy()
+    assert index.shape == (n_rows, 2)
+    products = (index[:, 0] - 0.5) * (index[:, 1] - 0.5)
+    assert abs(products.mean()) < 5 * 0.25 / n_rows**0.5
 
 
 def test_draws_depend_on_the_generator_alone():

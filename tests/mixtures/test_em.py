@@ -21,12 +21,14 @@ from skrae.mixtures.em import (
     log_joint,
     merge,
     merge_closest,
+    polish,
     pool,
     refine,
     relax,
     settle,
     single_gaussian,
     split,
+    stage_rows,
 )
 
 TRUTH = MixtureOfGaussians(
@@ -168,7 +170,7 @@ def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     z, weights = draw(100, random_seed)
     start = split_twice(z, weights, random_seed)
     stepped, value = em_step(start, z, weights, SETTINGS), log_density(start, z)
-    monkeypatch.setattr(em, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(em, "block_rows", lambda n_components: 7)
     assert_same_mixtures(stepped, em_step(start, z, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, z), value, rtol=1e-13)
 
@@ -328,6 +330,30 @@ def test_growth_stays_within_its_number_of_components(max_components, random_see
     assert len(mixture.weights) <= max_components
     single = single_gaussian(*rows, SETTINGS.ridge)
     assert value >= float(log_density(single, held_out[0]).mean()) - 1e-12
+
+
+def test_few_components_are_refined_with_the_first_rows_alone(monkeypatch):
+    monkeypatch.setattr(em, "STAGE_ROWS", 100)
+    monkeypatch.setattr(em, "ROWS_PER_COMPONENT", 30)
+    rows = draw(300, 0)
+    for n_components, n_rows in ((1, 100), (4, 120), (16, 300)):
+        z, weights = stage_rows(rows, n_components)
+        assert torch.equal(z, rows[0][:n_rows])
+        assert torch.equal(weights, rows[1][:n_rows])
+
+
+@pytest.mark.parametrize("n_more", [0, 1])
+def test_large_mixtures_are_neither_merged_nor_relaxed(n_more, monkeypatch, random_seed):
+    rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
+    start = split_twice(*rows, random_seed)
+    value = em.mean_log_density(start, held_out)
+    monkeypatch.setattr(em, "LARGE", len(start.weights) - n_more)
+    polished_value, polished, settings = polish(start, value, rows, held_out, SETTINGS)
+    if n_more:
+        assert (polished_value, settings) == (value, SETTINGS)
+        assert polished is start
+    else:
+        assert polished_value > value
 
 
 def test_growth_reaches_the_truth(random_seed):

@@ -105,7 +105,8 @@ def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
 ):
     rows, held_out = draw(100, random_seed), draw(100, random_seed + 1000)
     grown = grow(rows, held_out, SETTINGS, generator(0), max_components=4)
-    monkeypatch.setattr(selection, "grow", lambda *args, **options: grown)
+    monkeypatch.setattr(selection, "expand", lambda *args: grown[:2])
+    monkeypatch.setattr(selection, "polish", lambda *args: grown)
     monkeypatch.setattr(selection, "MIN_DISAGREEMENT", least)
     # A gain that is exactly zero is no loss: the least error is not a bound.
     monkeypatch.setattr(selection, "_compared", lambda *args: (0.0, 1e-9))
@@ -113,6 +114,48 @@ def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
     assert len(several.weights) - 1 == n_mixtures * (len(one.weights) - 1)
     z, _ = rows
     np.testing.assert_allclose(several.log_density(z), one.log_density(z), atol=1e-9)
+
+
+def few_are_two(monkeypatch, **limits):
+    """Two components are few and more are large; other limits by name."""
+    for name, limit in {"FEW_COMPONENTS": 2, "LARGE": 2, **limits}.items():
+        monkeypatch.setattr(selection, name, limit)
+
+
+def test_many_components_are_for_rows_that_prefer_them(monkeypatch, random_seed):
+    few_are_two(monkeypatch)
+    rows, held_out = draw(1000, random_seed), draw(500, random_seed + 1000)
+    few, many = (judged(rows, held_out, generator(0), most, 1) for most in (2, 16))
+    z, _ = draw(2000, random_seed + 2000)
+    assert len(few.weights) - 1 <= 2 < len(many.weights) - 1
+    gain = many.log_density(z) - few.log_density(z)
+    assert float(gain.mean()) > selection.MIN_GAIN
+
+
+def test_a_trial_of_many_components_that_fails_leaves_nothing(monkeypatch, random_seed):
+    few_are_two(monkeypatch, MIN_GAIN=np.inf)
+    rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
+    few, tried = (judged(rows, held_out, generator(0), most, 4) for most in (2, 16))
+    assert_same_densities(few, tried)
+
+
+@pytest.mark.parametrize(
+    ("limits", "n_mixtures"),
+    [({"MIN_OPTIMISM": np.inf}, 1), ({"MAX_TOTAL": 0}, 1), ({"MIN_OPTIMISM": -np.inf}, 2)],
+)
+def test_large_mixtures_are_averaged_where_they_are_optimistic(
+    limits, n_mixtures, monkeypatch, random_seed
+):
+    few_are_two(monkeypatch, MIN_DISAGREEMENT=-np.inf, **limits)
+    rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
+    monkeypatch.setattr(selection, "_helps", lambda *args: True)
+    grown = []
+    finish = selection._finish
+    monkeypatch.setattr(
+        selection, "_finish", lambda groups, *args: grown.extend(groups[0]) or finish(groups, *args)
+    )
+    judged(rows, held_out, generator(0), 8, 2)
+    assert len(grown) == n_mixtures
 
 
 def noisy_values(rng, n, *levels):
@@ -183,13 +226,13 @@ def test_held_out_rows_are_used_in_the_end(random_seed):
 def test_each_further_growth_of_a_few_rows_holds_out_its_own_fold(monkeypatch, random_seed):
     rows, held_out = draw(90, random_seed), draw(30, random_seed + 1000)
     folds = [torch.arange(0, 30), torch.arange(30, 60), torch.arange(60, 90)]
-    seen, true_grow = [], selection.grow
+    seen, true_expand = [], selection.expand
 
-    def spy(rows, held_out, *args, **options):
+    def spy(rows, held_out, *args):
         seen.append((rows, held_out))
-        return true_grow(rows, held_out, *args, **options)
+        return true_expand(rows, held_out, *args)
 
-    monkeypatch.setattr(selection, "grow", spy)
+    monkeypatch.setattr(selection, "expand", spy)
     choice = select_base(rows, held_out, generator(0), 4, 4, None, folds)
     every = torch.cat([rows[0], held_out[0]])
     for (train, judge), fold in zip(seen[-3:], folds, strict=True):

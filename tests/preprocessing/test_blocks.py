@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from skrae.preprocessing.blocks import block_sizes, by_blocks
+from skrae.preprocessing.blocks import BLOCK_NUMBERS, BLOCK_ROWS, block_rows, block_sizes, by_blocks
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 5, 9])
@@ -12,6 +12,14 @@ def test_blocks_add_up(n, size):
     sizes = block_sizes(n, size)
     assert sum(sizes) == n
     assert all(s == size for s in sizes[:-1])
+
+
+@pytest.mark.parametrize("n_components", [1, 100, 128, 129, 4000, 10**9])
+def test_blocks_of_many_components_are_bounded(n_components):
+    size = block_rows(n_components)
+    assert 1 <= size <= BLOCK_ROWS
+    assert size == 1 or size * n_components <= BLOCK_NUMBERS
+    assert size == BLOCK_ROWS or (size + 1) * n_components > BLOCK_NUMBERS
 
 
 @pytest.mark.parametrize("n", [0, 1, 4, 5, 9])

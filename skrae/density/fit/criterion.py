@@ -20,7 +20,7 @@ from skrae.autoencoders.objectives import (
 )
 from skrae.autoencoders.training import Criterion, Validation
 from skrae.density.score_field import ScoreField
-from skrae.mixtures.components import draw_index
+from skrae.mixtures.components import draw_indices
 from skrae.preprocessing.blocks import by_blocks
 
 COMPONENT_DRAWS = 4
@@ -85,9 +85,7 @@ class ScoreCriterion(Criterion):
     def _draw_components(self, z):
         """The components, several for each row, that its noise may come from."""
         responsibilities = self.metric.responsibilities(z)
-        repeated = responsibilities.repeat_interleave(COMPONENT_DRAWS, dim=0)
-        index = draw_index(repeated, self.rows.generator)
-        return index.to(torch.int32).reshape(-1, COMPONENT_DRAWS)
+        return draw_indices(responsibilities, COMPONENT_DRAWS, self.rows.generator).int()
 
     def confine(self, parameters):
         """As the decoder asks."""

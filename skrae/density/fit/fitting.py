@@ -36,12 +36,15 @@ N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
 CHECKS_PER_LEVEL = 6
 CURL_ROWS = 256
+# Checks without a gain that end a level, and those where the base has more components than that:
+# what an average of mixtures of few has at most, and a tail.
+PATIENCE, LITTLE_PATIENCE, LARGE_BASE = 3, 1, 513
 # Above this, one held-out part says enough.
 MAX_ROWS_TO_FOLD = 4000
 # The numbers of mixtures, of few rows and of many.
 FOLDED_MIXTURES, MAX_MIXTURES = 8, 4
-# The largest number of components, and the rows from which on it is twice that.
-MAX_COMPONENTS, MANY_ROWS = 64, 16_384
+# The largest number of components of few rows; of more, one for so many of them, up to a number.
+MAX_COMPONENTS, ROWS_PER_COMPONENT, MOST_COMPONENTS = 64, 16, 2048
 
 
 class Result(NamedTuple):
@@ -68,6 +71,16 @@ def steps_per_level(n_rows, options):
     if options.calibration_weight == 0.0:
         return options.max_iter
     return min(options.max_iter, 30 + n_rows // 6)
+
+
+def patience(options, base):
+    """The held-out checks without a gain that end a noise level.
+
+    Where the base is large a step takes long, and it has learned by itself what rows can tell.
+    """
+    if options.n_iter_no_change != "auto":
+        return options.n_iter_no_change
+    return PATIENCE if len(base.weights) <= LARGE_BASE else LITTLE_PATIENCE
 
 
 def n_checks(options):
@@ -181,7 +194,9 @@ def _base_sizes(options, n_rows):
     n_components, n_mixtures = options.max_components, options.max_mixtures
     small = n_rows <= MAX_ROWS_TO_FOLD
     if n_components == "auto":
-        n_components = MAX_COMPONENTS * (1 + (n_rows >= MANY_ROWS))
+        n_components = MAX_COMPONENTS
+        if not small:
+            n_components = min(max(n_components, n_rows // ROWS_PER_COMPONENT), MOST_COMPONENTS)
     if n_mixtures == "auto":
         n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
     if n_rows < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian":
@@ -259,7 +274,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
         learning_rate=options.learning_rate,
         averaging=kind.averaging,
         check_every=-(-steps_per_level(len(rows.z), options) // CHECKS_PER_LEVEL),
-        patience=options.n_iter_no_change,
+        patience=patience(options, base),
     )
     n_draws = min(max(8 * len(rows.z), MIN_VALIDATION_DRAWS), kind.max_validation_draws)
     return LevelTrainer(
