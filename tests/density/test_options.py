@@ -8,7 +8,7 @@ import torch
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.density.fitting import _base_sizes, patience
+from skrae.density.fit.fitting import _base_sizes, patience
 from skrae.density.options import available_device, check_options, resolved_options
 from tests.density.estimators import quick_estimator
 
