@@ -27,6 +27,9 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Kernels say nothing of many columns, nor of few rows.
 MAX_FEATURES, MIN_ROWS = 6, 100
 MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
+# Rows times components of the base density at which it is evaluated: with second derivatives of
+# held-out rows, and to fit the weights of the units.
+MAX_JUDGED, MAX_FITTED = 4_000_000, 100_000_000
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
 # known densities of 1000 and of 4000 rows alike.
 FLATTERY = 2.5
@@ -74,24 +77,39 @@ def choose_member(choice, rows, network, select, generator):
     """
     if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
         return None
-    fit = fit_radial(rows, Criterion(choice.density.blurred(BLUR, local=True)), generator)
+    few = _first(rows, MAX_FITTED // len(choice.density.weights), generator)
+    fit = fit_radial(few, Criterion(choice.density.blurred(BLUR, local=True)), generator)
     if fit is None:
         return None
-    parts = _judged_parts(choice.parts if network is None else choice.parts[:1])
+    parts = choice.parts if network is None else choice.parts[:1]
+    n_choosers = [len(part.held_out.z) for part in parts]
+    parts = [_judged_part(part, len(parts), generator) for part in parts]
     found = [_judgement(part, network, fit, generator) for part in parts]
-    found = _of_average(parts, Judgement(*(torch.cat(v, 1) for v in zip(*found, strict=True))))
+    found = Judgement(*(torch.cat(values, 1) for values in zip(*found, strict=True)))
+    found = _of_average(parts, n_choosers, found)
     members = _chosen(found, torch.cat([part.held_out.weights for part in parts]), select)
     if members.place == 0:
         return members
     return members._replace(energy=_energy(choice.density, rows.z, fit, SHARES[members.place]))
 
 
-def _judged_parts(parts):
-    """The parts with as many held-out rows as are needed."""
-    limit = MAX_JUDGED_ROWS // len(parts)
-    return [
-        part._replace(held_out=WeightedRows(*(a[:limit] for a in part.held_out))) for part in parts
-    ]
+def _first(rows, limit, generator):
+    """So many of the rows, at random."""
+    if len(rows.z) <= limit:
+        return rows
+    index = torch.randperm(len(rows.z), generator=generator)[:limit]
+    return WeightedRows(*(part[index] for part in rows))
+
+
+def _judged_part(part, n_parts, generator):
+    """The part with as many rows as it takes."""
+    size = len(part.density.weights)
+    return part._replace(
+        rows=_first(part.rows, MAX_FITTED // size, generator),
+        held_out=_first(
+            part.held_out, min(MAX_JUDGED_ROWS // n_parts, MAX_JUDGED // size), generator
+        ),
+    )
 
 
 def _energy(base, z, fit, share):
@@ -164,18 +182,19 @@ def _derivatives(function, z):
     return values.detach(), slopes.diagonal(dim1=1, dim2=2).sum(1)
 
 
-def _of_average(parts, found):
+def _of_average(parts, n_choosers, found):
     """What `found` of single mixtures would be of their average, less what flatters them.
+
+    Each of them was chosen by so many rows, those that it is judged by among them.
 
     The mean of the mixtures' errors is that of their average and their disagreement (Krogh &
     Vedelsby 1995): log(mean q) - mean(log q) of the log densities, and half the variance of the
     scores. Both vanish with the share of the mixtures in the average of energies.
     """
     rest = 1.0 - torch.tensor(SHARES, dtype=torch.float64)[:, None]
-    n_judges = torch.cat(
-        [p.held_out.weights.new_full((len(p.held_out.z),), len(p.held_out.z)) for p in parts]
-    )
-    gain = -FLATTERY / n_judges
+    flattery = torch.tensor([FLATTERY / n for n in n_choosers], dtype=torch.float64)
+    sizes = torch.tensor([len(part.held_out.z) for part in parts])
+    gain = -flattery.repeat_interleave(sizes)
     if len(parts) == 1:
         return found._replace(log_density=found.log_density + rest * gain)
     z = torch.cat([part.held_out.z for part in parts])

@@ -7,10 +7,21 @@ import pytest
 import torch
 
 from skrae import RegularizedAutoEncoderScore, datasets
+from skrae.density.averaged_field import AveragedField
 from skrae.density.fit import members
-from skrae.density.fit.members import SHARES, Judgement, _chosen, _derivatives, _of_average
+from skrae.density.fit.members import (
+    SHARES,
+    Judgement,
+    _chosen,
+    _derivatives,
+    _energy,
+    _judgement,
+    _of_average,
+)
+from skrae.density.fit.radial_fit import Criterion, fit_radial
 from skrae.mixtures.selection import Judged
 from skrae.preprocessing.rows import WeightedRows
+from tests.density.random_fields import random_field
 from tests.mixtures.random_mixtures import random_mixture
 
 N_FRESH = 4000
@@ -192,6 +203,31 @@ def test_no_more_than_a_little_likelihood_is_given_away():
     assert _chosen(found, weights, "score").place == 4
 
 
+@pytest.mark.parametrize("head", [0.0, 1.0])
+def test_judgement_is_that_of_the_averaged_field(head):
+    """Both scores at each share, against the field that would be the model."""
+    field = random_field(2, 0, head=head)
+    generator = torch.Generator().manual_seed(0)
+    rows, held_out = (
+        WeightedRows(field.base.sample(n, generator), torch.ones(n, dtype=torch.float64))
+        for n in (400, 50)
+    )
+    criterion = Criterion(field.base.blurred(members.BLUR, local=True))
+    fit = fit_radial(rows, criterion, generator)
+    part = Judged(field.base, rows, held_out)
+    found = _judgement(part, (lambda base: field) if head else None, fit, generator)
+    draws = field.base.sample(100_000, generator)
+    for share, log_density, hyvarinen in zip(SHARES, *found, strict=True):
+        averaged = AveragedField(field, _energy(field.base, rows.z, fit, share))
+        log_z = torch.logsumexp(averaged.log_tilt(draws), 0) - np.log(len(draws))
+        # The tilt is within a factor e of 1: 4096 draws leave its mean an error of some hundredths.
+        expected = averaged.log_density(held_out.z) - log_z
+        torch.testing.assert_close(log_density, expected, atol=0.1, rtol=0.0)
+        _, psi, _, _ = averaged.evaluate(held_out.z)
+        divergence = averaged.hessian(held_out.z).diagonal(dim1=1, dim2=2).sum(1)
+        torch.testing.assert_close(hyvarinen, 0.5 * psi.square().sum(1) + divergence)
+
+
 def test_scores_of_an_average_of_mixtures():
     """Means of held-out rows plus the disagreement are those of the geometric mean itself."""
     densities = [random_mixture(2, 3, seed) for seed in range(3)]
@@ -202,7 +238,7 @@ def test_scores_of_an_average_of_mixtures():
     psi = torch.stack([gradient for _, gradient, _ in each])
     half = 0.5 * psi.square().sum(2)
     before = Judgement(*(v.reshape(1, -1).expand(len(SHARES), -1) for v in (half, half)))
-    after = _of_average(parts, before)
+    after = _of_average(parts, [60, 60, 60], before)
     mean = after.hyvarinen[0].reshape(3, 60).mean(0)
     torch.testing.assert_close(mean, 0.5 * psi.mean(0).square().sum(1))
     assert torch.equal(after.hyvarinen[-1], before.hyvarinen[-1])
