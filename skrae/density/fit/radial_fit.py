@@ -153,10 +153,16 @@ def fit_kernel(rows, base, options, held_out_gain, generator):
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
     criterion = Criterion(base, level, options.contraction_weight, seed)
     decoder = KernelDecoder(options.activation, criterion.tau, base.mean)
-    found = []
-    for _, fit in radial_fits(rows, criterion, generator, options.hidden_layer_sizes[0]):
-        coefficients = fit.fitted_to(rows, criterion)
-        u, _ = fit.units.value_and_gradient(rows.z, coefficients)
+
+    def solved(fit, given):
+        coefficients = fit.fitted_to(given, criterion)
+        u, _ = fit.units.value_and_gradient(given.z, coefficients)
         parameters = decoder.of_units(fit.units, coefficients, float(u.max()))
-        found.append((parameters, level, *held_out_gain(parameters, decoder)))
-    return max(found, key=lambda kind: kind[2], default=None)
+        return parameters, level, *held_out_gain(parameters, decoder)
+
+    some = torch.randperm(len(rows.z), generator=generator)[:MAX_ROWS]
+    few = WeightedRows(*(part[some] for part in rows))
+    fits = [fit for _, fit in radial_fits(few, criterion, generator, options.hidden_layer_sizes[0])]
+    if not fits:
+        return None
+    return solved(max(fits, key=lambda fit: solved(fit, few)[2]), rows)
