@@ -23,8 +23,8 @@ import torch
 
 from skrae.preprocessing.blocks import block_sizes
 
-# Rows at a time: their derivatives by all units are held at once.
-TERM_ROWS = 4096
+# Rows of one column at a time: all derivatives by all units are held at once.
+TERM_ROWS = 8192
 # Of the mean of the diagonal: what the penalty's matrix lacks to be positive definite in floats.
 JITTER = 1e-10
 
@@ -51,6 +51,10 @@ class RadialUnits:
         squares = z.square().sum(1, keepdim=True) + self._squares
         return torch.addmm(squares, z, self.centres.T, alpha=-2.0).clamp_min(0.0)
 
+    def value(self, z, weights):
+        """f, shape (n,)."""
+        return self(z) @ weights
+
     def value_and_gradient(self, z, weights):
         """f (n,) and grad f (n, d)."""
         terms = self(z) * weights
@@ -69,7 +73,7 @@ class RadialUnits:
     def curvatures(self, z):
         """d^2 k(z, c_j) / d z_i d z_l, shape (d, d, n, m)."""
         apart = (self.centres.T[:, None, :] - z.T[:, :, None]) / self.width
-        identity = torch.eye(z.shape[1], dtype=z.dtype)[:, :, None, None]
+        identity = torch.eye(z.shape[1]).to(z)[:, :, None, None]
         return (apart[:, None] * apart[None] - identity) * (self(z) / self.width**2)
 
     def penalty(self):
@@ -121,7 +125,7 @@ def score_matching_terms(units, z, weights, base_gradient, share=1.0):
     share : float, sigma^2 / tau
     """
     gram, linear = _zeros(units)
-    sizes = block_sizes(len(z), TERM_ROWS)
+    sizes = block_sizes(len(z), max(1, TERM_ROWS // z.shape[1]))
     parts = (part.split(sizes) for part in (z, weights, base_gradient))
     for rows, w, pull in zip(*parts, strict=True):
         slopes = units.slopes(rows)
@@ -143,7 +147,7 @@ def contraction_terms(units, z, weights, base_hessian, contraction_weight, tau):
     tau : float, sigma^2 + lambda
     """
     gram, linear = _zeros(units)
-    sizes = block_sizes(len(z), TERM_ROWS // z.shape[1])
+    sizes = block_sizes(len(z), max(1, TERM_ROWS // z.shape[1] ** 2))
     parts = (part.split(sizes) for part in (z, weights, base_hessian))
     for rows, w, bends in zip(*parts, strict=True):
         curvatures = units.curvatures(rows)

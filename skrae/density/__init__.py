@@ -3,6 +3,7 @@
 estimator        `RegularizedAutoEncoderScore`, the public face
 options          checks of its options, and what "auto" stands for
 fit              the fit, from rows to a fitted density
+radial_average   the average of an energy with that of radial units
 score_field      log p~, its derivatives and the reconstruction, in working space
 bias_correction  the score without the bias of a finite noise level
 fitted           the fitted density in the units of the data, and as a target of chains

@@ -18,7 +18,6 @@ from sklearn.utils.validation import check_is_fitted
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.columns.margins import ARRAYS, Chain, Margins
-from skrae.density.averaged_field import RadialEnergy
 from skrae.density.fit.fitting import fit_density, n_checks
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.options import (
@@ -28,6 +27,7 @@ from skrae.density.options import (
     chosen_network_options,
     resolved_options,
 )
+from skrae.density.radial_average import RadialEnergy
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import warn
 from skrae.preprocessing.rows import check_rows, check_weights, merged
@@ -69,7 +69,8 @@ class RegularizedAutoEncoderScore(
     ----------
     noise_level : "auto" or float >= 0, default="auto"
         sigma, the standard deviation of the corruption relative to the noise covariance. "auto"
-        anneals it from large to small and keeps the level whose held-out log density is best.
+        anneals it from large to small and keeps the level whose held-out log density is best; it is
+        0.03 for the kernel decoder.
     contraction_weight : float >= 0, default=0.0
         lambda, the weight of the squared Frobenius norm of dr/dz. Exact up to 4 features and for
         free and tied decoders of one hidden layer, else by Hutchinson's estimator (one direction
@@ -82,9 +83,10 @@ class RegularizedAutoEncoderScore(
         Units of the encoder's layers; the last is the code that `transform` returns. The free
         decoder mirrors them, the tied one has one layer. "auto": (128, 128, 128), (128,) for the
         free and the tied decoder, 200 kernels for the kernel decoder.
-    activation : {"auto", "silu", "tanh", "softplus", "sigmoid", "relu"}, default="auto"
-        "auto": "silu", or "sigmoid" for the tied decoder. Silu, tanh and softplus for the
-        gradient decoder, sigmoid, tanh and relu for the tied one, any for the free one.
+    activation : {"auto", "silu", "tanh", "softplus", "sigmoid", "relu", "gaussian"}, default="auto"
+        "auto": "silu", "sigmoid" for the tied decoder, "gaussian" for the kernel decoder, which has
+        no other. Silu, tanh and softplus for the gradient decoder, sigmoid, tanh and relu for the
+        tied one, any for the free one.
     decoder : {"gradient", "free", "tied", "kernel"}, default="gradient"
         The reconstruction function. "gradient": r = z + tau C grad log p(z) over an encoder of
         any depth. "free": r = g(code), the paper's general auto-encoder, its density a line
@@ -122,7 +124,7 @@ class RegularizedAutoEncoderScore(
     calibration_weight : "auto" or float >= 0, default="auto"
         Weight of the noise-contrastive term that compares the model with q; 0 is the criterion of
         the paper alone, for max_iter steps. "auto": 4, or 0.3 for the tied decoder, or 0 with
-        bias_correction.
+        bias_correction. The kernel decoder has no such term.
     learning_rate : float > 0, default=0.01
         Of Adam, after a rise over the first 20 steps; 0.85 times as large at each further noise
         level, and scaled by the noise for the free and the tied decoder.
@@ -148,7 +150,8 @@ class RegularizedAutoEncoderScore(
         calibration_weight=0 or bias_correction.
     warm_start : bool, default=False
         Continue from the last fit: its scaling, base density and network, whose
-        hidden_layer_sizes and activation must be the same.
+        hidden_layer_sizes and activation must be the same, and its share of radial units. The
+        kernel decoder solves for its weights anew.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where training, questions and chains run; "auto" is CUDA where torch finds a device. The
         base density is fitted on the processor, and fitted attributes are NumPy arrays.
@@ -175,7 +178,8 @@ class RegularizedAutoEncoderScore(
         rows: 0 for the gradient and the tied decoder, at most 1.
     network_gain_ : float
         What the network adds to base_score_; exactly 0 where none beat the base by two standard
-        errors and 0.005 nats: then the base density itself is the model.
+        errors and 0.005 nats: then the base density itself is the model, or its average with radial
+        units.
     log_normalizer_, log_normalizer_stderr_ : float
         log Z = log E_q exp f, in nats: mean and standard error over 4 repeats.
     log_normalizer_repeats_ : array of shape (4,)
@@ -202,7 +206,8 @@ class RegularizedAutoEncoderScore(
         What `select` chose among, a table by pandas.DataFrame(model.members_): the share of the
         radial units in the average, 0 for the mixtures or the network alone; both held-out scores,
         log_density (nats per row, higher is better) and hyvarinen (lower is better), in working
-        space, with the standard errors of their differences from the best; and what is chosen.
+        space, less what flatters mixtures that the same rows chose, with the standard errors of
+        their differences from the best; and what is chosen.
         None where there was nothing to choose among.
     radial_units_ : dict, or None
         The radial units that have a share in the model: share, offset, blur, centres (m, d), width,
@@ -605,7 +610,8 @@ class RegularizedAutoEncoderScore(
         Raises
         ------
         ValueError
-            For decoder="gradient", whose reconstruction is no function of the code alone.
+            For decoder="gradient" or "kernel", whose reconstruction is no function of the code
+            alone.
         """
         check_is_fitted(self)
         codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
-from skrae.density.averaged_field import AveragedField, RadialEnergy
 from skrae.density.bias_correction import corrected_score, jacobian_by_differences
+from skrae.density.radial_average import RadialEnergy
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import BLOCK_DRAWS, BLOCK_ROWS, NETWORK_ROWS, by_blocks
@@ -57,7 +57,7 @@ class Fitted(NamedTuple):
         decoder = make_decoder(self.decoder, self.activation, tau, base.mean)
         metric = NoiseMetric(base, self.noise_covariance)
         field = ScoreField(base, decoder, decoder.parameters(coefs, intercepts), metric)
-        return field if self.energy is None else AveragedField(field, self.energy)
+        return field if self.energy is None else field.averaged(self.energy)
 
     def sampling_target(self, device, dtype, temperature=1.0):
         """The target of chains that draw from this density; its network in float32."""

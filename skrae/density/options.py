@@ -12,7 +12,7 @@ from skrae.preprocessing.rows import check_number
 
 CHOICES = {
     "noise_covariance": ("auto", "local", "isotropic"),
-    "activation": ("auto", *ACTIVATIONS),
+    "activation": ("auto", *ACTIVATIONS, "gaussian"),
     "decoder": DECODERS,
     "base_density": ("mixture", "gaussian"),
     "margins": ("auto", "identity"),
@@ -180,9 +180,12 @@ def check_continuation(options, previous):
     """Raise ValueError where the network of a `Fitted` is not the one that the options ask for."""
     depth = DECODERS[previous.decoder].encoder_depth(len(previous.coefs))
     sizes = tuple(len(b) for b in previous.intercepts[:depth])
+    asked_sizes = options.hidden_layer_sizes
+    if DECODERS[previous.decoder].has_closed_form:
+        asked_sizes = sizes  # nothing of it is continued, and few rows have fewer units
     for name, asked, fitted in (
         ("decoder", options.decoder, previous.decoder),
-        ("hidden_layer_sizes", options.hidden_layer_sizes, sizes),
+        ("hidden_layer_sizes", asked_sizes, sizes),
         ("activation", options.activation, previous.activation),
     ):
         if asked != fitted:

@@ -18,6 +18,7 @@ from functools import cached_property
 import torch
 
 from skrae.autoencoders.layers import head_of
+from skrae.density.radial_average import RadialAverage
 from skrae.mixtures.components import draw_index
 from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
 
@@ -78,16 +79,27 @@ class ScoreField:
     decoder : Decoder
     parameters : list of tensors, the decoder's
     metric : NoiseMetric
+    average : RadialAverage, or None where the network's tilt is f itself
     """
 
-    def __init__(self, base, decoder, parameters, metric):
+    def __init__(self, base, decoder, parameters, metric, average=None):
         self.base, self.decoder, self.parameters = base, decoder, parameters
-        self.metric, self.tau = metric, decoder.tau
+        self.metric, self.tau, self.average = metric, decoder.tau, average
+
+    def averaged(self, energy):
+        """The field with this `RadialEnergy` averaged in."""
+        parts = self.base, self.decoder, self.parameters, self.metric
+        return ScoreField(*parts, RadialAverage(self.base, energy))
 
     @cached_property
     def is_base(self):
-        """Whether the head is zero, f = 0: the base density itself is the model."""
-        return not any(part.any() for part in head_of(self.parameters))
+        """Whether f = 0: the base density itself is the model."""
+        return self.average is None and not self._has_network
+
+    @cached_property
+    def _has_network(self):
+        """Whether the head is not zero."""
+        return any(part.any() for part in head_of(self.parameters))
 
     @property
     def reconstruction_is_learned(self):
@@ -103,7 +115,14 @@ class ScoreField:
         def known():
             return self.base.log_density(z) if log_q is None else log_q
 
-        return self.decoder.log_tilt(self._narrow(z), self.parameters, known).double()
+        if self.average is None:
+            return self._network_tilt(z, known)
+        log_q = known()
+        own = self._network_tilt(z, lambda: log_q) if self._has_network else 0.0
+        return self.average.tilt(z.double(), log_q, own)
+
+    def _network_tilt(self, z, log_q):
+        return self.decoder.log_tilt(self._narrow(z), self.parameters, log_q).double()
 
     def code(self, z):
         """The encoder's output, shape (n, k)."""
@@ -134,20 +153,28 @@ class ScoreField:
 
     def tilt_and_gradient(self, z, log_q, base_gradient, create_graph=False):
         """f (n,) and grad f (n, d) where log q and its gradient are known."""
-        known = self.parameters, log_q, base_gradient
-        return self.decoder.evaluate(self._narrow(z), *known, create_graph=create_graph)
+        known, own = (log_q, base_gradient), (0.0, 0.0)
+        if self.average is None or self._has_network:
+            where = self._narrow(z), self.parameters, *known
+            own = self.decoder.evaluate(*where, create_graph=create_graph)
+        if self.average is None:
+            return own
+        own = tuple(part.double() for part in own) if self._has_network else own
+        return self.average.tilt_and_gradient(z.double(), *known, own)
 
     @cached_property
     def corrupted(self):
         """The field of the corrupted density p_tau, from which r follows.
 
         A network trained by denoising is that field itself. Where the base is the model, p is q
-        without noise, and p_tau is q blurred: r is the posterior mean of the clean row.
+        without noise, and p_tau is q blurred: r is the posterior mean of the clean row. What
+        radial units add to log q stays as it is: it has no ripples that noise would blur.
         """
-        if not self.is_base:
+        if self._has_network:
             return self
         base = self.base.blurred(self.tau, self.metric.kind == "local")
-        return ScoreField(base, self.decoder, self.parameters, self.metric.over(base))
+        average = self.average and self.average.over(base)
+        return ScoreField(base, self.decoder, self.parameters, self.metric.over(base), average)
 
     def vector_field(self, z, create_graph=False):
         """(r(z) - z)/tau of a field that is its own corrupted one, (n, d): its own, or C(z) psi(z).

@@ -31,6 +31,7 @@ from skrae.mixtures.em import (
     polish,
     pool,
     settle,
+    stage_rows,
 )
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows, mean_and_error, weighted_mean
@@ -218,9 +219,8 @@ def _best_ridge(grower, rows, held_out):
 
 def _pooled(growth):
     start = Settings(growth.settings.ridge, 2.0 * growth.rows.z.shape[1])
-    value, mixture, settings = pool(
-        growth.mixture, growth.value, growth.rows, growth.held_out, start
-    )
+    rows = stage_rows(growth.rows, len(growth.mixture.weights))
+    value, mixture, settings = pool(growth.mixture, growth.value, rows, growth.held_out, start)
     if mixture is growth.mixture:
         return growth
     return growth._replace(value=value, mixture=mixture, settings=settings)

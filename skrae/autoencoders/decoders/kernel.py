@@ -27,15 +27,14 @@ class KernelDecoder(Decoder):
     has_closed_form = True
 
     def initial_parameters(self, n_features, sizes, generator, device="cpu"):
-        """Units of width 1 at random places, with f = 0."""
+        """Units of width 1 at random places, with constant f."""
         to = {"dtype": torch.float64, "device": device}
         centres = torch.randn(n_features, sizes[0], generator=generator, **to)
         return self.of_units(RadialUnits(centres.T, 1.0), centres.new_zeros(sizes[0]), -MARGIN)
 
     def localise(self, parameters, rows, whiteners, generator):
-        """The parameters with units at rows."""
-        centres = rows[: parameters[0].shape[1]].T.to(parameters[0])
-        return [centres, *parameters[1:]]
+        """The parameters as they are: the fit puts units at rows."""
+        return parameters
 
     @staticmethod
     def of_units(units, coefficients, largest):

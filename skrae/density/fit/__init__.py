@@ -3,4 +3,6 @@
 fitting          the steps of a fit in their order: map, split, base, network, log Z
 criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
 annealing        training along the noise schedule
+radial_fit       radial units, by the closed form of the criterion
+members          the share of radial units in the model
 """

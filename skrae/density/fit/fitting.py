@@ -85,6 +85,8 @@ def patience(options, base):
 
 def n_checks(options):
     """The largest number of held-out checks a fit may take."""
+    if DECODERS[options.decoder].has_closed_form:
+        return 0
     return len(noise_schedule(options).levels) * (CHECKS_PER_LEVEL + 1)
 
 
@@ -135,7 +137,9 @@ def fit_density(
     members = None
     if choice.parts and _may_average(options) and not outcome.interrupted:
         every = working.rows(X, weights, np.arange(len(X)), len(parts))
-        members = _members(choice, every, options, outcome, int(seeds[0]))
+        with interruptible() as interrupted:
+            members = _members(choice, every, options, outcome, int(seeds[0]))
+        outcome = outcome._replace(interrupted=bool(interrupted))
     fitted = _fitted(transform, base, options, outcome, previous, members)
     field = fitted.field(device)
     repeats = normalise(field, generator)
@@ -234,8 +238,14 @@ def _members(choice, rows, options, outcome, seed):
 
     network = network if outcome.gain else None
     generator = torch.Generator().manual_seed(seed)
-    with interruptible():
-        return choose_member(choice, rows, network, options.select, generator)
+    return choose_member(choice, rows, network, options.select, generator)
+
+
+def _energy(options, previous, members):
+    """The radial units that have a share, those of the fit that is continued among them."""
+    if previous:
+        return previous.energy if _may_average(options) else None
+    return members and members.energy
 
 
 def _fitted(transform, base, options, outcome, previous, members):
@@ -256,7 +266,7 @@ def _fitted(transform, base, options, outcome, previous, members):
         contraction_weight=contraction_weight,
         bias_correction=bool(options.bias_correction),
         log_z=0.0,
-        energy=previous.energy if previous else members and members.energy,
+        energy=_energy(options, previous, members),
     )
 
 
@@ -303,11 +313,11 @@ def _initial_parameters(z, base, metric, options, generator):
 
 def _train(trainer, rows, n_rows, options, previous, on_check):
     schedule = noise_schedule(options)
-    if DECODERS[options.decoder].has_closed_form:
-        return _solve(trainer, rows, options)
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to validate a network by: the base alone is the density.
         return _reconstruct_alone(trainer, schedule, options, on_check)
+    if DECODERS[options.decoder].has_closed_form:
+        return _solve(trainer, rows, options)
     if previous is None:
         max_steps = steps_per_level(len(trainer.rows.z), options)
         return anneal(trainer, schedule, max_steps, on_check)
@@ -316,13 +326,18 @@ def _train(trainer, rows, n_rows, options, previous, on_check):
 
 def _solve(trainer, rows, options):
     """The radial units that the criterion is lowest for; f = 0 where they do not beat the base."""
-    base, generator = trainer.base.to("cpu"), trainer.rows.generator
-    found = fit_kernel(rows, base, options, trainer.held_out_gain, generator)
+    device, generator = trainer.rows.z.device, trainer.rows.generator
+    seed = int(torch.randint(2**31 - 1, (1,), generator=generator, device=device))
+    base, generator = trainer.base.to("cpu"), torch.Generator().manual_seed(seed)
+    found = None
+    with interruptible() as interrupted:
+        found = fit_kernel(rows, base, options, trainer.held_out_gain, generator)
     if found is None or found[2] < max(MIN_GAIN, MIN_STANDARD_ERRORS * found[3]):
         level = noise_schedule(options).levels[-1] if found is None else found[1]
-        return Outcome(scale_head(trainer.training.average, 0.0), level, False)
+        start = scale_head(trainer.training.average, 0.0)
+        return Outcome(start, level, bool(interrupted))
     parameters, level, gain, _ = found
-    return Outcome(parameters, level, False, (level,), (gain,), gain)
+    return Outcome(parameters, level, bool(interrupted), (level,), (gain,), gain)
 
 
 def _reconstruct_alone(trainer, schedule, options, on_check):

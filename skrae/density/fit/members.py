@@ -1,8 +1,8 @@
 """Which energy is the model: the base density's, the network's, or an average with radial units'.
 
-All are judged by rows that they have not seen: by the mean of log p, which says where the mass is,
-and by Hyvarinen's score, the mean of |psi|^2 / 2 + div psi, which sees the ripples of a mixture
-that the likelihood hardly sees. The larger the share of the radial units, the smoother the average
+All are judged by rows that the mixtures and the weights of the units have not seen: by the mean of
+log p, which says where the mass is, and by Hyvarinen's score, the mean of |psi|^2 / 2 + div psi,
+which sees the ripples of a mixture that the likelihood hardly sees. The larger the share of the radial units, the smoother the average
 of the energies is: where held-out rows cannot tell, the smoother is the model.
 """
 
@@ -12,15 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.density.averaged_field import (
+from skrae.density.fit.radial_fit import BLUR, QuadraticCriterion, fit_radial
+from skrae.density.radial_average import (
     RadialEnergy,
     RadialField,
     bounded,
     bounded_bend,
     bounded_slope,
 )
-from skrae.density.fit.radial_fit import BLUR, Criterion, fit_radial
 from skrae.density.score_field import row_derivatives
+from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -78,7 +79,7 @@ def choose_member(choice, rows, network, select, generator):
     if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
         return None
     few = _first(rows, MAX_FITTED // len(choice.density.weights), generator)
-    fit = fit_radial(few, Criterion(choice.density.blurred(BLUR, local=True)), generator)
+    fit = fit_radial(few, QuadraticCriterion(choice.density.blurred(BLUR, local=True)), generator)
     if fit is None:
         return None
     parts = choice.parts if network is None else choice.parts[:1]
@@ -90,7 +91,7 @@ def choose_member(choice, rows, network, select, generator):
     members = _chosen(found, torch.cat([part.held_out.weights for part in parts]), select)
     if members.place == 0:
         return members
-    return members._replace(energy=_energy(choice.density, rows.z, fit, SHARES[members.place]))
+    return members._replace(energy=_energy(choice.density, few, fit, SHARES[members.place]))
 
 
 def _first(rows, limit, generator):
@@ -112,11 +113,11 @@ def _judged_part(part, n_parts, generator):
     )
 
 
-def _energy(base, z, fit, share):
+def _energy(base, rows, fit, share):
     field = RadialField(base, fit.units, fit.coefficients, BLUR)
     return RadialEnergy(
         share=share,
-        offset=_offset(field, base, z),
+        offset=_offset(field, base, rows),
         blur=BLUR,
         centres=fit.units.centres.numpy(),
         width=fit.units.width,
@@ -124,16 +125,20 @@ def _energy(base, z, fit, share):
     )
 
 
-def _offset(field, base, z):
-    return float(field.ratio(z, base.log_density(z)).median())
+def _offset(field, base, rows):
+    """The weighted median of log p_k - log q."""
+    ratios = by_blocks(lambda z: field.ratio(z, base.log_density(z)), rows.z)
+    ratios, order = ratios.sort()
+    passed = rows.weights[order].cumsum(0)
+    return float(ratios[torch.searchsorted(passed, 0.5 * passed[-1])])
 
 
 def _judgement(part, network, fit, generator):
-    """`Judgement` of held-out rows by what was fitted without them."""
+    """`Judgement` of held-out rows by mixtures and weights of the units that have not seen them."""
     base, z = part.density, part.held_out.z
-    criterion = Criterion(base.blurred(BLUR, local=True))
+    criterion = QuadraticCriterion(base.blurred(BLUR, local=True))
     radial = RadialField(base, fit.units, fit.fitted_to(part.rows, criterion), BLUR)
-    offset = _offset(radial, base, part.rows.z)
+    offset = _offset(radial, base, part.rows)
     draws = base.sample(N_DRAWS, generator)
     drawn = radial.ratio(draws, base.log_density(draws)) - offset
     log_q = base.log_density(z)

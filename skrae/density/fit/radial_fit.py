@@ -28,7 +28,7 @@ MAX_ROWS = 10_000
 AUTO_LEVEL = 0.03
 
 
-class Criterion(NamedTuple):
+class QuadraticCriterion(NamedTuple):
     """Denoising at sigma and contraction of weight lambda, over a base density q_0."""
 
     base: MixtureDensity
@@ -86,12 +86,14 @@ def radial_fits(rows, criterion, generator, n_centres=MAX_CENTRES):
     Parameters
     ----------
     rows : WeightedRows
-    criterion : Criterion
+    criterion : QuadraticCriterion
     generator : torch.Generator
     n_centres : int
     """
     order = torch.randperm(len(rows.z), generator=generator)
     few = order[:MAX_ROWS]
+    if len(few) < N_FOLDS:
+        return
     folds = [WeightedRows(*(part[i] for part in rows)) for i in few.tensor_split(N_FOLDS)]
     centres = _centres(rows.z[few], n_centres)
     for width in WIDTHS:
@@ -151,13 +153,14 @@ def fit_kernel(rows, base, options, held_out_gain, generator):
     """
     level = AUTO_LEVEL if options.noise_level == "auto" else float(options.noise_level)
     seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
-    criterion = Criterion(base, level, options.contraction_weight, seed)
+    criterion = QuadraticCriterion(base, level, options.contraction_weight, seed)
     decoder = KernelDecoder(options.activation, criterion.tau, base.mean)
 
     def solved(fit, given):
         coefficients = fit.fitted_to(given, criterion)
-        u, _ = fit.units.value_and_gradient(given.z, coefficients)
+        u = by_blocks(lambda z: fit.units.value(z, coefficients), given.z)
         parameters = decoder.of_units(fit.units, coefficients, float(u.max()))
+        parameters = [p.to(held_out_gain.z.device) for p in parameters]
         return parameters, level, *held_out_gain(parameters, decoder)
 
     some = torch.randperm(len(rows.z), generator=generator)[:MAX_ROWS]

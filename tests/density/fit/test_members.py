@@ -5,10 +5,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from skrae import RegularizedAutoEncoderScore, datasets
-from skrae.density.averaged_field import AveragedField
-from skrae.density.fit import members
+from skrae.density.fit import fitting, members
 from skrae.density.fit.members import (
     SHARES,
     Judgement,
@@ -18,7 +18,7 @@ from skrae.density.fit.members import (
     _judgement,
     _of_average,
 )
-from skrae.density.fit.radial_fit import Criterion, fit_radial
+from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
 from skrae.mixtures.selection import Judged
 from skrae.preprocessing.rows import WeightedRows
 from tests.density.random_fields import random_field
@@ -212,13 +212,13 @@ def test_judgement_is_that_of_the_averaged_field(head):
         WeightedRows(field.base.sample(n, generator), torch.ones(n, dtype=torch.float64))
         for n in (400, 50)
     )
-    criterion = Criterion(field.base.blurred(members.BLUR, local=True))
+    criterion = QuadraticCriterion(field.base.blurred(members.BLUR, local=True))
     fit = fit_radial(rows, criterion, generator)
     part = Judged(field.base, rows, held_out)
     found = _judgement(part, (lambda base: field) if head else None, fit, generator)
     draws = field.base.sample(100_000, generator)
     for share, log_density, hyvarinen in zip(SHARES, *found, strict=True):
-        averaged = AveragedField(field, _energy(field.base, rows.z, fit, share))
+        averaged = field.averaged(_energy(field.base, rows, fit, share))
         log_z = torch.logsumexp(averaged.log_tilt(draws), 0) - np.log(len(draws))
         # The tilt is within a factor e of 1: 4096 draws leave its mean an error of some hundredths.
         expected = averaged.log_density(held_out.z) - log_z
@@ -242,3 +242,37 @@ def test_scores_of_an_average_of_mixtures():
     mean = after.hyvarinen[0].reshape(3, 60).mean(0)
     torch.testing.assert_close(mean, 0.5 * psi.mean(0).square().sum(1))
     assert torch.equal(after.hyvarinen[-1], before.hyvarinen[-1])
+
+
+def test_interrupted_choice_says_so_and_keeps_the_mixtures(ring, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "choose_member", interrupted)
+    with pytest.warns(ConvergenceWarning, match="interrupted"):
+        model = fit(ring.sample(300, 0))
+    assert model.members_ is None
+    rows = ring.sample(10, 1)
+    np.testing.assert_array_equal(model.score_samples(rows), model.base_log_density(rows))
+
+
+def test_units_go_where_they_are_no_longer_asked_for(ring):
+    X = ring.sample(600, 0)
+    model = fit(X, warm_start=True)
+    model.set_params(select=None).fit(X)
+    assert model.radial_units_ is None
+
+
+def test_few_rows_have_no_kernels(ring):
+    """Nothing is held out of fewer than ten rows: the base density alone is the model."""
+    model = fit(ring.sample(8, 0), decoder="kernel", hidden_layer_sizes="auto")
+    assert model.network_gain_ == 0.0
+
+
+def test_kernels_of_few_rows_can_be_fitted_again(ring):
+    options = {"decoder": "kernel", "hidden_layer_sizes": "auto", "base_density": "gaussian"}
+    X = ring.sample(150, 0)
+    model = fit(X, warm_start=True, **options)
+    gain = model.network_gain_
+    assert gain > 0.0
+    assert model.fit(X).network_gain_ == pytest.approx(gain, abs=0.5)

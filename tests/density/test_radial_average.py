@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from skrae.autoencoders.radial import RadialUnits
-from skrae.density.averaged_field import (
+from skrae.density.radial_average import (
     BOUND,
-    AveragedField,
     RadialEnergy,
     RadialField,
     bounded,
@@ -51,7 +50,7 @@ def log_kernel(field, radial, z):
 @pytest.mark.parametrize("share", [0.25, 1.0])
 def test_average_by_its_definition(field, z, share):
     radial = energy(share)
-    found = AveragedField(field, radial).log_density(z)
+    found = field.averaged(radial).log_density(z)
     log_q = field.base.log_density(z)
     u = share * (log_kernel(field, radial, z) - log_q - radial.offset)
     own = (1.0 - share) * field.log_tilt(z, log_q)
@@ -62,13 +61,13 @@ def test_average_is_the_geometric_mean_where_the_energies_agree(field, z):
     """log p~ - (1 - w) log q - w log p_k is one constant, up to the bound's third order."""
     radial = energy(0.5)._replace(coefficients=np.full(9, 1e-3), blur=1e-3, offset=0.0)
     field = random_field(2, 0, head=0.0)
-    found = AveragedField(field, radial).log_density(z)
+    found = field.averaged(radial).log_density(z)
     mean = 0.5 * (field.base.log_density(z) + log_kernel(field, radial, z))
     torch.testing.assert_close(found, mean, atol=1e-6, rtol=0.0)
 
 
 def test_gradient_and_hessian(field, z):
-    averaged = AveragedField(field, energy(0.5))
+    averaged = field.averaged(energy(0.5))
     _, gradient, _, _ = averaged.evaluate(z)
     by_differences = finite_differences(averaged.log_density, z)
     torch.testing.assert_close(gradient, by_differences, atol=1e-5, rtol=1e-5)
@@ -96,7 +95,7 @@ def test_bound_and_its_derivatives():
 
 
 def test_far_from_the_rows_the_tilt_is_bounded(field):
-    averaged = AveragedField(field, energy(1.0))
+    averaged = field.averaged(energy(1.0))
     far = 1e6 * torch.eye(2, dtype=torch.float64)
     assert (averaged.log_tilt(far).abs() <= BOUND).all()
 
@@ -104,9 +103,9 @@ def test_far_from_the_rows_the_tilt_is_bounded(field):
 def test_reconstruction_blurs_the_base_alone(z):
     """Where no network has learned, r is the posterior mean under the blurred average."""
     field = random_field(2, 0, head=0.0)
-    averaged = AveragedField(field, energy(0.5))
+    averaged = field.averaged(energy(0.5))
     blurred = field.base.blurred(field.tau, field.metric.kind == "local")
     assert torch.equal(averaged.corrupted.base.factors, blurred.factors)
     network = random_field(2, 0)
-    averaged = AveragedField(network, energy(0.5))
+    averaged = network.averaged(energy(0.5))
     assert averaged.corrupted is averaged

@@ -1,4 +1,4 @@
-"""The average of a score field's energy with one of radial units, believed where they are near.
+"""The average of an energy with one of radial units, believed where the two are near.
 
     log p_k(z) = log q_b(z) + sum_j a_j k(z, c_j)                 energy of the radial units
     log p~(z)  = log q(z) + (1 - w) f(z) + B(w u(z))              the average, of share w
@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 
 from skrae.autoencoders.radial import RadialUnits
-from skrae.density.score_field import ScoreField
 
 # Nats by which the average may differ from the base density.
 BOUND = 2.0
@@ -56,8 +55,7 @@ class RadialField:
 
     def ratio(self, z, log_q):
         """log p_k - log q, shape (n,)."""
-        value, _ = self.units.value_and_gradient(z, self.coefficients)
-        return self.smooth.log_density(z) + value - log_q
+        return self.smooth.log_density(z) + self.units.value(z, self.coefficients) - log_q
 
     def ratio_and_gradient(self, z, log_q, base_gradient):
         """log p_k - log q, (n,), and its gradient (n, d)."""
@@ -81,45 +79,31 @@ def bounded_bend(u):
     return -2.0 / BOUND * torch.tanh(u / BOUND) * bounded_slope(u)
 
 
-class AveragedField(ScoreField):
-    """A `ScoreField` whose log density is averaged with that of radial units.
+class RadialAverage:
+    """What the share of radial units makes of a tilt over the base density q.
 
     Parameters
     ----------
-    field : ScoreField
+    base : MixtureDensity, q
     energy : RadialEnergy
     """
 
-    is_base, reconstruction_is_learned = False, True
+    def __init__(self, base, energy):
+        self.energy, self.radial = energy, RadialField.of_arrays(base, energy)
 
-    def __init__(self, field, energy):
-        super().__init__(field.base, field.decoder, field.parameters, field.metric)
-        self.field, self.energy = field, energy
-        self.radial = RadialField.of_arrays(field.base, energy)
+    def over(self, base):
+        """The same over another base density."""
+        return RadialAverage(base, self.energy)
 
-    def log_tilt(self, z, log_q=None):
-        """f(z) = log p~(z) - log q(z), shape (n,), float64; log_q where it is known already."""
-        z = z.double()
-        log_q = self.base.log_density(z) if log_q is None else log_q
+    def tilt(self, z, log_q, own=0.0):
+        """f (n,) from that of the network, `own`."""
         share, offset = self.energy.share, self.energy.offset
-        tilt = bounded(share * (self.radial.ratio(z, log_q) - offset))
-        return tilt if self.field.is_base else tilt + (1.0 - share) * self.field.log_tilt(z, log_q)
+        return bounded(share * (self.radial.ratio(z, log_q) - offset)) + (1.0 - share) * own
 
-    def tilt_and_gradient(self, z, log_q, base_gradient, create_graph=False):
-        """f (n,) and grad f (n, d) where log q and its gradient are known."""
-        z, share = z.double(), self.energy.share
+    def tilt_and_gradient(self, z, log_q, base_gradient, own=(0.0, 0.0)):
+        """f (n,) and grad f (n, d) from those of the network, `own`."""
+        share = self.energy.share
         u, slope = self.radial.ratio_and_gradient(z, log_q, base_gradient)
         u = share * (u - self.energy.offset)
-        tilt, gradient = bounded(u), share * bounded_slope(u)[:, None] * slope
-        if self.field.is_base:
-            return tilt, gradient
-        own = self.field.tilt_and_gradient(z, log_q, base_gradient, create_graph)
-        f, slope = ((1.0 - share) * part.double() for part in own)
-        return tilt + f, gradient + slope
-
-    @property
-    def corrupted(self):
-        """The average of the corrupted field with the same energy."""
-        if not self.field.is_base:
-            return self
-        return AveragedField(self.field.corrupted, self.energy)
+        f, gradient = ((1.0 - share) * part for part in own)
+        return bounded(u) + f, share * bounded_slope(u)[:, None] * slope + gradient
