@@ -2,8 +2,9 @@
 
 All are judged by rows that the mixtures and the weights of the units have not seen: by the mean of
 log p, which says where the mass is, and by Hyvarinen's score, the mean of |psi|^2 / 2 + div psi,
-which sees the ripples of a mixture that the likelihood hardly sees. The larger the share of the radial units, the smoother the average
-of the energies is: where held-out rows cannot tell, the smoother is the model.
+which sees the ripples of a mixture that the likelihood hardly sees. The larger the share of the
+radial units, the smoother the average of the energies is: where held-out rows cannot tell, the
+smoother is the model.
 """
 
 import math
