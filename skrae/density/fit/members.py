@@ -31,7 +31,7 @@ MAX_FEATURES, MIN_ROWS = 6, 100
 MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # Rows times components of the base density at which it is evaluated: with second derivatives of
 # held-out rows, and to fit the weights of the units.
-MAX_JUDGED, MAX_FITTED = 4_000_000, 100_000_000
+MAX_JUDGED, MAX_FITTED = 4_000_000, 20_000_000
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
 # known densities of 1000 and of 4000 rows alike.
 FLATTERY = 2.5
