@@ -16,7 +16,7 @@ import torch
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.autoencoders.training import Training, TrainingOptions
-from skrae.density import criterion
+from skrae.density.fit import criterion
 from skrae.density.fit.annealing import LevelTrainer
 from skrae.density.fit.criterion import Rows, TermWeights
 from skrae.density.score_field import NoiseMetric, ScoreField
