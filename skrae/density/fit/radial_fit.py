@@ -17,10 +17,10 @@ from skrae.preprocessing.rows import WeightedRows
 
 # Of the covariances of the base density: four times as wide they have no ripples left.
 BLUR = 3.0
-MAX_CENTRES = 200
+MIN_CENTRES, MAX_CENTRES, ROWS_PER_CENTRE = 50, 200, 10
 # In working space, where the rows have unit spread.
 WIDTHS = tuple(0.4 * 2.0 ** (k / 2) for k in range(9))
-STRENGTHS = tuple(10.0**-k for k in range(9))
+STRENGTHS = tuple(10.0 ** (-k / 2) for k in range(18))
 N_FOLDS = 8
 # Rows that choose width and strength; the weights are then fitted to all.
 MAX_ROWS = 10_000
@@ -80,7 +80,7 @@ class RadialFit(NamedTuple):
         return criterion.terms(self.units, rows).solved(self.units.penalty(), self.strength)
 
 
-def radial_fits(rows, criterion, generator, n_centres=MAX_CENTRES):
+def radial_fits(rows, criterion, generator, n_centres):
     """(cross-validated criterion, `RadialFit`) at each width that can be solved for.
 
     Parameters
@@ -106,7 +106,8 @@ def radial_fits(rows, criterion, generator, n_centres=MAX_CENTRES):
 
 def fit_radial(rows, criterion, generator):
     """The `RadialFit` of the best width for weighted rows; None where no system can be solved."""
-    fits = list(radial_fits(rows, criterion, generator))
+    n_centres = min(max(len(rows.z) // ROWS_PER_CENTRE, MIN_CENTRES), MAX_CENTRES)
+    fits = list(radial_fits(rows, criterion, generator, n_centres))
     if not fits:
         return None
     _, fit = min(fits, key=lambda found: found[0])
