@@ -416,7 +416,7 @@ class RegularizedAutoEncoderScore(
             name = chosen_network_options(self)[0]
             warn(
                 f"With {name}={getattr(self, name)!r} no network beat the base density on the"
-                " held-out rows: the base density is the model (network_gain_ is 0). Options of the"
+                " held-out rows: none is part of the model (network_gain_ is 0). Options of the"
                 " network change nothing then: in a search all for which this is so have one score."
             )
 
@@ -581,9 +581,10 @@ class RegularizedAutoEncoderScore(
     def reconstruct(self, X):
         """Denoised points r(x), for a network trained by denoising the mean of the clean points.
 
-        The gradient decoder has r(x) = x + tau C(x) grad log p(x). Where the base is the model
-        (`network_gain_` is 0) p in it has the noise added, which makes r the mean of the clean
-        points under q. Free and tied decoders keep the r that was trained.
+        The gradient decoder has r(x) = x + tau C(x) grad log p(x). Where no network is part of the
+        model (`network_gain_` is 0) q in it has the noise added, which makes r the mean of the
+        clean points under q, where no radial units have a share. Free and tied decoders keep the r
+        that was trained.
 
         Parameters
         ----------
