@@ -26,9 +26,9 @@ held_out = density.sample(5000, random_state=1)
 # With ``base_density="gaussian"`` the base is a single Gaussian, beside one wide Student-t
 # component. It knows where the rows are, and nothing of the spiral: that is the network's to learn.
 # The default base is an average of Gaussian mixtures, with as many components as help on the rows
-# that the fit holds out for validation.
+# that the fit holds out for validation. ``select=None`` leaves :ref:`radial units <ripples>` out.
 coarse = RegularizedAutoEncoderScore(base_density="gaussian", random_state=0).fit(points)
-default = RegularizedAutoEncoderScore(random_state=0).fit(points)
+default = RegularizedAutoEncoderScore(select=None, random_state=0).fit(points)
 
 truth = density.log_density(held_out).mean()
 print("mean log density of held-out points, nats per row")

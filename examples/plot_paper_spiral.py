@@ -144,7 +144,7 @@ def density_maxima(model):
 
 
 results = {}
-print("one column for each random state; * no network was kept, the base density is the model")
+print("one column for each random state; * no network was kept")
 print(" " * 25, "log-likelihood          grid ending      attractors   density maxima")
 print(" " * 25, "of new rows             off the data     off data     off data")
 print(f"{'the true density':25}{density.log_density(held_out).mean():7.2f}")
@@ -231,7 +231,7 @@ for (above, middle, below), name in zip(panels.T, shown, strict=True):
     )
     below.plot(*peaks.T, "x", color="crimson", ms=7, mew=2)
     if model.network_gain_ == 0:
-        below.set_title("the base density is the model", fontsize=10)
+        below.set_title("no network was kept", fontsize=10)
     above.set(xticks=[-1, 0, 1], yticks=[-1, 0, 1], xlim=extent[:2], ylim=extent[2:])
 for image, row, label in (
     (moved, panels[1], "log10 of |r(x) - x|"),
