@@ -17,7 +17,7 @@ from skrae.preprocessing.rows import WeightedRows
 
 # Of the covariances of the base density: four times as wide they have no ripples left.
 BLUR = 3.0
-MIN_CENTRES, MAX_CENTRES, ROWS_PER_CENTRE = 50, 200, 10
+MIN_CENTRES, MAX_CENTRES, ROWS_PER_CENTRE = 100, 200, 20
 # In working space, where the rows have unit spread.
 WIDTHS = tuple(0.4 * 2.0 ** (k / 2) for k in range(9))
 STRENGTHS = tuple(10.0 ** (-k / 2) for k in range(18))
