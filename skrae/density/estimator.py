@@ -82,11 +82,12 @@ class RegularizedAutoEncoderScore(
     hidden_layer_sizes : "auto", int or sequence of int, default="auto"
         Units of the encoder's layers; the last is the code that `transform` returns. The free
         decoder mirrors them, the tied one has one layer. "auto": (128, 128, 128), (128,) for the
-        free and the tied decoder, 200 kernels for the kernel decoder.
+        free and the tied decoder, 200 kernels for the kernel decoder, which has no more of them
+        than there are training rows.
     activation : {"auto", "silu", "tanh", "softplus", "sigmoid", "relu", "gaussian"}, default="auto"
         "auto": "silu", "sigmoid" for the tied decoder, "gaussian" for the kernel decoder, which has
         no other. Silu, tanh and softplus for the gradient decoder, sigmoid, tanh and relu for the
-        tied one, any for the free one.
+        tied one, any but the last for the free one.
     decoder : {"gradient", "free", "tied", "kernel"}, default="gradient"
         The reconstruction function. "gradient": r = z + tau C grad log p(z) over an encoder of
         any depth. "free": r = g(code), the paper's general auto-encoder, its density a line
@@ -145,7 +146,8 @@ class RegularizedAutoEncoderScore(
         log p = (1 - w) log p_mixtures + w log p_units, bounded where the two are far apart, up to 6
         columns. "likelihood": the largest share w with a held-out log density within two
         standard errors, and 0.003 nats, of the best. "score", for users of derivatives first: the
-        largest with a log density within two or a Hyvarinen score within one of the best.
+        largest with a log density, however far, within two, and a Hyvarinen score within one of
+        the best of those.
         None: the mixtures or the network alone, as with any other decoder, base_density="gaussian",
         calibration_weight=0 or bias_correction.
     warm_start : bool, default=False
@@ -401,10 +403,13 @@ class RegularizedAutoEncoderScore(
             warn(message)
         spread = np.ptp(result.log_z_repeats)
         if spread > SPREAD_LIMIT:
+            advice = "calibration_weight, noise_covariance='local' or a smaller learning_rate"
+            if DECODERS[self.decoder].has_closed_form:
+                advice = "noise_level or base_density='mixture'"
             warn(
                 f"Got a log Z that differs by {spread:.2f} nats between repeats, expected at most"
                 f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
-                " calibration_weight, noise_covariance='local' or a smaller learning_rate.",
+                f" {advice}.",
                 ConvergenceWarning,
             )
         if result.outcome.interrupted:
@@ -453,7 +458,7 @@ class RegularizedAutoEncoderScore(
         self.base_score_ = result.base_score
         self.network_gain_ = float(outcome.gain)
         self.radial_units_ = fitted.energy and fitted.energy._asdict()
-        if previous is None:
+        if previous is None or fitted.energy is None:
             self.members_ = result.members and result.members.table()
         self.curl_ = result.curl
         self.log_normalizer_ = fitted.log_z

@@ -142,6 +142,8 @@ def fit_density(
         outcome = outcome._replace(interrupted=bool(interrupted))
     fitted = _fitted(transform, base, options, outcome, previous, members)
     field = fitted.field(device)
+    if not outcome.gain:  # whatever network has lost: the same model, the same log Z
+        generator = torch.Generator(device).manual_seed(int(seeds[1]))
     repeats = normalise(field, generator)
     return Result(
         fitted=fitted._replace(log_z=float(repeats.mean())),

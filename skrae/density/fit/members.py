@@ -33,8 +33,9 @@ MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # held-out rows, and to fit the weights of the units.
 MAX_JUDGED, MAX_FITTED = 4_000_000, 20_000_000
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
-# known densities of 1000 and of 4000 rows alike.
-FLATTERY = 2.5
+# known densities of 1000 and of 4000 rows alike, which took from about so many components on; one
+# component alone, which nothing has chosen, is not flattered.
+FLATTERY, MANY_COMPONENTS = 2.5, 6
 # Standard errors, and nats a row, by which the likeliest may be missed.
 TOLERANCE, MAX_LOSS = 2.0, 0.003
 
@@ -198,7 +199,10 @@ def _of_average(parts, n_choosers, found):
     scores. Both vanish with the share of the mixtures in the average of energies.
     """
     rest = 1.0 - torch.tensor(SHARES, dtype=torch.float64)[:, None]
-    flattery = torch.tensor([FLATTERY / n for n in n_choosers], dtype=torch.float64)
+    flattery = torch.tensor(
+        [_flattery(part) / n for part, n in zip(parts, n_choosers, strict=True)],
+        dtype=torch.float64,
+    )
     sizes = torch.tensor([len(part.held_out.z) for part in parts])
     gain = -flattery.repeat_interleave(sizes)
     if len(parts) == 1:
@@ -213,15 +217,23 @@ def _of_average(parts, n_choosers, found):
     )
 
 
+def _flattery(part):
+    """Nats that the rows which chose the mixture make too much of it, in all."""
+    n_gaussians = int(torch.isinf(part.density.dofs).sum())
+    return FLATTERY * min(1.0, (n_gaussians - 1) / (MANY_COMPONENTS - 1))
+
+
 def _chosen(found, weights, select):
     """`Members` with the largest share that is as good as the best, as far as the rows tell."""
     log_density = _compared(found.log_density, weights)
     hyvarinen = _compared(-found.hyvarinen, weights)
     _, losses, errors = log_density
+    good = losses <= TOLERANCE * errors
     if select == "likelihood":
-        good = losses <= np.minimum(TOLERANCE * errors, MAX_LOSS)
+        good &= losses <= MAX_LOSS
     else:
-        good = (losses <= TOLERANCE * errors) | (hyvarinen[1] <= hyvarinen[2])
+        above = hyvarinen[1] - hyvarinen[1][good].min()
+        good &= above <= hyvarinen[2]
     place = int(np.flatnonzero(good)[-1])
     return Members(
         share=np.array(SHARES),

@@ -53,7 +53,7 @@ def models(ring):
 @pytest.fixture(scope="module")
 def line():
     """A model in one column in which radial units have a share."""
-    return fit(datasets.SexticWell().sample(800, 1), select="score")
+    return fit(datasets.SexticWell().sample(1000, 10))
 
 
 def test_average_halves_the_error_of_the_score(models, ring):
