@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.density.fit.radial_fit import BLUR, QuadraticCriterion, fit_radial
+from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
 from skrae.density.radial_average import (
     RadialEnergy,
     RadialField,
@@ -26,6 +26,8 @@ from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
+# Of the covariances of the base density: four times as wide they have no ripples left.
+BLUR = 3.0
 # Kernels say nothing of many columns, nor of few rows.
 MAX_FEATURES, MIN_ROWS = 6, 100
 MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096

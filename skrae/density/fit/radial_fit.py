@@ -15,8 +15,6 @@ from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.rows import WeightedRows
 
-# Of the covariances of the base density: four times as wide they have no ripples left.
-BLUR = 3.0
 MIN_CENTRES, MAX_CENTRES, ROWS_PER_CENTRE = 100, 200, 20
 # In working space, where the rows have unit spread.
 WIDTHS = tuple(0.4 * 2.0 ** (k / 2) for k in range(9))

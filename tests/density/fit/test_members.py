@@ -29,7 +29,7 @@ N_FRESH = 4000
 
 def fit(X, **options):
     """A fit with few steps of a network that does not win."""
-    quick = {"max_iter": 12, "hidden_layer_sizes": (8,), "random_state": 0}
+    quick = {"max_iter": 12, "hidden_layer_sizes": (8,), "max_mixtures": 3, "random_state": 0}
     return RegularizedAutoEncoderScore(**{**quick, **options}).fit(X)
 
 
