@@ -205,9 +205,9 @@ class RegularizedAutoEncoderScore(
     location_, whitening_ : arrays of shape (d,) and (d, d)
         z = (t(x) - location_) @ whitening_.
     members_ : dict of arrays of shape (n_members,), or None
-        What the option select chose among, a table by pandas.DataFrame(model.members_): the share of
-        the radial units in the average, 0 for the mixtures or the network alone; both held-out scores,
-        log_density (nats per row, higher is better) and hyvarinen (lower is better), in working
+        What the option select chose among, a table by pandas.DataFrame(model.members_): the share
+        of the radial units in the average, 0 for the mixtures or the network alone; both held-out
+        scores, log_density (nats per row, higher is better) and hyvarinen (lower is better), in working
         space, less what flatters mixtures that the same rows chose, with the standard errors of
         their differences from the best; and what is chosen.
         None where there was nothing to choose among.
