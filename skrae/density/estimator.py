@@ -207,9 +207,9 @@ class RegularizedAutoEncoderScore(
     members_ : dict of arrays of shape (n_members,), or None
         What the option select chose among, a table by pandas.DataFrame(model.members_): the share
         of the radial units in the average, 0 for the mixtures or the network alone; both held-out
-        scores, log_density (nats per row, higher is better) and hyvarinen (lower is better), in working
-        space, less what flatters mixtures that the same rows chose, with the standard errors of
-        their differences from the best; and what is chosen.
+        scores, log_density (nats per row, higher is better) and hyvarinen (lower is better), in
+        working space, less what flatters mixtures that the same rows chose, with the standard
+        errors of their differences from the best; and what is chosen.
         None where there was nothing to choose among.
     radial_units_ : dict, or None
         The radial units that have a share in the model: share, offset, blur, centres (m, d), width,
