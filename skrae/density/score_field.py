@@ -262,3 +262,11 @@ def row_derivatives(outputs, z):
         for i in range(outputs.shape[1])
     ]
     return torch.stack(columns, dim=1).detach()
+
+
+def value_and_derivatives(function, z):
+    """function(z), (n, d_out), and its derivatives for each row, (n, d_out, d_in)."""
+    z = z.clone().requires_grad_()
+    with torch.enable_grad():
+        values = function(z)
+        return values.detach(), row_derivatives(values, z)

@@ -277,9 +277,3 @@ def polish(mixture, value, rows, held_out, settings):
     rows = stage_rows(rows, len(mixture.weights))
     value, mixture = merge(mixture, value, rows, held_out, settings)
     return relax(mixture, value, rows, held_out, settings)
-
-
-def grow(rows, held_out, settings, generator, max_components=64, prior=None):
-    """A mixture expanded and polished: (value, mixture, settings)."""
-    value, mixture = expand(rows, held_out, settings, generator, max_components, prior)
-    return polish(mixture, value, rows, held_out, settings)

@@ -16,12 +16,10 @@ from skrae.mixtures.em import (
     Settings,
     em_step,
     first_gaussian,
-    grow,
     log_density,
     log_joint,
     merge,
     merge_closest,
-    polish,
     pool,
     refine,
     relax,
@@ -30,6 +28,7 @@ from skrae.mixtures.em import (
     split,
     stage_rows,
 )
+from tests.mixtures.growth import grow
 
 TRUTH = MixtureOfGaussians(
     [0.2, 0.5, 0.3],
@@ -348,7 +347,7 @@ def test_large_mixtures_are_neither_merged_nor_relaxed(n_more, monkeypatch, rand
     start = split_twice(*rows, random_seed)
     value = em.mean_log_density(start, held_out)
     monkeypatch.setattr(em, "LARGE", len(start.weights) - n_more)
-    polished_value, polished, settings = polish(start, value, rows, held_out, SETTINGS)
+    polished_value, polished, settings = em.polish(start, value, rows, held_out, SETTINGS)
     if n_more:
         assert (polished_value, settings) == (value, SETTINGS)
         assert polished is start

@@ -7,9 +7,10 @@ from scipy import stats
 
 from skrae.datasets import MixtureOfGaussians
 from skrae.mixtures import selection
-from skrae.mixtures.em import grow, log_density, single_gaussian
+from skrae.mixtures.em import log_density, single_gaussian
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import TAIL_SCALE, Space, select_base
+from tests.mixtures.growth import grow
 from tests.mixtures.test_em import (
     SETTINGS,
     TRUTH,

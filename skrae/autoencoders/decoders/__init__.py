@@ -6,6 +6,7 @@
     kernel      r = z + tau grad log p~,  f a sum of Gaussian kernels, by a linear system
 
 decoder         the protocol, `Decoder`
+tilt            what decoders whose network is the log tilt share
 reconstruction  what decoders with an r of their own share
 registry        the names that the option `decoder` takes
 """

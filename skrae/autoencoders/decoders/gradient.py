@@ -1,12 +1,13 @@
 """The gradient decoder: r = z + tau C grad log p~, whose tilt is a bounded network."""
 
 from skrae.autoencoders import layers
-from skrae.autoencoders.decoders.decoder import Decoder
+from skrae.autoencoders.decoders.tilt import TiltDecoder
 
 
-class GradientDecoder(layers.Layers, Decoder):
+class GradientDecoder(layers.Layers, TiltDecoder):
     """f = bounded head over the code; r follows from the score and the noise covariance."""
 
+    name = "gradient"
     activations = ("silu", "tanh", "softplus")
     noise_covariances = ("local", "isotropic")
     hidden_layer_sizes = (128, 128, 128)
@@ -39,19 +40,3 @@ class GradientDecoder(layers.Layers, Decoder):
     def code(self, z, parameters):
         """The encoder's output, shape (n, k)."""
         return layers.encode(z, parameters, self.activation)
-
-    def decode(self, code, parameters):
-        """ValueError: r is a function of z, not of the code."""
-        raise ValueError(
-            "Got a model fitted with decoder='gradient', expected 'free' or 'tied': this"
-            " reconstruction is no function of the code alone, so codes cannot be decoded."
-        )
-
-    def training_score(self, z, parameters, base_gradient):
-        """f (n,) and the score (n, d) that denoising fits."""
-        f, gradient = self.evaluate(z, parameters, None, base_gradient)
-        return f, gradient + base_gradient
-
-    def training_tilts(self, f, rows, draws, parameters, generator):
-        """f, which the score brought along, and f at the draws."""
-        return f, self.log_tilt(draws[0], parameters, draws[1])

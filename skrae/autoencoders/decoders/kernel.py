@@ -9,16 +9,18 @@ than there. What is learned of it, a, is the solution of a linear system.
 import torch
 import torch.nn.functional as F
 
-from skrae.autoencoders.decoders.decoder import Decoder
+from skrae.autoencoders import layers
+from skrae.autoencoders.decoders.tilt import TiltDecoder
 from skrae.autoencoders.radial import RadialUnits
 
 # How sharply the bound sets in, and how far above the largest u of the rows.
 SHARPNESS, MARGIN = 4.0, 1.0
 
 
-class KernelDecoder(Decoder):
+class KernelDecoder(layers.Layers, TiltDecoder):
     """f = bounded sum of Gaussian kernels; parameters are centres (d, m), widths (m,), a and t."""
 
+    name = "kernel"
     activations = ("gaussian",)
     noise_covariances = ("isotropic",)
     hidden_layer_sizes = (200,)
@@ -42,16 +44,6 @@ class KernelDecoder(Decoder):
         width = torch.full_like(coefficients, units.width)
         top = coefficients.new_full((1,), largest + MARGIN)
         return [units.centres.T.contiguous(), width, coefficients[:, None], top]
-
-    @staticmethod
-    def arrays(parameters):
-        """coefs and intercepts: centres and a, widths and t."""
-        return parameters[0::2], parameters[1::2]
-
-    @staticmethod
-    def parameters(coefs, intercepts):
-        """The inverse of `arrays`."""
-        return [p for pair in zip(coefs, intercepts, strict=True) for p in pair]
 
     @classmethod
     def encoder_depth(cls, n_layers):
@@ -84,19 +76,3 @@ class KernelDecoder(Decoder):
     def code(self, z, parameters):
         """The units k(z, c_j), shape (n, m)."""
         return self._units(parameters)(z.to(parameters[0]))
-
-    def decode(self, code, parameters):
-        """ValueError: r is a function of z, not of the code."""
-        raise ValueError(
-            "Got a model fitted with decoder='kernel', expected 'free' or 'tied': this"
-            " reconstruction is no function of the code alone, so codes cannot be decoded."
-        )
-
-    def training_score(self, z, parameters, base_gradient):
-        """f (n,) and the score (n, d) that denoising fits."""
-        f, gradient = self.evaluate(z, parameters, None, base_gradient)
-        return f, gradient + base_gradient
-
-    def training_tilts(self, f, rows, draws, parameters, generator):
-        """f, which the score brought along, and f at the draws."""
-        return f, self.log_tilt(draws[0], parameters, draws[1])

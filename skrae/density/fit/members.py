@@ -21,7 +21,7 @@ from skrae.density.radial_average import (
     bounded_bend,
     bounded_slope,
 )
-from skrae.density.score_field import row_derivatives
+from skrae.density.score_field import value_and_derivatives
 from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 
@@ -184,11 +184,8 @@ def _network_terms(network, base, z, draws):
 
 def _derivatives(function, z):
     """function(z), (n, d), and its divergence (n,)."""
-    z = z.clone().requires_grad_()
-    with torch.enable_grad():
-        values = function(z)
-        slopes = row_derivatives(values, z)
-    return values.detach(), slopes.diagonal(dim1=1, dim2=2).sum(1)
+    values, slopes = value_and_derivatives(function, z)
+    return values, slopes.diagonal(dim1=1, dim2=2).sum(1)
 
 
 def _of_average(parts, n_choosers, found):

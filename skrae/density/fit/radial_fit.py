@@ -10,7 +10,7 @@ import torch
 
 from skrae.autoencoders.decoders.kernel import KernelDecoder
 from skrae.autoencoders.radial import RadialUnits, contraction_terms, score_matching_terms
-from skrae.density.score_field import row_derivatives
+from skrae.density.score_field import value_and_derivatives
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import by_blocks
 from skrae.preprocessing.rows import WeightedRows
@@ -48,22 +48,16 @@ class QuadraticCriterion(NamedTuple):
             generator = torch.Generator().manual_seed(self.seed)
             noise = self.noise_level * torch.randn(z.shape, generator=generator, dtype=z.dtype)
             z, weights = torch.cat([z + noise, z - noise]), weights.repeat(2) / 2.0
-        pull = by_blocks(lambda part: self.base.evaluate(part)[1], z)
+        pull = by_blocks(self._pull, z)
         found = score_matching_terms(units, z, weights, pull, share)
         if self.contraction_weight == 0.0:
             return found
-        bends = by_blocks(lambda part: gradient_and_hessian(self.base, part)[1], rows.z)
+        bends = by_blocks(lambda part: value_and_derivatives(self._pull, part)[1], rows.z)
         own = contraction_terms(units, *rows, bends, self.contraction_weight, self.tau)
         return found + own
 
-
-def gradient_and_hessian(base, z):
-    """The first and second derivatives of log q, (n, d) and (n, d, d)."""
-    z = z.clone().requires_grad_()
-    with torch.enable_grad():
-        gradient = base.evaluate(z)[1]
-        hessian = row_derivatives(gradient, z)
-    return gradient.detach(), hessian
+    def _pull(self, z):
+        return self.base.evaluate(z)[1]
 
 
 class RadialFit(NamedTuple):
