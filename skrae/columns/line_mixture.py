@@ -35,6 +35,11 @@ class LineMixture(NamedTuple):
     means: np.ndarray
     widths: np.ndarray
 
+    @property
+    def is_single(self):
+        """Whether it is one Gaussian, and the wide one that keeps the tails linear."""
+        return len(self.weights) == 2
+
     def log_joint(self, s):
         """log w_k N(s; m_k, w_k^2), (n, K)."""
         y = (s[:, None] - self.means) / self.widths

@@ -212,7 +212,8 @@ class RegularizedAutoEncoderScore(
         errors of their differences from the best; and what is chosen.
         None where there was nothing to choose among.
     radial_units_ : dict, or None
-        The radial units that have a share in the model: share, offset, blur, centres (m, d), width,
+        The radial units that have a share in the model: share, offset, smooth (the mixture
+        below them: weights, means, factors, dofs, blocks), centres (m, d), width,
         coefficients (m,), in working space.
     loss_curve_, validation_curve_ : lists of float
         Training criterion and held-out gain over q, in nats per row, at each check.

@@ -69,7 +69,8 @@ class Fitted(NamedTuple):
         """Every array and scalar that it is made of."""
         scalars = self[Fitted._fields.index("decoder") : Fitted._fields.index("energy")]
         arrays = *self.transform.parts(), *self.base, *self.coefs, *self.intercepts
-        return [*arrays, *scalars, *(self.energy or ())]
+        energy = [] if self.energy is None else self.energy.parts()
+        return [*arrays, *scalars, *energy]
 
 
 # By estimator, outside of its own attributes: what is built is neither pickled nor compared.

@@ -4,9 +4,10 @@
     log p~(z)  = log q(z) + (1 - w) f(z) + B(w u(z))              the average, of share w
     u(z)       = log p_k(z) - log q(z) - o,     B(u) = c tanh(u / c)
 
-q_b is the base density blurred: as smooth as the mixtures are rough, and right about where there
-are no rows, of which score matching learns nothing. Where B is the identity this is the geometric
-mean p^(1-w) p_k^w; its bound c keeps what p_k says of places without rows to a factor e^c.
+q_b is one of the mixtures that the base density averages, blurred: as smooth as they are rough,
+and right about where there are no rows, of which score matching learns nothing. Where B is the
+identity this is the geometric mean p^(1-w) p_k^w; its bound c keeps what p_k says of places without
+rows to a factor e^c.
 """
 
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import torch
 
 from skrae.autoencoders.radial import RadialUnits
+from skrae.mixtures.mixture import MixtureDensity
 
 # Nats by which the average may differ from the base density.
 BOUND = 2.0
@@ -24,10 +26,14 @@ class RadialEnergy(NamedTuple):
 
     share: float  # w
     offset: float  # o
-    blur: float  # of the base density: its covariances are 1 + blur times as large
+    smooth: tuple  # q_b: weights (K,), means (K, d), factors (K, d, d), dofs (K,), blocks (d,)
     centres: object  # (m, d)
     width: float
     coefficients: object  # (m,)
+
+    def parts(self):
+        """Every array and scalar that it is made of."""
+        return [*self[:2], *self.smooth, *self[3:]]
 
 
 class RadialField:
@@ -35,23 +41,23 @@ class RadialField:
 
     Parameters
     ----------
-    base : MixtureDensity, q
+    smooth : MixtureDensity, q_b
     units : RadialUnits
     coefficients : tensor of shape (m,)
-    blur : float
     """
 
-    def __init__(self, base, units, coefficients, blur):
-        self.units, self.coefficients = units, coefficients
-        self.smooth = base.blurred(blur, local=True)
+    def __init__(self, smooth, units, coefficients):
+        self.smooth, self.units, self.coefficients = smooth, units, coefficients
 
     @classmethod
-    def of_arrays(cls, base, energy):
-        """That of a `RadialEnergy`, on the device of the base density."""
+    def of_arrays(cls, energy, device):
+        """That of a `RadialEnergy`."""
+        to = {"dtype": torch.float64, "device": device}
         centres, coefficients = (
-            torch.as_tensor(a).to(base.means) for a in (energy.centres, energy.coefficients)
+            torch.as_tensor(a, **to) for a in (energy.centres, energy.coefficients)
         )
-        return cls(base, RadialUnits(centres, energy.width), coefficients, energy.blur)
+        smooth = MixtureDensity(*energy.smooth, device=device)
+        return cls(smooth, RadialUnits(centres, energy.width), coefficients)
 
     def ratio(self, z, log_q):
         """log p_k - log q, shape (n,)."""
@@ -84,16 +90,12 @@ class RadialAverage:
 
     Parameters
     ----------
-    base : MixtureDensity, q
     energy : RadialEnergy
+    device : torch device
     """
 
-    def __init__(self, base, energy):
-        self.energy, self.radial = energy, RadialField.of_arrays(base, energy)
-
-    def over(self, base):
-        """The same over another base density."""
-        return RadialAverage(base, self.energy)
+    def __init__(self, energy, device="cpu"):
+        self.energy, self.radial = energy, RadialField.of_arrays(energy, device)
 
     def tilt(self, z, log_q, own=0.0):
         """f (n,) from that of the network, `own`."""

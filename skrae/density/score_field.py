@@ -89,7 +89,7 @@ class ScoreField:
     def averaged(self, energy):
         """The field with this `RadialEnergy` averaged in."""
         parts = self.base, self.decoder, self.parameters, self.metric
-        return ScoreField(*parts, RadialAverage(self.base, energy))
+        return ScoreField(*parts, RadialAverage(energy, self.base.means.device))
 
     @cached_property
     def is_base(self):
@@ -173,8 +173,8 @@ class ScoreField:
         if self._has_network:
             return self
         base = self.base.blurred(self.tau, self.metric.kind == "local")
-        average = self.average and self.average.over(base)
-        return ScoreField(base, self.decoder, self.parameters, self.metric.over(base), average)
+        metric = self.metric.over(base)
+        return ScoreField(base, self.decoder, self.parameters, metric, self.average)
 
     def vector_field(self, z, create_graph=False):
         """(r(z) - z)/tau of a field that is its own corrupted one, (n, d): its own, or C(z) psi(z).

@@ -52,10 +52,14 @@ class MixtureDensity:
         self._coefficients = distance_coefficients(self.means, self.factors)
         radial = log_radial_constant(self.dofs[:, None], self.block_axes.sum(0)).sum(1)
         self._constants = self.weights.log() - log_volume(self.factors) + radial
-        self._heavy = torch.isfinite(self.dofs).nonzero()[:, 0].tolist()
+        heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
+        whiteners = torch.linalg.inv(self.factors[heavy])
+        self._heavy = dict(zip(heavy.tolist(), whiteners, strict=True))
         precisions = torch.cholesky_inverse(self.factors)
         centres = torch.einsum("kij,kj->ki", precisions, self.means)
+        # A heavy component's gradient is no linear function of the row.
         self._pulls = torch.cat([centres, precisions.flatten(1)], dim=1)
+        self._pulls[heavy] = 0.0
 
     def arrays(self):
         """weights, means, factors, dofs and blocks as NumPy arrays."""
@@ -131,8 +135,8 @@ class MixtureDensity:
 
     def _joint(self, z):
         """log w_k c_k(z), (K, n), and the gradient of log c_k of each heavy component k."""
-        distances = torch.mm(self._coefficients, quadratic_columns(z)).clamp_min(0.0)
-        logits = torch.add(self._constants[:, None], distances, alpha=-0.5)
+        distances = torch.mm(self._coefficients, quadratic_columns(z)).clamp_min_(0.0)
+        logits = distances.mul_(-0.5).add_(self._constants[:, None])
         gradients = {}
         for k in self._heavy:
             logits[k], gradients[k] = self._heavy_component(k, z)
@@ -141,9 +145,7 @@ class MixtureDensity:
     def _heavy_component(self, k, z):
         """log w_k c_k(z), (n,), and its gradient (n, d)."""
         nu, dims = self.dofs[k], self.block_axes.sum(0)
-        whitener = torch.linalg.solve_triangular(
-            self.factors[k], torch.eye(self.n_features).to(z), upper=False
-        )
+        whitener = self._heavy[k]
         whitened = (z - self.means[k]) @ whitener.T
         distances = whitened.square() @ self.block_axes
         log_density = self._constants[k] + student_log_kernel(distances, nu, dims).sum(1)
@@ -163,14 +165,11 @@ class MixtureDensity:
         """log q (n,), its gradient (n, d) and the responsibilities (n, K)."""
         z = z.double()
         logits, heavy = self._joint(z)
-        log_density = torch.logsumexp(logits, dim=0)
-        responsibilities = torch.exp(logits - log_density)
-        gaussian = responsibilities.clone()
-        gaussian[self._heavy] = 0.0
+        log_density, responsibilities = _normalised(logits)
         d = self.n_features
-        pulls = gaussian.T @ self._pulls
-        towards = torch.einsum("nij,nj->ni", pulls[:, d:].unflatten(1, (d, d)), z)
-        gradient = pulls[:, :d] - towards
+        pulls = responsibilities.T @ self._pulls
+        precisions = pulls[:, d:].unflatten(1, (d, d))
+        gradient = torch.baddbmm(pulls[:, :d, None], precisions, z[:, :, None], alpha=-1.0)[:, :, 0]
         for k, own in heavy.items():
             gradient = torch.addcmul(gradient, responsibilities[k][:, None], own)
         return log_density, gradient, responsibilities.T
@@ -192,6 +191,14 @@ class MixtureDensity:
         to = {"dtype": torch.float64, "device": self.means.device}
         uniform = torch.rand(n_samples, generator=generator, **to)
         return torch.searchsorted(self.weights.cumsum(0)[:-1].contiguous(), uniform)
+
+
+def _normalised(logits):
+    """log sum_k exp(logits), (n,), and softmax(logits), both of (K, n): one exponential for two."""
+    highest = logits.detach().amax(0)
+    terms = torch.exp(logits - highest)
+    total = terms.sum(0)
+    return highest + total.log(), terms / total
 
 
 def _one_hot(labels):

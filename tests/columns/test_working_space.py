@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skrae.columns import working_space
+from skrae.columns.line_mixture import LineMixture
 from skrae.columns.working_space import choose_space, fit_space
 from skrae.preprocessing.split import split_folds
 
@@ -21,6 +22,8 @@ def chosen(X, seed=0, n_folds=4, **options):
 
 LAWS = {
     "normal": (lambda rng: rng.standard_normal((600, 3)), False),
+    # Ten chances for a column's law to please the rows that choose its size.
+    "many normal": (lambda rng: rng.standard_normal((1000, 10)), False),
     "skewed": (lambda rng: np.exp(rng.standard_normal((600, 3))), True),
     "box": (lambda rng: rng.random((1500, 3)), True),
 }
@@ -43,6 +46,16 @@ def test_nothing_is_learned_from_the_first_fold(random_seed):
     moved[held_out] = np.exp(rng.standard_normal((len(held_out), 2)))
     spaces = [fit_space(rows, np.ones(400), train, OPTIONS) for rows in (X, moved)]
     np.testing.assert_array_equal(*(space.transform.parts()[1] for space in spaces))
+
+
+def test_flattery_counts_columns_of_more_than_one_gaussian():
+    single, double, triple = (
+        SimpleNamespace(mixture=LineMixture(*np.ones((3, size + 1)))) for size in (1, 2, 3)
+    )
+    weights = np.array([1.0, 1.0, 2.0])
+    for columns, n_chosen in (([single, None], 0), ([double, single], 1), ([double, triple], 2)):
+        found = working_space._flattery(SimpleNamespace(columns=columns), weights)
+        assert found == pytest.approx(working_space.FLATTERY * n_chosen * 6.0 / 16.0)
 
 
 def test_further_folds_are_asked_only_while_it_is_open(monkeypatch, random_seed):

@@ -13,6 +13,7 @@ from skrae.density.radial_average import (
     bounded_bend,
     bounded_slope,
 )
+from skrae.mixtures.mixture import MixtureDensity
 from tests.density.random_fields import random_field
 from tests.derivatives import finite_differences
 
@@ -22,7 +23,7 @@ def energy(share, d=2, seed=0):
     return RadialEnergy(
         share=share,
         offset=0.3,
-        blur=3.0,
+        smooth=random_field(d, seed).base.blurred(3.0, local=True).arrays(),
         centres=rng.standard_normal((9, d)),
         width=1.2,
         coefficients=0.5 * rng.standard_normal(9),
@@ -41,7 +42,7 @@ def z():
 
 def log_kernel(field, radial, z):
     """log p_k by its definition."""
-    smooth = field.base.blurred(radial.blur, local=True).log_density(z)
+    smooth = MixtureDensity(*radial.smooth).log_density(z)
     apart = z[:, None] - torch.as_tensor(radial.centres)
     units = torch.exp(-apart.square().sum(2) / (2.0 * radial.width**2))
     return smooth + units @ torch.as_tensor(radial.coefficients)
@@ -59,8 +60,9 @@ def test_average_by_its_definition(field, z, share):
 
 def test_average_is_the_geometric_mean_where_the_energies_agree(field, z):
     """log p~ - (1 - w) log q - w log p_k is one constant, up to the bound's third order."""
-    radial = energy(0.5)._replace(coefficients=np.full(9, 1e-3), blur=1e-3, offset=0.0)
     field = random_field(2, 0, head=0.0)
+    smooth = field.base.blurred(1e-3, local=True).arrays()
+    radial = energy(0.5)._replace(coefficients=np.full(9, 1e-3), smooth=smooth, offset=0.0)
     found = field.averaged(radial).log_density(z)
     mean = 0.5 * (field.base.log_density(z) + log_kernel(field, radial, z))
     torch.testing.assert_close(found, mean, atol=1e-6, rtol=0.0)
@@ -77,7 +79,8 @@ def test_gradient_and_hessian(field, z):
 
 def test_gradient_of_the_ratio(z):
     base = random_field(2, 0, head=0.0).base
-    radial = RadialField(base, RadialUnits(z[:5], 0.9), torch.linspace(-1.0, 1.0, 5).double(), 2.0)
+    smooth, weights = base.blurred(2.0, local=True), torch.linspace(-1.0, 1.0, 5).double()
+    radial = RadialField(smooth, RadialUnits(z[:5], 0.9), weights)
     log_q, pull, _ = base.evaluate(z)
     ratio, gradient = radial.ratio_and_gradient(z, log_q, pull)
     torch.testing.assert_close(ratio, radial.ratio(z, log_q))

@@ -82,8 +82,9 @@ def choose_member(choice, rows, network, select, generator):
     """
     if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
         return None
-    few = _first(rows, MAX_FITTED // len(choice.density.weights), generator)
-    fit = fit_radial(few, QuadraticCriterion(choice.density.blurred(BLUR, local=True)), generator)
+    smooth = _blurred(choice.parts[0].density)
+    few = _first(rows, MAX_FITTED // len(smooth.weights), generator)
+    fit = fit_radial(few, QuadraticCriterion(smooth), generator)
     if fit is None:
         return None
     parts = choice.parts if network is None else choice.parts[:1]
@@ -95,7 +96,12 @@ def choose_member(choice, rows, network, select, generator):
     members = _chosen(found, torch.cat([part.held_out.weights for part in parts]), select)
     if members.place == 0:
         return members
-    return members._replace(energy=_energy(choice.density, few, fit, SHARES[members.place]))
+    energy = _energy(choice.density, smooth, few, fit, SHARES[members.place])
+    return members._replace(energy=energy)
+
+
+def _blurred(density):
+    return density.blurred(BLUR, local=True)
 
 
 def _first(rows, limit, generator):
@@ -117,12 +123,11 @@ def _judged_part(part, n_parts, generator):
     )
 
 
-def _energy(base, rows, fit, share):
-    field = RadialField(base, fit.units, fit.coefficients, BLUR)
+def _energy(base, smooth, rows, fit, share):
     return RadialEnergy(
         share=share,
-        offset=_offset(field, base, rows),
-        blur=BLUR,
+        offset=_offset(RadialField(smooth, fit.units, fit.coefficients), base, rows),
+        smooth=smooth.arrays(),
         centres=fit.units.centres.numpy(),
         width=fit.units.width,
         coefficients=fit.coefficients.numpy(),
@@ -140,8 +145,9 @@ def _offset(field, base, rows):
 def _judgement(part, network, fit, generator):
     """`Judgement` of held-out rows by mixtures and weights of the units that have not seen them."""
     base, z = part.density, part.held_out.z
-    criterion = QuadraticCriterion(base.blurred(BLUR, local=True))
-    radial = RadialField(base, fit.units, fit.fitted_to(part.rows, criterion), BLUR)
+    smooth = _blurred(base)
+    coefficients = fit.fitted_to(part.rows, QuadraticCriterion(smooth))
+    radial = RadialField(smooth, fit.units, coefficients)
     offset = _offset(radial, base, part.rows)
     draws = base.sample(N_DRAWS, generator)
     drawn = radial.ratio(draws, base.log_density(draws)) - offset

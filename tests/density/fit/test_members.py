@@ -212,13 +212,13 @@ def test_judgement_is_that_of_the_averaged_field(head):
         WeightedRows(field.base.sample(n, generator), torch.ones(n, dtype=torch.float64))
         for n in (400, 50)
     )
-    criterion = QuadraticCriterion(field.base.blurred(members.BLUR, local=True))
-    fit = fit_radial(rows, criterion, generator)
+    smooth = field.base.blurred(members.BLUR, local=True)
+    fit = fit_radial(rows, QuadraticCriterion(smooth), generator)
     part = Judged(field.base, rows, held_out)
     found = _judgement(part, (lambda base: field) if head else None, fit, generator)
     draws = field.base.sample(100_000, generator)
     for share, log_density, hyvarinen in zip(SHARES, *found, strict=True):
-        averaged = field.averaged(_energy(field.base, rows, fit, share))
+        averaged = field.averaged(_energy(field.base, smooth, rows, fit, share))
         log_z = torch.logsumexp(averaged.log_tilt(draws), 0) - np.log(len(draws))
         # The tilt is within a factor e of 1: 4096 draws leave its mean an error of some hundredths.
         expected = averaged.log_density(held_out.z) - log_z
