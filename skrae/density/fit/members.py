@@ -23,11 +23,14 @@ from skrae.density.radial_average import (
 )
 from skrae.density.score_field import value_and_derivatives
 from skrae.preprocessing.blocks import by_blocks
-from skrae.preprocessing.rows import WeightedRows, mean_and_error
+from skrae.preprocessing.rows import WeightedRows, mean_and_error, weighted_mean
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-# Of the covariances of the base density: four times as wide they have no ripples left.
-BLUR = 3.0
+# Of a mixture below radial units: its covariances are 1 + blur times as wide. The widest that costs
+# held-out rows no more than so many nats for each column: where the wide components of a mixture
+# say nearly what the narrow ones do, they say it without ripples.
+BLURS = tuple(0.5 * 2.0 ** (k / 2) for k in range(11))
+MAX_BLUR_LOSS = 0.2
 # Kernels say nothing of many columns, nor of few rows.
 MAX_FEATURES, MIN_ROWS = 6, 100
 MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
@@ -82,7 +85,8 @@ def choose_member(choice, rows, network, select, generator):
     """
     if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
         return None
-    smooth = _blurred(choice.parts[0].density)
+    blur = _blur(choice.parts[0])
+    smooth = choice.parts[0].density.blurred(blur, local=True)
     few = _first(rows, MAX_FITTED // len(smooth.weights), generator)
     fit = fit_radial(few, QuadraticCriterion(smooth), generator)
     if fit is None:
@@ -90,7 +94,7 @@ def choose_member(choice, rows, network, select, generator):
     parts = choice.parts if network is None else choice.parts[:1]
     n_choosers = [len(part.held_out.z) for part in parts]
     parts = [_judged_part(part, len(parts), generator) for part in parts]
-    found = [_judgement(part, network, fit, generator) for part in parts]
+    found = [_judgement(part, network, fit, blur, generator) for part in parts]
     found = Judgement(*(torch.cat(values, 1) for values in zip(*found, strict=True)))
     found = _of_average(parts, n_choosers, found)
     members = _chosen(found, torch.cat([part.held_out.weights for part in parts]), select)
@@ -100,8 +104,15 @@ def choose_member(choice, rows, network, select, generator):
     return members._replace(energy=energy)
 
 
-def _blurred(density):
-    return density.blurred(BLUR, local=True)
+def _blur(part):
+    """The largest of `BLURS` that the held-out rows of a `Judged` mixture allow."""
+    density, (z, weights) = part.density, part.held_out
+    log_q, most = density.log_density(z), MAX_BLUR_LOSS * z.shape[1]
+    for blur in reversed(BLURS):
+        loss = log_q - density.blurred(blur, local=True).log_density(z)
+        if weighted_mean(loss, weights) <= most:
+            return blur
+    return BLURS[0]
 
 
 def _first(rows, limit, generator):
@@ -142,10 +153,10 @@ def _offset(field, base, rows):
     return float(ratios[torch.searchsorted(passed, 0.5 * passed[-1])])
 
 
-def _judgement(part, network, fit, generator):
+def _judgement(part, network, fit, blur, generator):
     """`Judgement` of held-out rows by mixtures and weights of the units that have not seen them."""
     base, z = part.density, part.held_out.z
-    smooth = _blurred(base)
+    smooth = base.blurred(blur, local=True)
     coefficients = fit.fitted_to(part.rows, QuadraticCriterion(smooth))
     radial = RadialField(smooth, fit.units, coefficients)
     offset = _offset(radial, base, part.rows)

@@ -20,6 +20,8 @@ MIN_CENTRES, MAX_CENTRES, ROWS_PER_CENTRE = 100, 200, 20
 WIDTHS = tuple(0.4 * 2.0 ** (k / 2) for k in range(9))
 STRENGTHS = tuple(10.0 ** (-k / 2) for k in range(18))
 N_FOLDS = 8
+# Standard errors by which the strongest penalty may miss the best.
+TOLERANCE = 1.0
 # Rows that choose width and strength; the weights are then fitted to all.
 MAX_ROWS = 10_000
 # What noise_level="auto" is with a decoder of radial units alone.
@@ -90,9 +92,9 @@ def radial_fits(rows, criterion, generator, n_centres):
     centres = _centres(rows.z[few], n_centres)
     for width in WIDTHS:
         units = RadialUnits(centres, width)
-        tried = list(_tried(units, folds, criterion))
+        tried = _tried(units, folds, criterion)
         if tried:
-            value, strength = min(tried)
+            value, strength = _strongest(tried)
             yield value, RadialFit(units, strength, None)
 
 
@@ -118,16 +120,26 @@ def _centres(z, n_centres):
 
 
 def _tried(units, folds, criterion):
-    """(mean held-out criterion, strength) at each strength."""
+    """(held-out criterion of each fold (N,), strength) at each strength, from the strongest on."""
     parts = [criterion.terms(units, fold) for fold in folds]
-    whole, penalty = sum(parts[1:], parts[0]), units.penalty()
+    whole, penalty, tried = sum(parts[1:], parts[0]), units.penalty(), []
     for strength in STRENGTHS:
         try:
             found = [(whole - part).solved(penalty, strength) for part in parts]
         except torch.linalg.LinAlgError:
-            return
+            break
         values = [part.mean(a) * part.weight for part, a in zip(parts, found, strict=True)]
-        yield sum(values) / whole.weight, strength
+        tried.append((torch.tensor(values) / (whole.weight / len(folds)), strength))
+    return tried
+
+
+def _strongest(tried):
+    """(mean criterion, strength) of the strongest penalty that is as good as the best."""
+    values = torch.stack([value for value, _ in tried])
+    above = values - values[values.mean(1).argmin()]
+    error = above.std(1) / len(values[0]) ** 0.5
+    place = int((above.mean(1) <= TOLERANCE * error).nonzero()[0])
+    return float(values[place].mean()), tried[place][1]
 
 
 def fit_kernel(rows, base, options, held_out_gain, generator):

@@ -10,8 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from skrae import RegularizedAutoEncoderScore, datasets
 from skrae.density.fit import fitting, members
 from skrae.density.fit.members import (
+    BLURS,
     SHARES,
     Judgement,
+    _blur,
     _chosen,
     _derivatives,
     _energy,
@@ -19,6 +21,7 @@ from skrae.density.fit.members import (
     _of_average,
 )
 from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
+from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import Judged
 from skrae.preprocessing.rows import WeightedRows
 from tests.density.random_fields import random_field
@@ -212,10 +215,10 @@ def test_judgement_is_that_of_the_averaged_field(head):
         WeightedRows(field.base.sample(n, generator), torch.ones(n, dtype=torch.float64))
         for n in (400, 50)
     )
-    smooth = field.base.blurred(members.BLUR, local=True)
+    smooth = field.base.blurred(2.0, local=True)
     fit = fit_radial(rows, QuadraticCriterion(smooth), generator)
     part = Judged(field.base, rows, held_out)
-    found = _judgement(part, (lambda base: field) if head else None, fit, generator)
+    found = _judgement(part, (lambda base: field) if head else None, fit, 2.0, generator)
     draws = field.base.sample(100_000, generator)
     for share, log_density, hyvarinen in zip(SHARES, *found, strict=True):
         averaged = field.averaged(_energy(field.base, smooth, rows, fit, share))
@@ -276,3 +279,22 @@ def test_kernels_of_few_rows_can_be_fitted_again(ring):
     gain = model.network_gain_
     assert gain > 0.0
     assert model.fit(X).network_gain_ == pytest.approx(gain, abs=0.5)
+
+
+def test_blur_is_the_widest_that_held_out_rows_allow(random_seed):
+    """In closed form for one Gaussian; that of many narrow ones side by side may be any."""
+    generator = torch.Generator().manual_seed(random_seed)
+    one = MixtureDensity([1.0], np.zeros((1, 2)), np.eye(2)[None], [np.inf])
+    losses = [np.log1p(blur) - blur / (1.0 + blur) for blur in BLURS]
+    most = members.MAX_BLUR_LOSS * 2
+    expected = max(blur for blur, loss in zip(BLURS, losses, strict=True) if loss <= most)
+    assert min(abs(loss - most) for loss in losses) > 5.0 / np.sqrt(40_000)
+    assert _blur(judged_by_its_draws(one, 40_000, generator)) == expected
+    places = np.linspace(-4.0, 4.0, 200)[:, None]
+    many = MixtureDensity(np.full(200, 0.005), places, np.full((200, 1, 1), 0.1), [np.inf] * 200)
+    assert _blur(judged_by_its_draws(many, 1000, generator)) == BLURS[-1]
+
+
+def judged_by_its_draws(density, n, generator):
+    rows = WeightedRows(density.sample(n, generator), torch.ones(n, dtype=torch.float64))
+    return Judged(density, rows, rows)
