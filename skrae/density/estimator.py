@@ -131,13 +131,14 @@ class RegularizedAutoEncoderScore(
         level, and scaled by the noise for the free and the tied decoder.
     batch_size : int, default=256
         Rows a step; each is corrupted twice, with noise of either sign.
-    max_iter : int, default=300
-        Most steps at each noise level, not in all. With calibration a table of n rows is trained
-        on for no more than 30 + n / 6 steps a level, whatever max_iter says; `n_iter_` tells the
-        sum.
+    max_iter : "auto" or int, default="auto"
+        Most steps at each noise level, not in all. "auto": 300 up to 4000 rows, then one more for
+        every six rows, up to 3000; 300 without calibration. With calibration a table of n rows is
+        trained on for no more than 30 + n / 6 steps a level, whatever max_iter says; `n_iter_`
+        tells the sum.
     n_iter_no_change : "auto" or int, default="auto"
-        Checks (6 a level) without a better held-out log density that end a level. "auto": 3, or 1
-        where the base density has more than 513 components.
+        Checks (6 a level of up to 300 steps, else 12) without a better held-out log density that
+        end a level. "auto": 3, or 1 where the base density has more than 513 components.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
     select : {"likelihood", "score", None}, default="likelihood"
@@ -286,7 +287,7 @@ class RegularizedAutoEncoderScore(
         calibration_weight="auto",
         learning_rate=0.01,
         batch_size=256,
-        max_iter=300,
+        max_iter="auto",
         n_iter_no_change="auto",
         validation_fraction=0.1,
         select="likelihood",

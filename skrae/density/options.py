@@ -27,9 +27,8 @@ INTERVALS = {
     "learning_rate": (0.0, None, POSITIVE),
     "validation_fraction": (0.0, 1.0, POSITIVE),
     "batch_size": (1, None, COUNT),
-    "max_iter": (1, None, COUNT),
 }
-COUNTS_OR_AUTO = ("max_components", "max_mixtures", "n_iter_no_change")
+COUNTS_OR_AUTO = ("max_components", "max_mixtures", "max_iter", "n_iter_no_change")
 FLAGS = ("warm_start", "bias_correction", "verbose")
 # Options that choose among networks, as a search does; they change nothing where the base wins.
 NETWORK_OPTIONS = {
@@ -62,7 +61,7 @@ class Options(NamedTuple):
     calibration_weight: float
     learning_rate: float
     batch_size: int
-    max_iter: int
+    max_iter: int | str
     n_iter_no_change: int | str
     validation_fraction: float
     select: str | None

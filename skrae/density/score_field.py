@@ -41,7 +41,8 @@ class NoiseMetric:
         self.inverse_transposes = torch.linalg.inv(factors).mT.contiguous()
         self.covariances = factors @ factors.mT
         precisions = torch.cholesky_inverse(factors).flatten(1)
-        self.relative_widths = precisions @ self.covariances.flatten(1).T / base.n_features
+        # tr(C_j^-1 C_k)/d in place [k, j]: what `draw` gathers lies together.
+        self.relative_widths = self.covariances.flatten(1) @ precisions.T / base.n_features
 
     def over(self, base):
         """These covariances, shared out by another density of as many components."""
@@ -60,12 +61,12 @@ class NoiseMetric:
     def draw(self, responsibilities, generator):
         """Component k ~ r_k(z) and its weight w_k = s_k / r_k: E[w_k C_k] = C(z)."""
         k = draw_index(responsibilities, generator)
-        width = (responsibilities * self.relative_widths.T[k]).sum(1)
+        width = (responsibilities * self.relative_widths[k]).sum(1)
         return k, 1.0 / width
 
     def covariance(self, responsibilities):
         """C(z) = sum_k s_k C_k, shape (n, d, d)."""
-        shares = responsibilities / (responsibilities @ self.relative_widths)
+        shares = responsibilities / (responsibilities @ self.relative_widths.T)
         d = self.factors.shape[1]
         return (shares @ self.covariances.flatten(1)).reshape(-1, d, d)
 

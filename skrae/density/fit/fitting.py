@@ -34,8 +34,11 @@ from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_folds, split_rows
 
 N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
-CHECKS_PER_LEVEL = 6
+# Held-out checks of a noise level: of few steps, and of more.
+CHECKS_OF_FEW, CHECKS_PER_LEVEL = 6, 12
 CURL_ROWS = 256
+# The most steps of a noise level: of few rows; one more for every so many rows; of any.
+FEW_STEPS, ROWS_PER_STEP, MOST_STEPS = 300, 6, 3000
 # Checks without a gain that end a level, and those where the base has more components than that:
 # what an average of mixtures of few has at most, and a tail.
 PATIENCE, LITTLE_PATIENCE, LARGE_BASE = 3, 1, 513
@@ -66,11 +69,18 @@ class Result(NamedTuple):
 def steps_per_level(n_rows, options):
     """max_iter, or fewer for a table so small that they would be hundreds of epochs.
 
-    Without calibration nothing but max_iter ends the training.
+    Without calibration nothing but max_iter ends the training: "auto" is then the same for all.
     """
+    more = max(0, n_rows - MAX_ROWS_TO_FOLD) // ROWS_PER_STEP
     if options.calibration_weight == 0.0:
-        return options.max_iter
-    return min(options.max_iter, 30 + n_rows // 6)
+        return FEW_STEPS if options.max_iter == "auto" else options.max_iter
+    most = min(FEW_STEPS + more, MOST_STEPS) if options.max_iter == "auto" else options.max_iter
+    return min(most, 30 + n_rows // ROWS_PER_STEP)
+
+
+def check_every(max_steps):
+    """Steps from one held-out check to the next, of a noise level of so many."""
+    return -(-max_steps // (CHECKS_OF_FEW if max_steps <= FEW_STEPS else CHECKS_PER_LEVEL))
 
 
 def patience(options, base):
@@ -285,7 +295,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     training = TrainingOptions(
         learning_rate=options.learning_rate,
         averaging=kind.averaging,
-        check_every=-(-steps_per_level(len(rows.z), options) // CHECKS_PER_LEVEL),
+        check_every=check_every(steps_per_level(len(rows.z), options)),
         patience=patience(options, base),
     )
     n_draws = min(max(8 * len(rows.z), MIN_VALIDATION_DRAWS), kind.max_validation_draws)
