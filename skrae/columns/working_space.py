@@ -129,7 +129,8 @@ def choose_space(X, weights, folds, options, names, seed):
         if len(first) == 1:
             return first[0]
         values = {
-            id(space): _held_out_densities(space, X, weights, train, fold, seed) for space in spaces
+            id(space): _log_density(space, X, weights, train, fold, seed)(X[fold])
+            for space in spaces
         }
         before, *after = spaces
         rises.append(
@@ -171,11 +172,15 @@ def _likeliest(rises, weights):
     return best, *gains[best]
 
 
-def _held_out_densities(working, X, weights, train, held_out, seed):
-    """Log densities (n_out,) of the held-out rows, in the units of the data."""
+def _log_density(working, X, weights, train, held_out, seed):
+    """A function from rows to their log densities (n,), both in the units of the data."""
     rows = working.rows(X, weights, train)
     judge = working.rows(X, weights, held_out, 1)
     generator = torch.Generator().manual_seed(seed)
     base = quick_base(rows, judge, generator, MAX_COMPONENTS, working.space)
-    z = torch.as_tensor(working.transform.forward(X[held_out]))
-    return base.log_density(z).numpy() + working.transform.log_abs_det(X[held_out])
+
+    def log_density(X):
+        z = torch.as_tensor(working.transform.forward(X))
+        return base.log_density(z).numpy() + working.transform.log_abs_det(X)
+
+    return log_density
