@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import log_ndtr, logsumexp, ndtri_exp
 
-from skrae.preprocessing.rows import mean_and_error
+from skrae.preprocessing.rows import first_as_good
 
 LOG_2PI = np.log(2.0 * np.pi)
 SIZES = (1, 2, 3, 5, 8, 12, 18)
@@ -83,13 +83,7 @@ def fit_line(s, share, held_out, held_out_weights):
     if not len(held_out):
         return fits[0]
     values = [fit.log_density(held_out) for fit in fits]
-    part = held_out_weights / held_out_weights.sum()
-    best = values[int(np.argmax([part @ value for value in values]))]
-    for fit, value in zip(fits, values, strict=True):
-        loss, error = mean_and_error(best - value, part)
-        if loss <= 0.5 * error:
-            return fit
-    return fits[0]
+    return fits[first_as_good(values, held_out_weights)]
 
 
 def grid_step(s):

@@ -34,7 +34,7 @@ from skrae.mixtures.em import (
     stage_rows,
 )
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.rows import WeightedRows, mean_and_error, weighted_mean
+from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error, weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
@@ -324,7 +324,7 @@ def _finish(groups, grower, every=None):
 
     values = [inner(s) for s in INFLATIONS]
     least = grower.tail_weights[0]
-    place = _least([with_tail(v, grower.tail, least) for v in values], weights)
+    place = first_as_good([with_tail(v, grower.tail, least) for v in values], weights)
     tail, weight = _best_tail(grower, lambda *options: with_tail(values[place], *options), weights)
 
     def finished(growths):
@@ -359,7 +359,7 @@ def _best_tail(grower, values, weights):
     joint = MixtureDensity(*tail.arrays()[:4])
     for candidate in (tail, joint) if tail.block_axes.shape[1] > 1 else (tail,):
         each = [values(candidate, weight) for weight in grower.tail_weights]
-        place = _least(each, weights)
+        place = first_as_good(each, weights)
         found.append((candidate, grower.tail_weights[place], each[place]))
     gain, error = _compared(found[-1][2], found[0][2], weights)
     return found[-1 if gain > error else 0][:2]
@@ -372,10 +372,3 @@ def _mixed(growths, inflation, blocks=None):
     means = torch.cat([m.means for m in mixtures])
     factors = torch.linalg.cholesky(inflation * torch.cat([m.covariances for m in mixtures]))
     return MixtureDensity(weights, means, factors, torch.full_like(weights, math.inf), blocks)
-
-
-def _least(values, weights):
-    """The first place within half a standard error of the best on the held-out rows."""
-    best = max(values, key=lambda value: weighted_mean(value, weights))
-    losses = [_compared(best, value, weights) for value in values]
-    return next(i for i, (loss, error) in enumerate(losses) if loss <= 0.5 * error)

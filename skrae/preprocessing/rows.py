@@ -33,6 +33,13 @@ def mean_and_error(values, weights):
     return float(mean), float((share**2 @ (values - mean) ** 2) ** 0.5)
 
 
+def first_as_good(values, weights):
+    """The first of `values`, (n,) each, within half a standard error of the one of highest mean."""
+    best = max(values, key=lambda value: weighted_mean(value, weights))
+    losses = (mean_and_error(best - value, weights) for value in values)
+    return next(i for i, (loss, error) in enumerate(losses) if loss <= 0.5 * error)
+
+
 def check_rows(estimator, X, reset, ensure_min_samples=1):
     """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
 

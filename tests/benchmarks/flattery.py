@@ -46,20 +46,20 @@ def measure(case):
 
 def _of_mixtures(density, n, seed):
     """Of each mixture of the folds, and its components."""
-    X = density.sample(n, seed)
-    X, fresh = (
-        (rows - X.mean(axis=0)) / X.std(axis=0)
-        for rows in (X, density.sample(N_FRESH, 10_000 + seed))
-    )
-    train, (held_out, *others) = split_folds(X, 0.1, np.random.RandomState(seed), N_FOLDS)
-    rows, validation = _rows(X[train]), _rows(X[held_out])
+    rows = density.sample(n + N_FRESH, seed)
+    mean, deviation = rows[:n].mean(axis=0), rows[:n].std(axis=0)
+    z, truth = (rows - mean) / deviation, density.log_density(rows) + np.log(deviation).sum()
+    split = split_folds(z[:n], 0.1, np.random.RandomState(seed), N_FOLDS)
+    train, (held_out, *others) = split
     folds = [torch.as_tensor(np.flatnonzero(np.isin(train, fold))) for fold in others]
+    parts = _rows(z[train]), _rows(z[held_out])
     generator = torch.Generator().manual_seed(seed)
-    choice = select_base(rows, validation, generator, MAX_COMPONENTS, N_FOLDS, None, folds)
-    fresh, nats = torch.as_tensor(fresh), []
-    for part in choice.parts:
-        seen, unseen = (part.density.log_density(z).mean() for z in (part.held_out.z, fresh))
-        nats.append(float(seen - unseen) * len(part.held_out.z))
+    choice = select_base(*parts, generator, MAX_COMPONENTS, N_FOLDS, None, folds)
+    nats = []
+    for part, fold in zip(choice.parts, (held_out, *others), strict=True):
+        # Beside the truth: the rows' own luck is none of the choice's.
+        loss = truth - part.density.log_density(torch.as_tensor(z)).numpy()
+        nats.append(float(loss[n:].mean() - loss[fold].mean()) * len(fold))
     return nats, [len(part.density.weights) for part in choice.parts]
 
 

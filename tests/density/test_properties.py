@@ -116,7 +116,9 @@ def fit_or_refusal(model, X):
     """The fitted model, or None where fit refused with a clear message and set nothing."""
     with warnings.catch_warnings():
         warnings.filterwarnings(
-            "ignore", "Got (constant|collinear) columns|Got .* expected more rows", UserWarning
+            "ignore",
+            "Got (constant|collinear) columns|Got .* expected (more rows|none)",
+            UserWarning,
         )
         warnings.filterwarnings("ignore", "Got a log Z that differs", ConvergenceWarning)
         try:

@@ -182,15 +182,6 @@ def test_compared_is_the_mean_difference_and_its_standard_error(random_seed):
     assert error == pytest.approx(stats.sem(difference, ddof=0))
 
 
-def test_least_is_the_first_that_held_out_rows_cannot_tell_from_the_best(random_seed):
-    noise = torch.as_tensor(np.random.default_rng(random_seed).standard_normal(400))
-    weights = torch.ones(400, dtype=torch.float64)
-    error = float(noise.std()) / 20
-    for gain, place in ((0.45, 0), (0.55, 2)):
-        values = [noise * 0.0, noise * 0.0, noise + gain * error - noise.mean(), noise * 0.0]
-        assert selection._least(values, weights) == place
-
-
 def test_base_weights_sum_to_one(base):
     # The tail's weight passes through float32.
     assert float(base[0].weights.sum()) == pytest.approx(1, abs=1e-7)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from skrae.preprocessing.rows import mean_and_error, merged
+from skrae.preprocessing.rows import first_as_good, mean_and_error, merged
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -34,3 +34,12 @@ def test_mean_and_error_are_those_of_scipy_and_of_weights(kind, random_seed):
     share = weights / weights.sum()
     assert mean == pytest.approx(np.average(values, weights=weights))
     assert error == pytest.approx(np.sqrt(np.sum(share**2 * (values - mean) ** 2)))
+
+
+def test_least_is_the_first_that_held_out_rows_cannot_tell_from_the_best(random_seed):
+    noise = torch.as_tensor(np.random.default_rng(random_seed).standard_normal(400))
+    weights = torch.ones(400, dtype=torch.float64)
+    error = float(noise.std()) / 20
+    for gain, place in ((0.45, 0), (0.55, 2)):
+        values = [noise * 0.0, noise * 0.0, noise + gain * error - noise.mean(), noise * 0.0]
+        assert first_as_good(values, weights) == place
