@@ -118,14 +118,17 @@ def _expectation_maximisation(points, counts, size, least, n_rows):
     widths = np.maximum(0.5 * np.diff(ends), least)
     mixture, prior, before = LineMixture(np.full(size, 1.0 / size), means, widths), widths**2, 0.0
     for step in range(N_STEPS):
+        # One exponential for density and shares; scipy's logsumexp takes thrice as long.
         joint = mixture.log_joint(points)
-        total = logsumexp(joint, axis=1, keepdims=True)
+        highest = joint.max(axis=1, keepdims=True)
+        part = np.exp(joint - highest)
+        total = part.sum(axis=1, keepdims=True)
         if step % LOOK_EVERY == 0:
-            value = counts @ total[:, 0]
+            value = counts @ (highest + np.log(total))[:, 0]
             if step and value - before < MIN_RISE:
                 break
             before = value
-        part = np.exp(joint - total) * counts[:, None]
+        part *= counts[:, None] / total
         mass = part.sum(axis=0) + 1e-12
         means = part.T @ points / mass
         spread = (part * (points[:, None] - means) ** 2).sum(axis=0)

@@ -22,8 +22,8 @@ MIN_STANDARD_ERRORS, CLEAR_STANDARD_ERRORS = 2.0, 3.0
 # Nats by which the rows that choose the size of a column's law flatter it, in all of a fold and for
 # each column of more than one Gaussian.
 FLATTERY = 0.35
-# Of the mixtures that judge, and of the folds that are asked.
-MAX_COMPONENTS, MAX_FOLDS = 64, 4
+# Of the mixtures that judge, and of the folds that are asked: few where those see only a loss.
+MAX_COMPONENTS, MAX_FOLDS, FEW_FOLDS = 64, 4, 2
 
 
 class WorkingSpace(NamedTuple):
@@ -140,7 +140,7 @@ def choose_space(X, weights, folds, options, names, seed):
         best, gain, error = _likeliest(
             [np.concatenate(rise) for rise in zip(*rises, strict=True)], share
         )
-        if abs(gain) > CLEAR_STANDARD_ERRORS * error:
+        if abs(gain) > CLEAR_STANDARD_ERRORS * error or (gain < 0.0 and len(rises) >= FEW_FOLDS):
             break
     return first[1 + best] if gain > MIN_STANDARD_ERRORS * error else first[0]
 
