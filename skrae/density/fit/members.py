@@ -37,9 +37,9 @@ MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # Rows times components of the base density at which it is evaluated: with second derivatives of
 # held-out rows, and to fit the weights of the units.
 MAX_JUDGED, MAX_FITTED = 4_000_000, 20_000_000
-# Rows that have chosen the size of a mixture flatter it: m of them by 1 to 5 nats / m a row, on
-# known densities of 1000 and of 4000 rows alike, which took from about so many components on; one
-# component alone, which nothing has chosen, is not flattered.
+# Rows that have chosen the size of a mixture flatter it: m of them by 1 to 6 nats / m a row, on
+# known densities of 1000 and of 4000 rows (`python -m tests.benchmarks.flattery`), which took from
+# about so many components on; one alone, which nothing has chosen, is not flattered.
 FLATTERY, MANY_COMPONENTS = 2.5, 6
 # Standard errors, and nats a row, by which the likeliest may be missed.
 TOLERANCE, MAX_LOSS = 2.0, 0.003
