@@ -383,6 +383,9 @@ class RegularizedAutoEncoderScore(
             vars(self).update(before)
             raise
         self._store(result, X.dtype, previous)
+        if result.members:
+            share = result.members.share[result.members.place]
+            report.tell(f"radial units: a share of {share:g} in the model")
         report.end()
         self._warn(result)
         return self

@@ -298,3 +298,9 @@ def test_blur_is_the_widest_that_held_out_rows_allow(random_seed):
 def judged_by_its_draws(density, n, generator):
     rows = WeightedRows(density.sample(n, generator), torch.ones(n, dtype=torch.float64))
     return Judged(density, rows, rows)
+
+
+def test_verbose_tells_the_share(capsys):
+    model = fit(datasets.Ring().sample(150, 0), verbose=1)
+    share = model.members_["share"][model.members_["chosen"]][0]
+    assert f"radial units: a share of {share:g} in the model" in capsys.readouterr().out
