@@ -22,7 +22,7 @@ from skrae.mixtures.components import (
     unpack_symmetric,
 )
 from skrae.preprocessing.blocks import block_rows, by_blocks
-from skrae.preprocessing.rows import first_as_good, weighted_mean
+from skrae.preprocessing.rows import weighted_mean
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
@@ -79,13 +79,9 @@ def log_density(mixture, z):
 
 def mean_log_density(mixture, held_out):
     """Mean log density of `HeldOut` rows, by which mixtures are validated."""
-    return weighted_mean(_held_out_densities(mixture, held_out), held_out[1])
-
-
-def _held_out_densities(mixture, held_out):
-    z, _, floor = HeldOut(*held_out)
+    z, weights, floor = HeldOut(*held_out)
     values = log_density(mixture, z)
-    return values if floor is None else torch.logaddexp(values, floor)
+    return weighted_mean(values if floor is None else torch.logaddexp(values, floor), weights)
 
 
 def single_gaussian(z, weights, ridge):
@@ -254,31 +250,24 @@ def stage_rows(rows, n_components):
 
 
 def expand(rows, held_out, settings, generator, max_components=64, prior=None, patience=2):
-    """The smallest of mixtures of 1, 2, 4, ... components that is as good as the best.
+    """The best of mixtures of 1, 2, 4, ... components; (value, mixture).
 
-    (value, mixture): the value is the mean log density of the held-out rows. `prior` (d, d) is the
-    covariance that the first Gaussian is shrunk to. Rows beyond `STAGE_ROWS` must lie in random
-    order: few components see the first of them alone.
+    The value is the mean log density of the held-out rows. `prior` (d, d) is the covariance that
+    the first Gaussian is shrunk to. Rows beyond `STAGE_ROWS` must lie in random order: few
+    components see the first of them alone.
     """
     mixture = first_gaussian(rows, settings, prior)
-    found, best_value, worse = [], -math.inf, 0
+    best_value, best, worse = -math.inf, mixture, 0
     while True:
         stage = stage_rows(rows, len(mixture.weights))
         value, candidate, mixture = refine(mixture, stage, held_out, settings)
-        found.append(candidate)
         worse = worse + 1 if value < best_value else 0
-        best_value = max(value, best_value)
+        if value > best_value:
+            best_value, best = value, candidate
         size = len(mixture.weights)
         if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
-            return _smallest(found, held_out)
+            return best_value, best
         mixture = split(mixture, generator)
-
-
-def _smallest(mixtures, held_out):
-    """(value, mixture): the first of them that held-out rows cannot tell from the best."""
-    values = [_held_out_densities(mixture, held_out) for mixture in mixtures]
-    place = first_as_good(values, held_out[1])
-    return weighted_mean(values[place], held_out[1]), mixtures[place]
 
 
 def polish(mixture, value, rows, held_out, settings):

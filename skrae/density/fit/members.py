@@ -30,7 +30,7 @@ SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # held-out rows no more than so many nats for each column: where the wide components of a mixture
 # say nearly what the narrow ones do, they say it without ripples.
 BLURS = tuple(0.5 * 2.0 ** (k / 2) for k in range(11))
-MAX_BLUR_LOSS = 0.2
+MAX_BLUR_LOSS = 0.3
 # Kernels say nothing of many columns, nor of few rows.
 MAX_FEATURES, MIN_ROWS = 6, 100
 MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096

@@ -21,7 +21,7 @@ WIDTHS = tuple(0.4 * 2.0 ** (k / 2) for k in range(9))
 STRENGTHS = tuple(10.0 ** (-k / 2) for k in range(18))
 N_FOLDS = 8
 # Standard errors by which the strongest penalty may miss the best.
-TOLERANCE = 1.0
+TOLERANCE = 0.5
 # Rows that choose width and strength; the weights are then fitted to all.
 MAX_ROWS = 10_000
 # What noise_level="auto" is with a decoder of radial units alone.
