@@ -133,9 +133,9 @@ class RegularizedAutoEncoderScore(
         Rows a step; each is corrupted twice, with noise of either sign.
     max_iter : "auto" or int, default="auto"
         Most steps at each noise level, not in all. "auto": 300 up to 4000 rows, then one more for
-        every six rows, up to 3000; 300 without calibration. With calibration a table of n rows is
-        trained on for no more than 30 + n / 6 steps a level, whatever max_iter says; `n_iter_`
-        tells the sum.
+        every six rows, up to 3000; 300 without calibration, or where the base density has more
+        than 513 components. With calibration a table of n rows is trained on for no more than
+        30 + n / 6 steps a level, whatever max_iter says; `n_iter_` tells the sum.
     n_iter_no_change : "auto" or int, default="auto"
         Checks (6 a level of up to 300 steps, else 12) without a better held-out log density that
         end a level. "auto": 3, or 1 where the base density has more than 513 components.

@@ -66,16 +66,18 @@ class Result(NamedTuple):
     n_iter: int
 
 
-def steps_per_level(n_rows, options):
+def steps_per_level(n_rows, base, options):
     """max_iter, or fewer for a table so small that they would be hundreds of epochs.
 
-    Without calibration nothing but max_iter ends the training: "auto" is then the same for all.
+    Without calibration nothing but max_iter ends the training: "auto" is then few, and so it is
+    where the base is large, which has learned by itself what rows can tell.
     """
-    more = max(0, n_rows - MAX_ROWS_TO_FOLD) // ROWS_PER_STEP
-    if options.calibration_weight == 0.0:
-        return FEW_STEPS if options.max_iter == "auto" else options.max_iter
-    most = min(FEW_STEPS + more, MOST_STEPS) if options.max_iter == "auto" else options.max_iter
-    return min(most, 30 + n_rows // ROWS_PER_STEP)
+    most, calibrated = options.max_iter, options.calibration_weight > 0.0
+    if most == "auto":
+        more = max(0, n_rows - MAX_ROWS_TO_FOLD) // ROWS_PER_STEP
+        earns = calibrated and len(base.weights) <= LARGE_BASE
+        most = min(FEW_STEPS + more, MOST_STEPS) if earns else FEW_STEPS
+    return min(most, 30 + n_rows // ROWS_PER_STEP) if calibrated else most
 
 
 def check_every(max_steps):
@@ -295,7 +297,7 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     training = TrainingOptions(
         learning_rate=options.learning_rate,
         averaging=kind.averaging,
-        check_every=check_every(steps_per_level(len(rows.z), options)),
+        check_every=check_every(steps_per_level(len(rows.z), base, options)),
         patience=patience(options, base),
     )
     n_draws = min(max(8 * len(rows.z), MIN_VALIDATION_DRAWS), kind.max_validation_draws)
@@ -331,7 +333,7 @@ def _train(trainer, rows, n_rows, options, previous, on_check):
     if DECODERS[options.decoder].has_closed_form:
         return _solve(trainer, rows, options)
     if previous is None:
-        max_steps = steps_per_level(len(trainer.rows.z), options)
+        max_steps = steps_per_level(len(trainer.rows.z), trainer.base, options)
         return anneal(trainer, schedule, max_steps, on_check)
     return _continue(trainer, schedule.levels[-1], options, previous, on_check)
 
@@ -359,7 +361,7 @@ def _reconstruct_alone(trainer, schedule, options, on_check):
         level = schedule.first_candidate
         with interruptible() as interrupted:
             trainer.start_level(level)
-            trainer.run(steps_per_level(len(trainer.rows.z), options), on_check)
+            trainer.run(steps_per_level(len(trainer.rows.z), trainer.base, options), on_check)
     return Outcome(scale_head(trainer.training.average, 0.0), level, bool(interrupted))
 
 
@@ -367,7 +369,7 @@ def _continue(trainer, level, options, previous, on_check):
     """Train at the last noise level; the network that was there stays unless it is beaten."""
     level = previous.noise_level if options.noise_level == "auto" else level
     start, decoder = [p.clone() for p in trainer.training.average], trainer.decoder
-    max_steps = steps_per_level(len(trainer.rows.z), options)
+    max_steps = steps_per_level(len(trainer.rows.z), trainer.base, options)
     outcome = anneal(trainer, Schedule([level], 1), max_steps, on_check)
     gain, _ = trainer.held_out_gain(start, decoder)
     if gain > outcome.gain or not outcome.gains:

@@ -5,6 +5,7 @@ import importlib.util
 import pickle
 import random
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from skrae import datasets
-from skrae.density.fit.fitting import check_every, steps_per_level
+from skrae.density.fit.fitting import LARGE_BASE, check_every, steps_per_level
 from skrae.density.options import resolved_options
 from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
 
@@ -285,15 +286,17 @@ def test_callback_that_interrupts_leaves_the_best_weights(X):
 def test_steps_follow_the_rows():
     """Few rows set the number, then the option, then many rows; without calibration the option."""
     options = resolved_options(quick_estimator(max_iter="auto", calibration_weight=4.0))
+    small, large = (SimpleNamespace(weights=np.ones(size)) for size in (LARGE_BASE, LARGE_BASE + 1))
     sizes = 60, 1620, 4000, 4600, 20_200, 10**6
-    found = [steps_per_level(n, options) for n in sizes]
+    found = [steps_per_level(n, small, options) for n in sizes]
     assert found == [40, 300, 300, 400, 3000, 3000]
     assert [check_every(steps) for steps in found] == [7, 50, 50, 34, 250, 250]
+    assert steps_per_level(10**6, large, options) == 300
     fixed = options._replace(max_iter=1500)
-    assert [steps_per_level(n, fixed) for n in sizes] == [40, 300, 696, 796, 1500, 1500]
+    assert [steps_per_level(n, large, fixed) for n in sizes] == [40, 300, 696, 796, 1500, 1500]
     paper = options._replace(calibration_weight=0.0)
-    assert steps_per_level(60, paper) == steps_per_level(10**6, paper) == 300
-    assert steps_per_level(60, paper._replace(max_iter=7)) == 7
+    assert steps_per_level(60, small, paper) == steps_per_level(10**6, small, paper) == 300
+    assert steps_per_level(60, small, paper._replace(max_iter=7)) == 7
 
 
 @needs_callbacks
