@@ -85,7 +85,7 @@ def choose_member(choice, rows, network, select, generator):
     """
     if rows.z.shape[1] > MAX_FEATURES or len(rows.z) < MIN_ROWS or not choice.parts:
         return None
-    blur = _blur(choice.parts[0])
+    blur = _blur(_judged_part(choice.parts[0], 1, generator))
     smooth = choice.parts[0].density.blurred(blur, local=True)
     few = _first(rows, MAX_FITTED // len(smooth.weights), generator)
     fit = fit_radial(few, QuadraticCriterion(smooth), generator)
