@@ -3,6 +3,7 @@
 import argparse
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal, multivariate_t
 
 from skrae import RegularizedAutoEncoderScore
+from skrae.datasets import Gaussian
 from tests.benchmarks import __main__ as index
 from tests.benchmarks import density, published, records, trust
 from tests.benchmarks.mass import StudentMixture, mass, summary
@@ -94,6 +96,20 @@ def test_a_missing_figure_is_no_number_in_a_mean():
 @pytest.fixture
 def rows(random_seed):
     return np.random.default_rng(random_seed).standard_normal((300, 3)) @ np.diag([1.0, 2.0, 0.1])
+
+
+def test_whitened_hyvarinen_of_a_gaussian_is_that_of_its_white_rows(random_seed):
+    """In units in which its covariance is I: the mean of |z|^2 / 2, less d."""
+    rng = np.random.default_rng(random_seed)
+    factor = np.tril(rng.standard_normal((3, 3)))
+    z = rng.standard_normal((50, 3))
+    gaussian = Gaussian(np.zeros(3), factor @ factor.T)
+    model = SimpleNamespace(
+        log_density_gradient=gaussian.gradient,
+        log_density_hessian=lambda X: np.tile(-np.linalg.inv(factor @ factor.T), (len(X), 1, 1)),
+    )
+    found = density.whitened_hyvarinen(model, z @ factor.T, factor @ factor.T)
+    assert found == pytest.approx(0.5 * (z**2).sum(axis=1).mean() - 3.0)
 
 
 def test_log_density_of_a_student_mixture_is_scipys(random_seed):

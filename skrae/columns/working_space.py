@@ -21,7 +21,7 @@ from skrae.preprocessing.transform import Transform
 MIN_STANDARD_ERRORS, CLEAR_STANDARD_ERRORS = 2.0, 3.0
 # Nats by which the rows that choose the size of a column's law flatter it, in all of a fold and for
 # each column of more than one Gaussian.
-FLATTERY = 0.35
+OPTIMISM = 0.35
 # Of the mixtures that judge, and of the folds that are asked: few where those see only a loss.
 MAX_COMPONENTS, MAX_FOLDS, FEW_FOLDS = 64, 4, 2
 
@@ -134,7 +134,7 @@ def choose_space(X, weights, folds, options, names, seed):
         }
         before, *after = spaces
         rises.append(
-            [values[id(s)] - values[id(before)] - _flattery(s, weights[fold]) for s in after]
+            [values[id(s)] - values[id(before)] - _optimism(s, weights[fold]) for s in after]
         )
         share = weights[np.concatenate(folds[: len(rises)])]
         best, gain, error = _likeliest(
@@ -158,11 +158,11 @@ def _candidates(X, weights, train, fold, options, names):
     return [plain, first, fit_space(X, weights, train, options, names, (location, scale, bent))]
 
 
-def _flattery(working, held_out_weights):
+def _optimism(working, held_out_weights):
     """Nats a row that margins owe to the choice of their sizes by the rows that judge them."""
     share = held_out_weights / held_out_weights.sum()
     n_chosen = sum(not column.mixture.is_single for column in working.columns if column)
-    return FLATTERY * n_chosen * float(share @ share)
+    return OPTIMISM * n_chosen * float(share @ share)
 
 
 def _likeliest(rises, weights):

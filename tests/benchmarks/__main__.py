@@ -26,7 +26,7 @@ COMMANDS = {
     "imputation": "20 minutes",
     "trust": "20 minutes",
     "fuzz": "15 minutes",
-    "flattery": "10 minutes",
+    "optimism": "10 minutes",
     "hard_tables": "10 minutes",
     "many_columns": "10 minutes",
     "contraction": "5 minutes",

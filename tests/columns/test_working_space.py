@@ -48,14 +48,14 @@ def test_nothing_is_learned_from_the_first_fold(random_seed):
     np.testing.assert_array_equal(*(space.transform.parts()[1] for space in spaces))
 
 
-def test_flattery_counts_columns_of_more_than_one_gaussian():
+def test_optimism_counts_columns_of_more_than_one_gaussian():
     single, double, triple = (
         SimpleNamespace(mixture=LineMixture(*np.ones((3, size + 1)))) for size in (1, 2, 3)
     )
     weights = np.array([1.0, 1.0, 2.0])
     for columns, n_chosen in (([single, None], 0), ([double, single], 1), ([double, triple], 2)):
-        found = working_space._flattery(SimpleNamespace(columns=columns), weights)
-        assert found == pytest.approx(working_space.FLATTERY * n_chosen * 6.0 / 16.0)
+        found = working_space._optimism(SimpleNamespace(columns=columns), weights)
+        assert found == pytest.approx(working_space.OPTIMISM * n_chosen * 6.0 / 16.0)
 
 
 def test_further_folds_are_asked_only_while_it_is_open(monkeypatch, random_seed):

@@ -38,9 +38,9 @@ MAX_JUDGED_ROWS, N_DRAWS = 4000, 4096
 # held-out rows, and to fit the weights of the units.
 MAX_JUDGED, MAX_FITTED = 4_000_000, 20_000_000
 # Rows that have chosen the size of a mixture flatter it: m of them by 1 to 6 nats / m a row, on
-# known densities of 1000 and of 4000 rows (`python -m tests.benchmarks.flattery`), which took from
+# known densities of 1000 and of 4000 rows (`python -m tests.benchmarks.optimism`), which took from
 # about so many components on; one alone, which nothing has chosen, is not flattered.
-FLATTERY, MANY_COMPONENTS = 2.5, 6
+OPTIMISM, MANY_COMPONENTS = 2.5, 6
 # Standard errors, and nats a row, by which the likeliest may be missed.
 TOLERANCE, MAX_LOSS = 2.0, 0.003
 
@@ -215,12 +215,12 @@ def _of_average(parts, n_choosers, found):
     scores. Both vanish with the share of the mixtures in the average of energies.
     """
     rest = 1.0 - torch.tensor(SHARES, dtype=torch.float64)[:, None]
-    flattery = torch.tensor(
-        [_flattery(part) / n for part, n in zip(parts, n_choosers, strict=True)],
+    optimism = torch.tensor(
+        [_optimism(part) / n for part, n in zip(parts, n_choosers, strict=True)],
         dtype=torch.float64,
     )
     sizes = torch.tensor([len(part.held_out.z) for part in parts])
-    gain = -flattery.repeat_interleave(sizes)
+    gain = -optimism.repeat_interleave(sizes)
     if len(parts) == 1:
         return found._replace(log_density=found.log_density + rest * gain)
     z = torch.cat([part.held_out.z for part in parts])
@@ -233,10 +233,10 @@ def _of_average(parts, n_choosers, found):
     )
 
 
-def _flattery(part):
+def _optimism(part):
     """Nats that the rows which chose the mixture make too much of it, in all."""
     n_gaussians = int(torch.isinf(part.density.dofs).sum())
-    return FLATTERY * min(1.0, (n_gaussians - 1) / (MANY_COMPONENTS - 1))
+    return OPTIMISM * min(1.0, (n_gaussians - 1) / (MANY_COMPONENTS - 1))
 
 
 def _chosen(found, weights, select):

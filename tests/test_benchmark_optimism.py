@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.benchmarks import flattery
+from tests.benchmarks import optimism
 
 
 @pytest.mark.parametrize("case", [("ring", "size"), ("normal d=2", "maps")])
 def test_choices_are_measured(case):
     name, model = case
-    found = flattery.measure({"set": name, "model": model, "n": 150, "seed": 0})
+    found = optimism.measure({"set": name, "model": model, "n": 150, "seed": 0})
     assert all(np.isfinite(list(found.values())))
-    text = flattery.report([{"set": name, "model": model, "n": 150, **found}])
+    text = optimism.report([{"set": name, "model": model, "n": 150, **found}])
     assert f"| {name} | 150 | {found['nats']:.2f} | {found['error']:.2f} |" in text

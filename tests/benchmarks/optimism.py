@@ -1,10 +1,10 @@
-"""By how many nats the rows that choose a model flatter it, on known densities.
+"""The optimism of a choice (Efron 1986): nats by which rows that choose a model flatter it.
 
-``python -m tests.benchmarks.flattery`` compares the mean log density of the rows that chose a
-model with that of 20 000 fresh rows; the difference is given in all of the held-out rows, not per
-row. Two choices are measured: the size of a mixture, and, on tables of independent normal columns,
-which a map can only harm, the maps of columns. The constants FLATTERY of
-`skrae.density.fit.members` and of `skrae.columns.working_space` come from here. ``--quick`` runs
+``python -m tests.benchmarks.optimism`` compares, on known densities, the mean log density of the
+rows that chose a model with that of 20 000 fresh rows; the difference is given in all of the
+held-out rows, not per row. Two choices are measured: the size of a mixture, and, on tables of
+independent normal columns, which a map can only harm, the maps of columns. The constants OPTIMISM
+of `skrae.density.fit.members` and of `skrae.columns.working_space` come from here. ``--quick`` runs
 one case of each.
 """
 
@@ -49,14 +49,14 @@ def _of_mixtures(density, n, seed):
     rows = density.sample(n + N_FRESH, seed)
     mean, deviation = rows[:n].mean(axis=0), rows[:n].std(axis=0)
     z, truth = (rows - mean) / deviation, density.log_density(rows) + np.log(deviation).sum()
-    split = split_folds(z[:n], 0.1, np.random.RandomState(seed), N_FOLDS)
-    train, (held_out, *others) = split
-    folds = [torch.as_tensor(np.flatnonzero(np.isin(train, fold))) for fold in others]
+    train, folds = split_folds(z[:n], 0.1, np.random.RandomState(seed), N_FOLDS)
+    held_out, *others = folds
+    others = [torch.as_tensor(np.flatnonzero(np.isin(train, fold))) for fold in others]
     parts = _rows(z[train]), _rows(z[held_out])
     generator = torch.Generator().manual_seed(seed)
-    choice = select_base(*parts, generator, MAX_COMPONENTS, N_FOLDS, None, folds)
+    choice = select_base(*parts, generator, MAX_COMPONENTS, N_FOLDS, None, others)
     nats = []
-    for part, fold in zip(choice.parts, (held_out, *others), strict=True):
+    for part, fold in zip(choice.parts, folds, strict=True):
         # Beside the truth: the rows' own luck is none of the choice's.
         loss = truth - part.density.log_density(torch.as_tensor(z)).numpy()
         nats.append(float(loss[n:].mean() - loss[fold].mean()) * len(fold))
@@ -115,7 +115,7 @@ def report(found):
 
 def main(arguments=None):
     """Print the tables."""
-    parser = argument_parser("flattery", __doc__, CHOICES, SEEDS)
+    parser = argument_parser("optimism", __doc__, CHOICES, SEEDS)
     parser.add_argument("--sizes", nargs="+", type=int, help=f"default {SIZES}")
     options = parser.parse_args(arguments)
     print(report(run(cases(options), measure, options)))
