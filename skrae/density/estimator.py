@@ -1,10 +1,8 @@
 """RegularizedAutoEncoderScore: the border between scikit-learn and torch."""
 
-import os
 from functools import partial
 
 import numpy as np
-import torch
 from sklearn.base import (
     BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
@@ -29,8 +27,9 @@ from skrae.density.options import (
 )
 from skrae.density.radial_average import RadialEnergy
 from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.ambient import in_own_state
 from skrae.preprocessing.caller import warn
-from skrae.preprocessing.rows import check_rows, check_weights, merged
+from skrae.preprocessing.rows import check_rows, check_weights, merged, plain_array
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
@@ -45,10 +44,6 @@ FITTED_OPTIONS = (
     "contraction_weight",
     "bias_correction",
 )
-
-# A fork after multi-threaded torch work would wait for threads that the child does not have.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class RegularizedAutoEncoderScore(
@@ -326,6 +321,7 @@ class RegularizedAutoEncoderScore(
         return tags
 
     @with_callbacks
+    @in_own_state
     def fit(self, X, y=None, sample_weight=None):
         """Fit scaling, base density, network and normaliser to the rows of X.
 
@@ -480,6 +476,7 @@ class RegularizedAutoEncoderScore(
     def _evaluator(self, dtype):
         return evaluator_of(self, self._fitted(), available_device(self.device), dtype)
 
+    @in_own_state
     def _ask(self, question, X):
         check_is_fitted(self)
         X = check_rows(self, X, reset=False)
@@ -606,6 +603,7 @@ class RegularizedAutoEncoderScore(
         """
         return self._ask("reconstruct", X)
 
+    @in_own_state
     def inverse_transform(self, X):
         """Points r that codes stand for: inverse_transform(transform(X)) is reconstruct(X).
 
@@ -625,7 +623,7 @@ class RegularizedAutoEncoderScore(
             alone.
         """
         check_is_fitted(self)
-        codes = check_array(X, dtype=[np.float64, np.float32], input_name="X")
+        codes = check_array(plain_array(X), dtype=[np.float64, np.float32], input_name="X")
         if codes.shape[1] != self._n_features_out:
             raise ValueError(
                 f"Got X with {codes.shape[1]} columns, expected {self._n_features_out}, the size of"
@@ -670,6 +668,7 @@ class RegularizedAutoEncoderScore(
         progress = printed(type(self).__name__) if self.verbose else False
         return RAESampler(self, random_state=random_state, progress=progress).sample(n_samples)
 
+    @in_own_state
     def _sampling_target(self, temperature=1.0):
         """What `RAESampler` draws from: p^(1 / temperature), all in torch."""
         check_is_fitted(self)

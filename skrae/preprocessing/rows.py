@@ -40,6 +40,19 @@ def first_as_good(values, weights):
     return next(i for i, (loss, error) in enumerate(losses) if loss <= 0.5 * error)
 
 
+def plain_array(X):
+    """Tensors and masked arrays as NumPy arrays, what is masked as NaN; anything else as it is.
+
+    >>> plain_array(np.ma.masked_greater([1, 5], 3))
+    array([ 1., nan])
+    """
+    if isinstance(X, torch.Tensor):
+        return X.numpy(force=True)
+    if isinstance(X, np.ma.MaskedArray):
+        return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
+    return X
+
+
 def check_rows(estimator, X, reset, ensure_min_samples=1):
     """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
 
@@ -52,7 +65,7 @@ def check_rows(estimator, X, reset, ensure_min_samples=1):
     with np.errstate(invalid="ignore", over="ignore"):
         X = validate_data(
             estimator,
-            X,
+            plain_array(X),
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_min_samples=ensure_min_samples,
@@ -89,7 +102,12 @@ def check_weights(sample_weight, X):
     if sample_weight is None:
         return np.ones(len(X))
     weights = np.array(
-        check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name="sample_weight")
+        check_array(
+            plain_array(sample_weight),
+            dtype=np.float64,
+            ensure_2d=False,
+            input_name="sample_weight",
+        )
     )
     if weights.shape != (len(X),):
         raise ValueError(f"Got sample_weight of shape {weights.shape}, expected ({len(X)},).")

@@ -8,7 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.rows import check_number, plain_array
 from skrae.sampling.mcmc.density_ratios import DENSITY_RATIOS
 
 CHOICES = {
@@ -37,8 +37,7 @@ def sampled_estimator(estimator):
     TypeError, NotFittedError
         Where the object is unfitted or tells no log density.
     """
-    if hasattr(estimator, "fit"):
-        check_is_fitted(estimator)
+    check_fitted(estimator)
     estimator = getattr(estimator, "best_estimator_", estimator)
     if not hasattr(estimator, "score_samples"):
         raise TypeError(
@@ -46,6 +45,12 @@ def sampled_estimator(estimator):
             " gives the log density of rows."
         )
     return estimator
+
+
+def check_fitted(model):
+    """scikit-learn's check of its own kind; any other object is taken at its word."""
+    if hasattr(model, "fit") and hasattr(model, "__sklearn_tags__"):
+        check_is_fitted(model)
 
 
 def has_own_target(estimator, base_density):
@@ -145,7 +150,7 @@ def given_starts(sampler, estimator, X_init):
     if starts is None:
         raise ValueError("Got init=None, expected 'auto' or an array of starts.")
     check_names(estimator, starts)
-    starts = check_array(starts, dtype=np.float64, input_name=name)
+    starts = check_array(plain_array(starts), dtype=np.float64, input_name=name)
     d = getattr(estimator, "n_features_in_", starts.shape[1])
     if starts.shape != (sampler.n_chains, d):
         raise ValueError(
@@ -170,9 +175,9 @@ def check_incomplete_rows(target, estimator, X):
         )
     options = {"dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
     if isinstance(estimator, BaseEstimator):
-        X = validate_data(estimator, X, reset=False, **options)
+        X = validate_data(estimator, plain_array(X), reset=False, **options)
     else:
-        X = check_array(X, input_name="X", **options)
+        X = check_array(plain_array(X), input_name="X", **options)
     d = target.base.n_features
     if X.shape[1] != d:
         raise ValueError(f"Got X with {X.shape[1]} features, expected {d}, those of the estimator.")

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 
+from skrae.preprocessing.ambient import in_own_state
 from skrae.preprocessing.rows import check_number
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
@@ -147,6 +148,7 @@ class RAESampler(BaseEstimator):
         # The estimator is what is sampled, like data: a clone of it would be unfitted.
         return type(self)(**self.get_params(deep=False))
 
+    @in_own_state
     def sample(self, n_samples=1, random_state=None):
         """Draw rows that are independent enough to use.
 
@@ -197,6 +199,7 @@ class RAESampler(BaseEstimator):
         """This sampler, or one like it with another seed."""
         return self if random_state is None else clone(self).set_params(random_state=random_state)
 
+    @in_own_state
     def sample_chains(self, n_draws, X_init=None, *, continue_from=None):
         """Run the chains and return their draws as they are, with diagnostics.
 
@@ -247,6 +250,7 @@ class RAESampler(BaseEstimator):
         warn_of_chains(chains._summary(), setup.names, remedy)
         return chains
 
+    @in_own_state
     def sample_conditional(self, X, n_samples=100):
         """Draw the missing entries of rows given the observed ones.
 
@@ -302,6 +306,7 @@ class RAESampler(BaseEstimator):
         warn_of_rows(done.rhat, done.n_draws, rows)
         return draws
 
+    @in_own_state
     def impute(self, X, n_samples=100):
         """Fill the missing entries of rows with their mean given the observed ones.
 

@@ -11,15 +11,14 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
 from skrae.mixtures.mixture import from_sklearn
 from skrae.mixtures.selection import select_base
 from skrae.preprocessing.affine import AffineMap, fit_affine
-from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.rows import WeightedRows, plain_array
 from skrae.preprocessing.split import split_rows
 from skrae.sampling.mcmc.kernels import State
-from skrae.sampling.options import advice_on_steps, check_names, n_features_of
+from skrae.sampling.options import advice_on_steps, check_fitted, check_names, n_features_of
 
 # Spreads from the data beyond which no estimator is asked, and the log density of such rows: paths
 # that diverge end there, and a density vanishes there.
@@ -230,7 +229,7 @@ def public_target(estimator, base_density, temperature, rng, starts=None):
     if all(hasattr(density, name) for name in MIXTURE_ATTRIBUTES):
         transform, base = _from_mixture(density)
     elif hasattr(density, "fit"):
-        check_is_fitted(density)
+        check_fitted(density)
         raise TypeError(
             f"Got a {type(density).__name__} as base_density, expected a fitted Gaussian mixture,"
             " or rows to fit one to."
@@ -292,7 +291,9 @@ def _from_mixture(mixture):
 
 def _from_rows(rows, rng):
     """Map and base fitted to rows, as a fit of the estimator would choose them."""
-    X = check_array(rows, dtype=np.float64, ensure_min_samples=2, input_name="base_density")
+    X = check_array(
+        plain_array(rows), dtype=np.float64, ensure_min_samples=2, input_name="base_density"
+    )
     weights = np.ones(len(X))
     transform = fit_affine(X, weights, "whiten").map
     z = transform.forward(X)

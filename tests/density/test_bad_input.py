@@ -10,7 +10,7 @@ from numpy.testing import assert_equal
 from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
-from skrae import RegularizedAutoEncoderScore
+from skrae import RAESampler, RegularizedAutoEncoderScore
 from tests.density.estimators import quick_estimator
 
 
@@ -310,3 +310,22 @@ def test_misnamed_columns_are_refused(random_seed):
     with pytest.raises(ValueError, match="Got X with NaN"):
         model.fit(X.rename(columns={"a": "c"}).mask(X > 0))
     assert list(model.feature_names_in_) == ["a", "b"]
+
+
+def test_masked_entries_are_missing_and_never_unmasked():
+    X = np.random.default_rng(0).standard_normal((60, 2))
+    masked = np.ma.masked_greater(X, 1.0)
+    model = quick_estimator()
+    with pytest.raises(ValueError, match="Got X with NaN in"):
+        model.fit(masked)
+    with pytest.raises(ValueError, match="sample_weight contains NaN"):
+        model.fit(X, sample_weight=masked[:, 0])
+    model.fit(np.ma.masked_array(X, mask=False))
+    with pytest.raises(ValueError, match="Got X with NaN in"):
+        model.score_samples(masked)
+    sampler = RAESampler(model, n_chains=2, random_state=0)
+    np.testing.assert_array_equal(
+        sampler.impute(masked[:10], 4), sampler.impute(masked[:10].filled(np.nan), 4)
+    )
+    with pytest.raises(ValueError, match="NaN"):
+        sampler.sample_chains(2, masked[masked.mask.any(axis=1)][:2])

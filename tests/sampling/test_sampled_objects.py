@@ -136,6 +136,27 @@ def test_a_model_interrupted_before_its_first_row_raises(model, monkeypatch):
 # The protocol
 
 
+class Duck:
+    """A density with the two methods alone, of no base class."""
+
+    def fit(self, X):
+        self.mean = X.mean(axis=0)
+        return self
+
+    def score_samples(self, X):
+        return -0.5 * ((X - self.mean) ** 2).sum(axis=1)
+
+
+def test_an_object_of_no_base_class_is_sampled():
+    X = np.random.default_rng(0).standard_normal((500, 2)) + 3.0
+    duck = Duck().fit(X)
+    draws = RAESampler(duck, base_density=X, random_state=0).sample_chains(200)
+    error = 5.0 * draws.mcse()
+    assert (np.abs(draws.to_rows().mean(axis=0) - duck.mean) < error).all()
+    with pytest.raises(TypeError, match="expected a fitted Gaussian mixture"):
+        RAESampler(duck, base_density=duck).sample(1)
+
+
 class Normal(Target):
     """N(mean, I) / T in two dimensions, of the base density N(mean, T I), which is p^(1 / T)."""
 

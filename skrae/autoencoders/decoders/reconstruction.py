@@ -94,7 +94,7 @@ class ReconstructionDecoder(Decoder):
     def start_level(self, parameters, draw_rows, log_density, generator, renew):
         """Renew the parameters where tau changed, give f a scale and the median 0 at rows."""
         rows = draw_rows(START_ROWS)
-        noise = torch.randn(rows.shape, generator=generator, device=rows.device)
+        noise = torch.randn(rows.shape, generator=generator, device=rows.device, dtype=rows.dtype)
         noisy = rows + self.tau**0.5 * noise
         if renew:
             self.renew(parameters, rows, noisy, generator)

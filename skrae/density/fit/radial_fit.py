@@ -129,7 +129,8 @@ def _tried(units, folds, criterion):
         except torch.linalg.LinAlgError:
             break
         values = [part.mean(a) * part.weight for part, a in zip(parts, found, strict=True)]
-        tried.append((torch.tensor(values) / (whole.weight / len(folds)), strength))
+        values = torch.tensor(values, dtype=torch.float64)
+        tried.append((values / (whole.weight / len(folds)), strength))
     return tried
 
 
