@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import torch
 
+from skrae.preprocessing.work import check_time
+
 # Steps over which the learning rate rises to its value.
 RISING_STEPS = 20
 
@@ -105,6 +107,22 @@ class Training:
         self.best, self.n_steps, self.stopped = None, 0, False
         self.loss_curve, self.validation_curve = [], []
 
+    def state(self):
+        """All that further steps depend on, of lists of tensors and of numbers, and the record."""
+        optimizer, parameters = self.optimizer, [p.detach() for p in self.parameters]
+        moments = optimizer.mean, optimizer.square, optimizer.n_steps
+        curves = self.loss_curve, self.validation_curve
+        return parameters, self.average, moments, self.n_steps, curves, self.stopped
+
+    def restore(self, state):
+        """Go on where `state` was taken."""
+        parameters, average, moments, self.n_steps, curves, self.stopped = state
+        with torch.no_grad():
+            torch._foreach_copy_(self.parameters, parameters)
+            torch._foreach_copy_(self.average, average)
+        self.optimizer.mean, self.optimizer.square, self.optimizer.n_steps = moments
+        self.loss_curve, self.validation_curve = curves
+
     def forget_best(self):
         """Begin to look for the best anew, as the criterion is another one now."""
         self.best = None
@@ -162,6 +180,7 @@ def run(training, criterion, validate, max_steps, rate_factor=1.0, on_check=None
     options, stale, recorded = training.options, 0, []
     rate = options.learning_rate * rate_factor
     for step in range(1, max_steps + 1):
+        check_time()
         recorded.append(training.step(criterion, rate))
         if step % options.check_every and step < max_steps:
             continue

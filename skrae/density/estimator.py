@@ -10,13 +10,14 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.columns.margins import ARRAYS, Chain, Margins
-from skrae.density.fit.fitting import fit_density, n_checks
+from skrae.density.fit.checkpoint import Limits, early_end, fit_within
+from skrae.density.fit.fitting import n_checks
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.options import (
     available_device,
@@ -27,8 +28,7 @@ from skrae.density.options import (
 )
 from skrae.density.radial_average import RadialEnergy
 from skrae.preprocessing.affine import AffineMap
-from skrae.preprocessing.ambient import in_own_state
-from skrae.preprocessing.caller import warn
+from skrae.preprocessing.caller import in_own_state, warn
 from skrae.preprocessing.rows import check_rows, check_weights, merged, plain_array
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
@@ -44,6 +44,8 @@ FITTED_OPTIONS = (
     "contraction_weight",
     "bias_correction",
 )
+# Of what is fitted, besides what ends in an underscore.
+PRIVATE_ATTRIBUTES = "_fitted_as", "_unwhitening", "_log_det"
 
 
 class RegularizedAutoEncoderScore(
@@ -146,6 +148,14 @@ class RegularizedAutoEncoderScore(
         the best of those.
         None: the mixtures or the network alone, as with any other decoder, base_density="gaussian",
         calibration_weight=0 or bias_correction.
+    time_limit : float > 0 or None, default=None
+        Seconds after which a fit ends with the best density so far and a warning, as it does after
+        a KeyboardInterrupt. It is looked at between steps of the stages that can be broken off.
+    checkpoint : str, path-like or None, default=None
+        A file in which a fit keeps its finished parts (mixtures that are grown, noise levels that
+        are trained) until it ends as it should. The same fit begun again, after its process was
+        killed or its time was up, goes on from there and gives the same model; any other is
+        refused. One file is of one fit: not for searches.
     warm_start : bool, default=False
         Continue from the last fit: its scaling, base density and network, whose
         hidden_layer_sizes and activation must be the same, and its share of radial units. The
@@ -286,6 +296,8 @@ class RegularizedAutoEncoderScore(
         n_iter_no_change="auto",
         validation_fraction=0.1,
         select="likelihood",
+        time_limit=None,
+        checkpoint=None,
         warm_start=False,
         device="auto",
         verbose=0,
@@ -310,6 +322,8 @@ class RegularizedAutoEncoderScore(
         self.n_iter_no_change = n_iter_no_change
         self.validation_fraction = validation_fraction
         self.select = select
+        self.time_limit = time_limit
+        self.checkpoint = checkpoint
         self.warm_start = warm_start
         self.device = device
         self.verbose = verbose
@@ -340,12 +354,14 @@ class RegularizedAutoEncoderScore(
         Raises
         ------
         ValueError
-            For an option or data outside what is expected; nothing fitted before is lost.
+            For an option or data outside what is expected, or a checkpoint of another fit; nothing
+            fitted before is lost.
 
         Warns
         -----
         ConvergenceWarning
-            Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted.
+            Where the repeats of log Z differ by more than 0.1 nat, or the fit was interrupted or
+            reached its time limit. A second KeyboardInterrupt, during what is left to do, raises.
         UserWarning
             Where options of the network were chosen and no network beat the base density; where
             columns are constant, collinear, too many for the rows or, unscaled, far from unit size;
@@ -357,33 +373,33 @@ class RegularizedAutoEncoderScore(
         if self.warm_start and hasattr(self, "coefs_"):
             previous = self._fitted()
             check_continuation(options, previous)
-        before = {name: vars(self)[name] for name in INPUT_ATTRIBUTES if name in vars(self)}
-        try:
-            X = check_rows(self, X, reset=previous is None, ensure_min_samples=2)
-            rows, weights = self._weighted_rows(X, sample_weight)
-            report = FitReport(self, rows, n_checks(options))
-            result = fit_density(
-                rows,
-                weights,
-                options,
-                check_random_state(self.random_state),
-                available_device(self.device),
-                names=getattr(self, "feature_names_in_", None),
-                previous=previous,
-                on_base=partial(_tell_of_base, report),
-                on_check=partial(_tell_of_check, report),
-            )
-        except BaseException:
-            for name in INPUT_ATTRIBUTES:
-                vars(self).pop(name, None)
-            vars(self).update(before)
-            raise
-        self._store(result, X.dtype, previous)
+        # What is fitted is set on a twin: this object is the old one until it is the new one.
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
+        rows, weights = self._weighted_rows(X, sample_weight)
+        report = FitReport(self, rows, n_checks(options))
+        result, ended_by = fit_within(
+            Limits(self.time_limit, self.checkpoint),
+            rows,
+            weights,
+            options,
+            self.random_state,
+            available_device(self.device),
+            names=getattr(twin, "feature_names_in_", None),
+            previous=previous,
+            on_base=partial(_tell_of_base, report),
+            on_check=partial(_tell_of_check, report),
+        )
+        twin._store(result, X.dtype, previous)
+        fitted = {name: value for name, value in vars(twin).items() if _is_fitted_attribute(name)}
+        kept = {name: value for name, value in vars(self).items() if name not in INPUT_ATTRIBUTES}
+        self.__dict__ = {**kept, **fitted}
         if result.members:
             share = result.members.share[result.members.place]
             report.tell(f"radial units: a share of {share:g} in the model")
         report.end()
-        self._warn(result)
+        self._warn(result, ended_by)
         return self
 
     def _weighted_rows(self, X, sample_weight):
@@ -399,7 +415,7 @@ class RegularizedAutoEncoderScore(
         X, weights = merged(X, weights)
         return X, weights / weights.mean()
 
-    def _warn(self, result):
+    def _warn(self, result, ended_by):
         for message in result.remarks.messages():
             warn(message)
         spread = np.ptp(result.log_z_repeats)
@@ -413,11 +429,8 @@ class RegularizedAutoEncoderScore(
                 f" {advice}.",
                 ConvergenceWarning,
             )
-        if result.outcome.interrupted:
-            warn(
-                "The fit was interrupted; the best weights so far are kept and usable.",
-                ConvergenceWarning,
-            )
+        if ended_by:
+            warn(early_end(ended_by, self.time_limit), ConvergenceWarning)
         elif self.network_gain_ == 0.0 and chosen_network_options(self):
             name = chosen_network_options(self)[0]
             warn(
@@ -674,6 +687,10 @@ class RegularizedAutoEncoderScore(
         check_is_fitted(self)
         device, dtype = available_device(self.device), self._fitted_as["dtype"]
         return self._fitted().sampling_target(device, dtype, temperature)
+
+
+def _is_fitted_attribute(name):
+    return (name.endswith("_") and not name.startswith("_")) or name in PRIVATE_ATTRIBUTES
 
 
 def _tell_of_base(report, n_components, base_score):

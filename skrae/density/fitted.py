@@ -14,7 +14,7 @@ from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import BLOCK_DRAWS, BLOCK_ROWS, NETWORK_ROWS, by_blocks
 from skrae.preprocessing.transform import Transform
 from skrae.sampling.mcmc.kernels import State
-from skrae.sampling.mcmc.tempered_smc import log_normalizer
+from skrae.sampling.mcmc.tempered_smc import N_PARTICLES, log_normalizer
 from skrae.sampling.targets import VANISHED, Target
 
 # Rows at a time where derivatives are taken: on a processor, as many as leave the layers of a
@@ -321,9 +321,9 @@ class FieldTarget(Target):
         return hessian
 
 
-def normalise(field, generator, n_repeats=4):
+def normalise(field, generator, n_repeats=4, n_particles=N_PARTICLES):
     """log Z of each repeat, (n_repeats,) NumPy; exactly 0 where f = 0."""
     if field.is_base:
         return np.zeros(n_repeats)
     with torch.no_grad():
-        return log_normalizer(field, generator, n_repeats).log_z.cpu().numpy()
+        return log_normalizer(field, generator, n_repeats, n_particles).log_z.cpu().numpy()

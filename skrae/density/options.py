@@ -1,6 +1,8 @@
 """The estimator's options: checked, and resolved to what "auto" stands for."""
 
+import os
 from numbers import Integral
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -78,6 +80,9 @@ def check_options(estimator):
     for name in FLAGS:
         flag = getattr(estimator, name)
         check_number(name, int(flag) if isinstance(flag, np.bool_) else flag, 0, kind=Integral)
+    if estimator.time_limit is not None:
+        check_number("time_limit", estimator.time_limit, 0.0, above=True)
+    _check_checkpoint(estimator.checkpoint)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
     if not isinstance(estimator.calibration_weight, str):
         check_number("calibration_weight", estimator.calibration_weight, 0.0)
@@ -92,6 +97,17 @@ def check_options(estimator):
     _check_hidden_layers(estimator.hidden_layer_sizes)
     _check_architecture(estimator)
     available_device(estimator.device)
+
+
+def _check_checkpoint(path):
+    if path is None:
+        return
+    if not isinstance(path, (str, os.PathLike)):
+        raise TypeError(f"Got checkpoint={path!r}, expected a path or None.")
+    if not Path(path).parent.is_dir():
+        raise ValueError(
+            f"Got checkpoint={str(path)!r}, expected a path in a folder that there is."
+        )
 
 
 def _check_architecture(estimator):

@@ -23,6 +23,7 @@ from skrae.mixtures.components import (
 )
 from skrae.preprocessing.blocks import block_rows, by_blocks
 from skrae.preprocessing.rows import weighted_mean
+from skrae.preprocessing.work import breakable, check_time, ended_early
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
@@ -110,6 +111,7 @@ def em_step(mixture, z, weights, settings):
     joint, moments = log_joint(mixture), 0.0
     size = block_rows(len(mixture.weights))
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
+        check_time()
         columns = quadratic_columns(rows)
         moments = moments + torch.softmax(joint(columns), dim=0).mul_(w) @ columns.T
     keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))
@@ -192,23 +194,25 @@ def _merged(mixture, i, j):
 def merge(mixture, value, rows, held_out, settings, patience=4):
     """Merge components until the held-out density no longer gains; (value, mixture) of the best."""
     current, worse = mixture, 0
-    while worse < patience and len(current.weights) > 1:
-        merged = merge_closest(current)
-        fresh_value, current, _ = refine(merged, rows, held_out, settings)
-        worse = worse + 1 if fresh_value < value else 0
-        if fresh_value >= value:
-            value, mixture = fresh_value, current
+    with breakable():
+        while worse < patience and len(current.weights) > 1 and not ended_early():
+            merged = merge_closest(current)
+            fresh_value, current, _ = refine(merged, rows, held_out, settings)
+            worse = worse + 1 if fresh_value < value else 0
+            if fresh_value >= value:
+                value, mixture = fresh_value, current
     return value, mixture
 
 
 def relax(mixture, value, rows, held_out, settings, factor=4.0):
     """Weaken the prior while the held-out density gains; (value, mixture, settings) of the best."""
-    while settings.strength > 0.1:
-        weaker = settings._replace(strength=settings.strength / factor)
-        fresh_value, fresh, _ = refine(mixture, rows, held_out, weaker)
-        if fresh_value <= value:
-            break
-        value, mixture, settings = fresh_value, fresh, weaker
+    with breakable():
+        while settings.strength > 0.1 and not ended_early():
+            weaker = settings._replace(strength=settings.strength / factor)
+            fresh_value, fresh, _ = refine(mixture, rows, held_out, weaker)
+            if fresh_value <= value:
+                break
+            value, mixture, settings = fresh_value, fresh, weaker
     return value, mixture, settings
 
 
@@ -222,17 +226,19 @@ def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
     current, worse, best = mixture, 0, settings
     stronger = settings._replace(strength=factor * settings.strength)
     single = len(mixture.weights) == 1
-    while worse < patience and stronger.strength < len(rows[0]) * (factor**4 if single else 1.0):
-        if not single:
-            pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
-            current = current._replace(priors=pooled.expand_as(current.covariances).clone())
-        for _ in range(1 if single else POOLED_STEPS):
-            current = em_step(current, *rows, stronger)
-        fresh_value = mean_log_density(current, held_out)
-        worse = worse + 1 if fresh_value <= value else 0
-        if fresh_value > value:
-            value, mixture, best = fresh_value, current, stronger
-        stronger = stronger._replace(strength=factor * stronger.strength)
+    limit = len(rows[0]) * (factor**4 if single else 1.0)
+    with breakable():
+        while worse < patience and stronger.strength < limit and not ended_early():
+            if not single:
+                pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
+                current = current._replace(priors=pooled.expand_as(current.covariances).clone())
+            for _ in range(1 if single else POOLED_STEPS):
+                current = em_step(current, *rows, stronger)
+            fresh_value = mean_log_density(current, held_out)
+            worse = worse + 1 if fresh_value <= value else 0
+            if fresh_value > value:
+                value, mixture, best = fresh_value, current, stronger
+            stronger = stronger._replace(strength=factor * stronger.strength)
     return value, mixture, best
 
 
@@ -258,16 +264,18 @@ def expand(rows, held_out, settings, generator, max_components=64, prior=None, p
     """
     mixture = first_gaussian(rows, settings, prior)
     best_value, best, worse = -math.inf, mixture, 0
-    while True:
-        stage = stage_rows(rows, len(mixture.weights))
-        value, candidate, mixture = refine(mixture, stage, held_out, settings)
-        worse = worse + 1 if value < best_value else 0
-        if value > best_value:
-            best_value, best = value, candidate
-        size = len(mixture.weights)
-        if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
-            return best_value, best
-        mixture = split(mixture, generator)
+    with breakable():
+        while True:
+            stage = stage_rows(rows, len(mixture.weights))
+            value, candidate, mixture = refine(mixture, stage, held_out, settings)
+            worse = worse + 1 if value < best_value else 0
+            if value > best_value:
+                best_value, best = value, candidate
+            size = len(mixture.weights)
+            if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
+                break
+            mixture = split(mixture, generator)
+    return best_value, best
 
 
 def polish(mixture, value, rows, held_out, settings):

@@ -11,10 +11,14 @@ is the first, averaged with others like it, where held-out rows clearly prefer i
 Small tables hang on what is held out. There each further growth holds out rows of its own, widths
 and tails are judged by rows that the mixture in question has not seen, and at last every mixture
 takes a few steps of EM on all rows.
+
+Each growth is a part of the work that is done once. Where the work ends early, the choice is made
+among the mixtures that are complete, or of the best size so far of the only one.
 """
 
 import math
 from copy import copy
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -35,6 +39,7 @@ from skrae.mixtures.em import (
 )
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error, weighted_mean
+from skrae.preprocessing.work import breakable, ended_early, recalled
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
@@ -115,8 +120,9 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
     first, grower = _first_growth(grower, rows, held_out)
     if folds and max_mixtures > 1:
         parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
-        growths = [first, *(_pooled(grower(*part, first.settings.ridge)) for part in parts)]
-        groups = [[growth] for growth in growths]
+        ridge = first.settings.ridge
+        more = _complete(lambda part=part: _pooled(grower(*part, ridge)) for part in parts)
+        groups = [[growth] for growth in (first, *more)]
     else:
         growths = _average(grower, first, max_mixtures)
         groups = [growths]
@@ -151,18 +157,39 @@ class _Grower:
 
     def expanded(self, rows, held_out, ridge):
         """A `Growth` that is neither merged nor relaxed."""
-        settings = Settings(ridge, 2.0 * rows.z.shape[1])
         floor = self.tail.log_density(held_out.z) + math.log(TAIL_WEIGHTS[0])
         held_out = HeldOut(held_out.z, held_out.weights, floor)
+        settings = Settings(ridge, 2.0 * rows.z.shape[1])
         limits = self.max_components, self.space.covariance
-        value, mixture = expand(rows, held_out, settings, self.generator, *limits)
-        return Growth(value, mixture, settings, rows, held_out)
+        growth = partial(expand, rows, held_out, settings, self.generator, *limits)
+        value, mixture = self._recalled(growth)
+        return Growth(value, Mixture(*mixture), settings, rows, held_out)
 
-    @staticmethod
-    def polished(growth):
+    def polished(self, growth):
         """The growth merged and relaxed."""
         value, mixture, settings, rows, held_out = growth
-        return Growth(*polish(mixture, value, rows, held_out, settings), rows, held_out)
+        polishing = partial(polish, mixture, value, rows, held_out, settings)
+        value, mixture, settings = self._recalled(polishing)
+        return Growth(value, Mixture(*mixture), Settings(*settings), rows, held_out)
+
+    def _recalled(self, compute):
+        """What compute() gives, of a value and tuples: without classes, as a journal takes it."""
+
+        def plain():
+            value, *tuples = compute()
+            return value, *map(tuple, tuples)
+
+        return recalled(plain, self.generator)
+
+
+def _complete(growths):
+    """The growths, of functions, up to the one in which the work ends early."""
+    for grow in growths:
+        if ended_early():
+            return
+        growth = grow()
+        if not ended_early():
+            yield growth
 
 
 def _tail(rows, space):
@@ -183,6 +210,8 @@ def _first_growth(grower, rows, held_out):
         return _pooled(_best_ridge(grower, rows, held_out)), grower
     few = grower.of_at_most(FEW_COMPONENTS)
     growth = _best_ridge(few, rows, held_out)
+    if ended_early():
+        return growth, few
     state = grower.generator.get_state()
     large = grower.expanded(rows, held_out, growth.settings.ridge)
     if _is_clearly_likelier(large, growth):
@@ -207,7 +236,7 @@ def _best_ridge(grower, rows, held_out):
     best = grower(rows, held_out, FIRST_RIDGE)
     for factor in (1.0 / RIDGE_STEP, RIDGE_STEP):
         ridge = best.settings.ridge * factor
-        while 0.99 * RIDGE_LIMITS[0] < ridge < 1.01 * RIDGE_LIMITS[1]:
+        while 0.99 * RIDGE_LIMITS[0] < ridge < 1.01 * RIDGE_LIMITS[1] and not ended_early():
             fresh = grower(rows, held_out, ridge)
             if fresh.value <= best.value:
                 break
@@ -257,10 +286,10 @@ def _average(grower, first, max_mixtures):
             return growths
     while len(growths) < max_mixtures and len(first.mixture.weights) > 1:
         n_fresh = min(len(growths), max_mixtures - len(growths))
-        fresh = [
-            grower(first.rows, WeightedRows(z_out, w_out), first.settings.ridge)
-            for _ in range(n_fresh)
-        ]
+        grow = partial(grower, first.rows, WeightedRows(z_out, w_out), first.settings.ridge)
+        fresh = list(_complete(grow for _ in range(n_fresh)))
+        if ended_early():
+            break
         more = [log_density(growth.mixture, z_out) for growth in fresh]
         if not _helps(values, more, w_out):
             break
@@ -322,13 +351,16 @@ def _finish(groups, grower, every=None):
         far = torch.cat([tail.log_density(part.z) for part in held_out])
         return torch.logaddexp(values + math.log1p(-weight), far + math.log(weight))
 
-    values = [inner(s) for s in INFLATIONS]
     least = grower.tail_weights[0]
-    place = first_as_good([with_tail(v, grower.tail, least) for v in values], weights)
-    tail, weight = _best_tail(grower, lambda *options: with_tail(values[place], *options), weights)
+    inflation, tail, weight = INFLATIONS[0], grower.tail, least
+    with breakable():
+        values = [inner(s) for s in INFLATIONS]
+        place = first_as_good([with_tail(v, grower.tail, least) for v in values], weights)
+        inflation = INFLATIONS[place]
+        tail, weight = _best_tail(grower, partial(with_tail, values[place]), weights)
 
     def finished(growths):
-        density = _mixed(growths, INFLATIONS[place], tail.blocks)
+        density = _mixed(growths, inflation, tail.blocks)
         return density.with_tail(weight, tail.means[0], tail.factors[0], TAIL_DOF)
 
     parts = tuple(
@@ -342,8 +374,15 @@ def _finish(groups, grower, every=None):
         growths = growths[:1]
     if grower.space.final is not None:
         growths = [growth.shrunk_to(grower.space.final) for growth in growths]
-    settled = [g._replace(mixture=settle(g.mixture, every, g.settings)) for g in growths]
-    return Choice(finished(settled), judged, parts)
+    return Choice(finished([_settled(growth, every) for growth in growths]), judged, parts)
+
+
+def _settled(growth, rows):
+    """The growth after a few steps on all rows, if there is time."""
+    with breakable():
+        if not ended_early():
+            return growth._replace(mixture=settle(growth.mixture, rows, growth.settings))
+    return growth
 
 
 def _best_tail(grower, values, weights):

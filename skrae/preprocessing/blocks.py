@@ -2,6 +2,8 @@
 
 import torch
 
+from skrae.preprocessing.work import check_time
+
 # Rows at a time; where all layers of a network are kept, as many as leave them in the cache; and
 # draws of a base density at a time, on which the stream of random numbers depends.
 BLOCK_ROWS, NETWORK_ROWS, BLOCK_DRAWS = 4096, 1024, 8192
@@ -45,9 +47,13 @@ def by_blocks(function, *rows, size=BLOCK_ROWS):
     >>> by_blocks(lambda z: 2 * z, torch.arange(5), size=2)
     tensor([0, 2, 4, 6, 8])
     """
+    check_time()
     if len(rows[0]) <= size:
         return function(*rows)
-    parts = [function(*block) for block in zip(*(r.split(size) for r in rows), strict=True)]
+    parts = []
+    for block in zip(*(r.split(size) for r in rows), strict=True):
+        parts.append(function(*block))
+        check_time()
     if isinstance(parts[0], tuple):
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
     return torch.cat(parts)

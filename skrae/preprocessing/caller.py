@@ -1,24 +1,20 @@
-"""What the library owes its caller: warnings at their line, an early end that loses nothing.
+"""What the library owes its caller: warnings at their line, and torch's state as it was.
 
-Work ends early by a KeyboardInterrupt or because its time is up. Where a part of it can be broken
-off, `interruptible` stands around that part; what comes after such an end is only what a usable
-result takes.
+Grad mode, inference mode, default device and autocast belong to the thread, the number of threads
+to the process. The default dtype belongs to the process too, and other threads compute meanwhile:
+nothing here sets it, and nothing in the library depends on it.
 """
 
-import math
+import os
 import sys
-import time
 import warnings
-from contextlib import contextmanager
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 
 import torch
-
-from skrae.preprocessing.ambient import restore_grad_mode
+from sklearn import config_context, get_config
 
 LIBRARIES = ("skrae", "sklearn", "joblib")
-INTERRUPT, TIME_LIMIT = "interrupt", "time limit"
 
 
 def warn(message, category=UserWarning):
@@ -29,87 +25,82 @@ def warn(message, category=UserWarning):
     warnings.warn(message, category, stacklevel=level)
 
 
-class OutOfTime(Exception):
-    """Raised by `check_time` where the time limit of the work has passed."""
+class _Fork:
+    """Whether this process is a fork of one that had imported the library."""
+
+    happened = False
+
+    @classmethod
+    def note(cls):
+        cls.happened = True
 
 
-@dataclass
-class _Work:
-    """One piece of work: when its time is up, and why it ended early, if it did."""
-
-    deadline: float = math.inf
-    ended_by: str | None = None
-    n_interruptible: int = 0  # blocks that it is in
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Fork.note)
 
 
-_WORK = ContextVar("_WORK", default=None)
+def in_own_state(method):
+    """Let a public function compute under grad mode on, on the processor, in full precision.
 
-
-def as_work(function, *args, time_limit=None, **kwargs):
-    """function(*args, **kwargs), and what ended it early: None, "interrupt" or "time limit".
-
-    Parameters
-    ----------
-    function : callable
-    time_limit : float or None
-        Seconds after which `check_time` breaks off the `interruptible` block it is called in.
-    """
-    work = _Work(math.inf if time_limit is None else time.monotonic() + time_limit)
-
-    def run():
-        _WORK.set(work)
-        return function(*args, **kwargs)
-
-    # Of a context of its own nothing is left, whatever breaks it off.
-    return copy_context().run(run), work.ended_by
-
-
-def ended_early():
-    """Whether the work that this is part of is to end with what it has."""
-    work = _WORK.get()
-    return work is not None and work.ended_by is not None
-
-
-def check_time():
-    """End the innermost `interruptible` block if the time of the work is up; once a work."""
-    work = _WORK.get()
-    if work is None or not work.n_interruptible or time.monotonic() < work.deadline:
-        return
-    work.deadline = math.inf
-    raise OutOfTime
-
-
-class Interrupt:
-    """Whether the block of `interruptible` ended early."""
-
-    def __init__(self):
-        self.came = False
-
-    def __bool__(self):
-        return self.came
-
-
-@contextmanager
-def interruptible():
-    """Run a block that a KeyboardInterrupt or the time limit ends.
-
-    The value is true afterwards where one did.
+    The caller's state is back when it ends, also where a KeyboardInterrupt came while torch was
+    switching.
 
     Examples
     --------
-    >>> with interruptible() as interrupted:
-    ...     raise KeyboardInterrupt
-    >>> bool(interrupted)
-    True
+    >>> @in_own_state
+    ... def slope(x):
+    ...     x = torch.tensor(x, requires_grad=True)
+    ...     return torch.autograd.grad(x**2, x)[0].item()
+    >>> with torch.inference_mode():
+    ...     slope(3.0)
+    6.0
     """
-    interrupt, work, with_grad = Interrupt(), _WORK.get() or _Work(), torch.is_grad_enabled()
-    work.n_interruptible += 1
+
+    @wraps(method)
+    def call(*args, **kwargs):
+        with_grad = torch.is_grad_enabled()
+        try:
+            with ExitStack() as stack:
+                for context in _ways_out():
+                    stack.enter_context(context)
+                torch.set_grad_enabled(True)
+                return method(*args, **kwargs)
+        finally:
+            restore_grad_mode(with_grad)
+
+    return call
+
+
+def restore_grad_mode(enabled):
+    """Set torch's grad mode, even if one KeyboardInterrupt comes just now."""
     try:
-        yield interrupt
-    except (KeyboardInterrupt, OutOfTime) as reason:
-        work.ended_by = TIME_LIMIT if isinstance(reason, OutOfTime) else INTERRUPT
-        interrupt.came = True
-        # It may have come while torch was switching modes.
-        restore_grad_mode(with_grad)
+        torch.set_grad_enabled(enabled)
     finally:
-        work.n_interruptible -= 1
+        torch.set_grad_enabled(enabled)
+
+
+def _ways_out():
+    """Contexts that lead out of what the caller has set."""
+    if torch.is_inference_mode_enabled():
+        yield torch.inference_mode(False)
+    if torch.get_default_device().type != "cpu":
+        yield torch.device("cpu")
+    if torch.is_autocast_enabled("cpu"):
+        yield torch.autocast("cpu", enabled=False)
+    if torch.cuda.is_available() and torch.is_autocast_enabled("cuda"):
+        yield torch.autocast("cuda", enabled=False)
+    if get_config()["array_api_dispatch"]:
+        yield config_context(array_api_dispatch=False)
+    if _Fork.happened and torch.get_num_threads() > 1:
+        yield _one_thread()
+
+
+@contextmanager
+def _one_thread():
+    """One thread of torch's: a fork would wait for those that only its parent has."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)

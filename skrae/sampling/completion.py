@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from skrae.mixtures.conditional import ConditionalMixture
-from skrae.preprocessing.caller import interruptible
+from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.density_ratios import PathIntegral, exact
 from skrae.sampling.mcmc.warmup import SamplerSettings

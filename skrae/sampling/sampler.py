@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 
-from skrae.preprocessing.ambient import in_own_state
+from skrae.preprocessing.caller import in_own_state
 from skrae.preprocessing.rows import check_number
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete

@@ -1,4 +1,4 @@
-"""Warnings point at the caller's line; interrupts end a block and nothing else."""
+"""Warnings point at the caller's line."""
 
 import inspect
 import warnings
@@ -7,7 +7,7 @@ import pytest
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from skrae.preprocessing.caller import interruptible, warn
+from skrae.preprocessing.caller import warn
 
 LIBRARY = {"__name__": "skrae.somewhere"}
 exec("def outer(function, *arguments): return function(*arguments)", LIBRARY)
@@ -42,20 +42,3 @@ def test_an_error_filter_raises_at_once():
         warnings.simplefilter("error")
         with pytest.raises(UserWarning, match="now"):
             warn("now")
-
-
-def test_an_interrupt_ends_the_block_and_is_told():
-    done = []
-    with interruptible() as interrupted:
-        done.append(1)
-        raise KeyboardInterrupt
-    with interruptible() as not_interrupted:
-        done.append(2)
-    assert done == [1, 2]
-    assert interrupted
-    assert not not_interrupted
-
-
-def test_other_errors_pass():
-    with pytest.raises(MemoryError), interruptible():
-        raise MemoryError

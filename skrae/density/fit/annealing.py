@@ -7,8 +7,9 @@ import numpy as np
 from skrae.autoencoders import training as loop
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
+from skrae.autoencoders.training import Best
 from skrae.density.fit.criterion import HEAD_FACTORS, ScoreCriterion
-from skrae.preprocessing.caller import interruptible
+from skrae.preprocessing.work import current_journal, ended_early, interruptible
 
 LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
 ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
@@ -89,6 +90,18 @@ class LevelTrainer:
         self.decoder_name, self.activation, self.decoder = decoder_name, activation, decoder
         self.criterion, self.n_levels = None, 0
 
+    def state(self):
+        """All that the levels to come depend on, of tensors and numbers."""
+        tau = None if self.decoder is None else self.decoder.tau
+        return self.training.state(), self.n_levels, tau, self.rows.generator.get_state()
+
+    def restore(self, state):
+        """Go on where `state` was taken."""
+        training, self.n_levels, tau, generator_state = state
+        self.training.restore(training)
+        self.decoder = make_decoder(self.decoder_name, self.activation, tau, self.base.mean)
+        self.rows.generator.set_state(generator_state)
+
     @property
     def noise_level(self):
         return self.criterion.noise_level
@@ -139,6 +152,53 @@ def _has_passed(gains):
     return fell or (abs(gains[-1]) < MIN_GAIN and gains[-1] < best + MIN_RISE)
 
 
+class Record(NamedTuple):
+    """How far an annealing is, and what it has found."""
+
+    best_level: float
+    best: Best | None = None
+    visited: tuple = ()  # the levels that may be chosen
+    gains: tuple = ()  # of those
+    n_done: int = 0  # levels
+    ended: bool = False
+    interrupted: bool = False
+
+
+def _with_level(record, training, level, candidate, interrupted):
+    """The `Record` with the level that the training has gone through; it goes on from its best."""
+    found, ends = training.best, interrupted or training.stopped
+    record = record._replace(n_done=record.n_done + 1, ended=found is None, interrupted=interrupted)
+    if found is not None and (candidate or ends):
+        gains = (*record.gains, found.value)
+        record = record._replace(
+            visited=(*record.visited, level), gains=gains, ended=ends or _has_passed(gains)
+        )
+        if record.best is None or found.value > record.best.value:
+            record = record._replace(best=found, best_level=level)
+    if not record.ended:
+        training.restart_from(found.average)
+    return record
+
+
+def _keep(trainer, record):
+    """Let a fit that is begun again go on after this level."""
+    journal = current_journal()
+    if journal and not ended_early():
+        plain = record._replace(best=record.best and tuple(record.best))
+        journal.remember(levels=(trainer.state(), tuple(plain)))
+
+
+def _recalled(trainer):
+    """The `Record` of a fit that is begun again, its trainer where it was; None without one."""
+    journal = current_journal()
+    if journal is None or "levels" not in journal.state:
+        return None
+    state, plain = journal.state["levels"]
+    trainer.restore(state)
+    record = Record(*plain)
+    return record._replace(best=record.best and Best(*record.best))
+
+
 def anneal(trainer, schedule, max_steps, on_check=None):
     """Visit the levels until the held-out gain falls; `Outcome` of the best candidate.
 
@@ -152,33 +212,25 @@ def anneal(trainer, schedule, max_steps, on_check=None):
     max_steps : int, at each level
     on_check : callable(trainer) or None; a true answer ends the annealing
     """
-    training, levels = trainer.training, schedule.levels
-    start = [p.clone() for p in training.average]
-    visited, gains, best, best_level = [], [], None, levels[-1]
-    for i, level in enumerate(levels):
-        candidate = i >= len(levels) - schedule.n_candidates
+    levels, start = schedule.levels, [p.clone() for p in trainer.training.average]
+    record = _recalled(trainer) or Record(levels[-1])
+    while record.n_done < len(levels) and not record.ended:
+        level = levels[record.n_done]
+        candidate = record.n_done >= len(levels) - schedule.n_candidates
         with interruptible() as interrupted:
             trainer.start_level(level)
             trainer.run(max_steps if candidate else (max_steps + 1) // 2, on_check)
-        found, ends = training.best, interrupted or training.stopped
-        if found is None:
-            break
-        if candidate or ends:
-            visited.append(level)
-            gains.append(found.value)
-            if best is None or found.value > best.value:
-                best, best_level = found, level
-            if ends or _has_passed(gains):
-                break
-        training.restart_from(found.average)
+        record = _with_level(record, trainer.training, level, candidate, bool(interrupted))
+        _keep(trainer, record)
+    best, best_level = record.best, record.best_level
     parameters, gain = (start, -np.inf) if best is None else (best.parameters, best.value)
     if best is None or gain < max(MIN_GAIN, MIN_STANDARD_ERRORS * best.standard_error):
         parameters, gain = scale_head(parameters, 0.0), 0.0
     return Outcome(
         parameters,
         best_level,
-        bool(interrupted),
-        noise_levels=tuple(visited),
-        gains=tuple(gains),
+        record.interrupted,
+        noise_levels=record.visited,
+        gains=record.gains,
         gain=gain,
     )

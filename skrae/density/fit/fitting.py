@@ -28,15 +28,17 @@ from skrae.mixtures.components import draw_index
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import Choice, select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
-from skrae.preprocessing.caller import interruptible
 from skrae.preprocessing.rows import weighted_mean
 from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_folds, split_rows
+from skrae.preprocessing.work import breakable, ended_early, interruptible
 
 N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
 # Held-out checks of a noise level: of few steps, and of more.
 CHECKS_OF_FEW, CHECKS_PER_LEVEL = 6, 12
 CURL_ROWS = 256
+# Repeats of log Z, and their particles, where there is no time for more.
+FEW_REPEATS, FEW_PARTICLES = 2, 2048
 # The most steps of a noise level: of few rows; one more for every so many rows; of any.
 FEW_STEPS, ROWS_PER_STEP, MOST_STEPS = 300, 6, 3000
 # Checks without a gain that end a level, and those where the base has more components than that:
@@ -147,16 +149,15 @@ def fit_density(
     trainer = _trainer(rows, validation, base.to(device), options, generator, device, previous)
     outcome = _train(trainer, rows, len(X), options, previous, on_check)
     members = None
-    if choice.parts and _may_average(options) and not outcome.interrupted:
+    if choice.parts and _may_average(options) and not ended_early():
         every = working.rows(X, weights, np.arange(len(X)), len(parts))
-        with interruptible() as interrupted:
+        with breakable():
             members = _members(choice, every, options, outcome, int(seeds[0]))
-        outcome = outcome._replace(interrupted=bool(interrupted))
     fitted = _fitted(transform, base, options, outcome, previous, members)
     field = fitted.field(device)
     if not outcome.gain:  # whatever network has lost: the same model, the same log Z
         generator = torch.Generator(device).manual_seed(int(seeds[1]))
-    repeats = normalise(field, generator)
+    repeats = _log_z(field, generator)
     return Result(
         fitted=fitted._replace(log_z=float(repeats.mean())),
         outcome=outcome,
@@ -192,7 +193,11 @@ def _choose_base(X, weights, options, rng, names):
     if len(X) < MIN_ROWS_TO_SPLIT:
         working = fit_space(X, weights, train, options, names)
     else:
-        working = choose_space(X, weights, folds, options, names, int(seeds[0]))
+        working = None
+        with breakable():
+            working = choose_space(X, weights, folds, options, names, int(seeds[0]))
+        if working is None:
+            working = fit_space(X, weights, train, options, names)
     rows, validation = (working.rows(X, weights, p, k) for k, p in enumerate((train, held_out)))
     kept = train[working.kept[train]]
     base = select_base(
@@ -325,8 +330,17 @@ def _initial_parameters(z, base, metric, options, generator):
     return decoder.localise(parameters, rows.float(), whiteners, generator)
 
 
+def _log_z(field, generator):
+    """log Z of each repeat; of fewer and shorter ones where they are broken off."""
+    with breakable():
+        return normalise(field, generator)
+    return normalise(field, generator, FEW_REPEATS, FEW_PARTICLES)
+
+
 def _train(trainer, rows, n_rows, options, previous, on_check):
     schedule = noise_schedule(options)
+    if ended_early():
+        return Outcome(scale_head(trainer.training.average, 0.0), schedule.levels[-1], True)
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to validate a network by: the base alone is the density.
         return _reconstruct_alone(trainer, schedule, options, on_check)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.preprocessing.caller import interruptible
+from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc.adaptation import STEP_JITTER
 from skrae.sampling.mcmc.density_ratios import exact
 from skrae.sampling.mcmc.kernels import (

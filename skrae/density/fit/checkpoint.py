@@ -1,0 +1,100 @@
+"""A fit within limits: of its time, and of what it loses when its process is killed."""
+
+import hashlib
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from skrae.density.fit.fitting import fit_density
+from skrae.preprocessing.work import TIME_LIMIT, Journal, as_work
+
+
+class Limits(NamedTuple):
+    """The options of the same names."""
+
+    time_limit: float | None = None  # seconds
+    checkpoint: object = None  # str, path-like or None
+
+
+def fit_within(limits, X, weights, options, random_state, device, previous=None, **told):
+    """The `Result` of `fit_density`, and what ended it early: None, "interrupt" or "time limit".
+
+    Parameters
+    ----------
+    limits : Limits
+    random_state : the option of the same name
+    others : as those of `fit_density`
+
+    Raises
+    ------
+    ValueError
+        Where the file at limits.checkpoint is that of another fit, or damaged.
+    """
+    rng, journal = check_random_state(random_state), None
+    if limits.checkpoint is not None:
+        identity = _identity(X, weights, options, random_state, device, previous)
+        journal = Journal(limits.checkpoint, identity)
+        rng = _rng_of(journal, rng)
+    fit = X, weights, options, rng, device
+    told = {"previous": previous, **told}
+    found = as_work(fit_density, *fit, **told, time_limit=limits.time_limit, journal=journal)
+    if journal and not found[1]:
+        journal.remove()
+    return found
+
+
+def early_end(ended_by, time_limit):
+    """What the user hears of a fit that ended early."""
+    if ended_by == TIME_LIMIT:
+        return (
+            f"The fit reached its time_limit of {time_limit:g} seconds; the best density so far is"
+            " kept and usable. A larger limit, or a checkpoint to go on from, may do better."
+        )
+    return "The fit was interrupted; the best density so far is kept and usable."
+
+
+def _identity(X, weights, options, random_state, device, previous):
+    """All that decides what the parts of a fit are."""
+    # The package itself may not be imported from below; it is there where this is called.
+    version = sys.modules[__name__.partition(".")[0]].__version__
+    before = [] if previous is None else previous.parts()
+    return {
+        "rows": _digest([X, weights]),
+        "options": _digest([options, device]),
+        "random_state": _digest([_seed(random_state)]),
+        "previous fit": _digest(before),
+        "versions": f"skrae {version}, torch {torch.__version__}, numpy {np.__version__}",
+    }
+
+
+def _rng_of(journal, rng):
+    """The generator as the fit began with it, which random_state=None does not tell."""
+    if "random_state" not in journal.state:
+        kind, keys, *rest = rng.get_state()
+        journal.remember(random_state=(kind, torch.from_numpy(keys.astype(np.int64)), *rest))
+    kind, keys, *rest = journal.state["random_state"]
+    fresh = np.random.RandomState()
+    fresh.set_state((kind, keys.numpy().astype(np.uint32), *rest))
+    return fresh
+
+
+def _seed(random_state):
+    if isinstance(random_state, np.random.RandomState):
+        kind, keys, *rest = random_state.get_state()
+        return kind, keys.tolist(), rest
+    return random_state
+
+
+def _digest(parts):
+    """A hash of arrays, by dtype, shape and values, and of anything else by its repr."""
+    hashed = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            hashed.update(f"{part.dtype}{part.shape}".encode())
+            hashed.update(np.ascontiguousarray(part).tobytes())
+        else:
+            hashed.update(repr(part).encode())
+    return hashed.hexdigest()

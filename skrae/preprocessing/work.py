@@ -1,0 +1,201 @@
+"""A piece of work: it may end early with what it has, and its parts may outlive the process.
+
+Work ends early by a KeyboardInterrupt or because its time is up. Where a part of it can be broken
+off, `interruptible` or `breakable` stands around that part; what comes after such an end is only
+what a usable result takes.
+"""
+
+import math
+import os
+import time
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from skrae.preprocessing.caller import restore_grad_mode
+
+INTERRUPT, TIME_LIMIT = "interrupt", "time limit"
+
+
+class OutOfTime(Exception):
+    """Raised by `check_time` where the time limit of the work has passed."""
+
+
+class Journal:
+    """What the parts of a piece of work gave, in a file: work begun again finds them there.
+
+    Parameters
+    ----------
+    path : str or path-like
+    identity : dict of str, what the work depends on
+
+    Raises
+    ------
+    ValueError
+        Where the file is no journal, or one of other work.
+    """
+
+    def __init__(self, path, identity):
+        self.path, self.identity = Path(path), identity
+        self.parts, self.state, self.n_asked = [], {}, 0
+        if self.path.exists():
+            self._read()
+
+    def _read(self):
+        try:
+            found = torch.load(self.path, weights_only=True)
+            identity = found["identity"]
+            self.parts, self.state = found["parts"], found["state"]
+        except Exception as error:
+            raise ValueError(
+                f"Got checkpoint={str(self.path)!r}, which cannot be read, expected the file of an"
+                " unfinished fit, or none: remove it to begin anew."
+            ) from error
+        other = [name for name in self.identity if identity.get(name) != self.identity[name]]
+        if other:
+            raise ValueError(
+                f"Got checkpoint={str(self.path)!r} of a fit with other {' and '.join(other)},"
+                " expected one begun with the same: pass another path, or remove it."
+            )
+
+    def write(self):
+        """Write all of it: the file is the old one or the new one, whatever happens."""
+        fresh = self.path.with_name(self.path.name + ".part")
+        with open(fresh, "wb") as file:
+            found = {"identity": self.identity, "parts": self.parts, "state": self.state}
+            torch.save(found, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.path)
+
+    def remove(self):
+        """Remove the file: the work is done."""
+        self.path.unlink(missing_ok=True)
+
+    def recalled(self, compute, generator):
+        """What `compute` gave the time before, or gives now; the generator is where it was then."""
+        place, self.n_asked = self.n_asked, self.n_asked + 1
+        if place < len(self.parts):
+            value, generator_state = self.parts[place]
+            generator.set_state(generator_state)
+            return value
+        value = compute()
+        if not ended_early():
+            self.parts.append((value, generator.get_state()))
+            self.write()
+        return value
+
+    def remember(self, **state):
+        """Keep where a long part stands, instead of where it stood before."""
+        self.state.update(state)
+        self.write()
+
+
+@dataclass
+class _Work:
+    """One piece of work: when its time is up, and why it ended early, if it did."""
+
+    deadline: float = math.inf
+    journal: Journal | None = None
+    ended_by: str | None = None
+    n_interruptible: int = 0  # blocks that it is in
+
+
+_WORK = ContextVar("_WORK", default=None)
+
+
+def as_work(function, *args, time_limit=None, journal=None, **kwargs):
+    """function(*args, **kwargs), and what ended it early: None, "interrupt" or "time limit".
+
+    Parameters
+    ----------
+    function : callable
+    time_limit : float or None
+        Seconds after which `check_time` breaks off the `interruptible` block it is called in.
+    journal : Journal or None
+    """
+    deadline = math.inf if time_limit is None else time.monotonic() + time_limit
+    work = _Work(deadline, journal)
+
+    def run():
+        _WORK.set(work)
+        return function(*args, **kwargs)
+
+    # Of a context of its own nothing is left, whatever breaks it off.
+    return copy_context().run(run), work.ended_by
+
+
+def ended_early():
+    """Whether the work that this is part of is to end with what it has."""
+    work = _WORK.get()
+    return work is not None and work.ended_by is not None
+
+
+def current_journal():
+    """The `Journal` of the work that this is part of, or None."""
+    work = _WORK.get()
+    return None if work is None else work.journal
+
+
+def recalled(compute, generator):
+    """compute(), or what it gave when the same work was begun before."""
+    journal = current_journal()
+    return compute() if journal is None else journal.recalled(compute, generator)
+
+
+def check_time():
+    """End the innermost `interruptible` block if the time of the work is up; once a work."""
+    work = _WORK.get()
+    if work is None or not work.n_interruptible or time.monotonic() < work.deadline:
+        return
+    work.deadline = math.inf
+    raise OutOfTime
+
+
+class Interrupt:
+    """Whether the block of `interruptible` ended early."""
+
+    def __init__(self):
+        self.came = False
+
+    def __bool__(self):
+        return self.came
+
+
+@contextmanager
+def interruptible():
+    """Run a block that a KeyboardInterrupt or the time limit ends.
+
+    The value is true afterwards where one did.
+
+    Examples
+    --------
+    >>> with interruptible() as interrupted:
+    ...     raise KeyboardInterrupt
+    >>> bool(interrupted)
+    True
+    """
+    interrupt, work, with_grad = Interrupt(), _WORK.get() or _Work(), torch.is_grad_enabled()
+    work.n_interruptible += 1
+    try:
+        yield interrupt
+    except (KeyboardInterrupt, OutOfTime) as reason:
+        work.ended_by = TIME_LIMIT if isinstance(reason, OutOfTime) else INTERRUPT
+        interrupt.came = True
+        # It may have come while torch was switching modes.
+        restore_grad_mode(with_grad)
+    finally:
+        work.n_interruptible -= 1
+
+
+@contextmanager
+def breakable():
+    """The same for a part of work that asks `ended_early` later; elsewhere an interrupt passes."""
+    if _WORK.get() is None:
+        yield
+        return
+    with interruptible():
+        yield
