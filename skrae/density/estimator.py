@@ -28,6 +28,7 @@ from skrae.density.options import (
     resolved_options,
 )
 from skrae.density.radial_average import RadialEnergy
+from skrae.density.storage.seal import opened, sealed
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import warn
 from skrae.preprocessing.rows import check_rows, check_weights, merged
@@ -324,6 +325,12 @@ class RegularizedAutoEncoderScore(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def __getstate__(self):
+        return sealed(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(opened(state, type(self).__name__))
 
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):

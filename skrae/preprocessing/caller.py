@@ -4,7 +4,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 
-LIBRARIES = ("skrae", "sklearn", "joblib")
+LIBRARIES = ("skrae", "sklearn", "joblib", "pickle", "copy", "skops")
 
 
 def warn(message, category=UserWarning):

@@ -55,6 +55,14 @@ def test_round_trip_answers_the_same(through, fitted, X):
     np.testing.assert_array_equal(copy.log_density_gradient(X), fitted.log_density_gradient(X))
     np.testing.assert_array_equal(copy.sample(5, 0), fitted.sample(5, 0))
     assert copy.get_params() == fitted.get_params()
+    assert list(vars(copy)) == list(vars(fitted))
+    np.testing.assert_equal(vars(copy), vars(fitted))
+
+
+@pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])
+def test_an_unfitted_model_makes_the_round_trip(through):
+    model = quick_estimator(hidden_layer_sizes=[4, 2], scaling=None)
+    assert vars(through(model)) == vars(model)
 
 
 def test_round_trip_can_be_continued(fitted, X):

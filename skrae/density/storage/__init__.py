@@ -1,0 +1,4 @@
+"""What makes a fitted estimator outlive its process, stored by pickle, joblib or skops.
+
+seal  format, versions and checksum, added to what is stored and checked when it is loaded
+"""
