@@ -29,6 +29,7 @@ from skrae.density.options import (
 )
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.storage.seal import opened, sealed
+from skrae.density.storage.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import warn
 from skrae.preprocessing.rows import check_rows, check_weights, merged
@@ -331,6 +332,8 @@ class RegularizedAutoEncoderScore(
 
     def __setstate__(self, state):
         super().__setstate__(opened(state, type(self).__name__))
+        if hasattr(self, "coefs_"):
+            check_sound(self._fitted(), self.n_features_in_)
 
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
