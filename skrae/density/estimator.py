@@ -27,6 +27,8 @@ from skrae.density.options import (
     resolved_options,
 )
 from skrae.density.radial_average import RadialEnergy
+from skrae.density.storage.seal import opened, sealed
+from skrae.density.storage.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import in_own_state, warn
 from skrae.preprocessing.rows import check_rows, check_weights, merged, plain_array
@@ -333,6 +335,14 @@ class RegularizedAutoEncoderScore(
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    def __getstate__(self):
+        return sealed(super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(opened(state, type(self).__name__))
+        if hasattr(self, "coefs_"):
+            check_sound(self._fitted(), self.n_features_in_)
 
     @with_callbacks
     @in_own_state

@@ -14,7 +14,7 @@ from functools import wraps
 import torch
 from sklearn import config_context, get_config
 
-LIBRARIES = ("skrae", "sklearn", "joblib")
+LIBRARIES = ("skrae", "sklearn", "joblib", "pickle", "copy", "skops")
 
 
 def warn(message, category=UserWarning):

@@ -1,6 +1,5 @@
 """A fit within limits: of its time, and of what it loses when its process is killed."""
 
-import hashlib
 import sys
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skrae.density.fit.fitting import fit_density
+from skrae.density.storage.seal import checksum
 from skrae.preprocessing.work import TIME_LIMIT, Journal, as_work
 
 
@@ -62,10 +62,10 @@ def _identity(X, weights, options, random_state, device, previous):
     version = sys.modules[__name__.partition(".")[0]].__version__
     before = [] if previous is None else previous.parts()
     return {
-        "rows": _digest([X, weights]),
-        "options": _digest([options, device]),
-        "random_state": _digest([_seed(random_state)]),
-        "previous fit": _digest(before),
+        "rows": checksum([X, weights]),
+        "options": checksum([options, device]),
+        "random_state": checksum(random_state),
+        "previous fit": checksum(before),
         "versions": f"skrae {version}, torch {torch.__version__}, numpy {np.__version__}",
     }
 
@@ -79,22 +79,3 @@ def _rng_of(journal, rng):
     fresh = np.random.RandomState()
     fresh.set_state((kind, keys.numpy().astype(np.uint32), *rest))
     return fresh
-
-
-def _seed(random_state):
-    if isinstance(random_state, np.random.RandomState):
-        kind, keys, *rest = random_state.get_state()
-        return kind, keys.tolist(), rest
-    return random_state
-
-
-def _digest(parts):
-    """A hash of arrays, by dtype, shape and values, and of anything else by its repr."""
-    hashed = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, np.ndarray):
-            hashed.update(f"{part.dtype}{part.shape}".encode())
-            hashed.update(np.ascontiguousarray(part).tobytes())
-        else:
-            hashed.update(repr(part).encode())
-    return hashed.hexdigest()
