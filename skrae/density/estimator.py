@@ -340,7 +340,11 @@ class RegularizedAutoEncoderScore(
         return sealed(super().__getstate__())
 
     def __setstate__(self, state):
-        super().__setstate__(opened(state, type(self).__name__))
+        state = opened(state, type(self).__name__)
+        # Parameters that came after it was stored are what they were before there were any.
+        parameters = type(self)().get_params(deep=False).items()
+        missing = {name: value for name, value in parameters if name not in state}
+        super().__setstate__({**missing, **state})
         if hasattr(self, "coefs_"):
             check_sound(self._fitted(), self.n_features_in_)
 

@@ -1,4 +1,4 @@
-"""What the library owes its caller: warnings at their line, and torch's state as it was.
+"""What the library owes its caller: warnings at their line, and the process's state as it was.
 
 Grad mode, inference mode, default device and autocast belong to the thread, the number of threads
 to the process. The default dtype belongs to the process too, and other threads compute meanwhile:
@@ -11,6 +11,7 @@ import warnings
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 
+import numpy as np
 import torch
 from sklearn import config_context, get_config
 
@@ -42,8 +43,8 @@ if hasattr(os, "register_at_fork"):
 def in_own_state(method):
     """Let a public function compute under grad mode on, on the processor, in full precision.
 
-    The caller's state is back when it ends, also where a KeyboardInterrupt came while torch was
-    switching.
+    The caller's state, with NumPy's handling of floating-point errors, is back when it ends, also
+    where a KeyboardInterrupt came while one of them was switched.
 
     Examples
     --------
@@ -58,7 +59,7 @@ def in_own_state(method):
 
     @wraps(method)
     def call(*args, **kwargs):
-        with_grad = torch.is_grad_enabled()
+        with_grad, errors = torch.is_grad_enabled(), np.geterr()
         try:
             with ExitStack() as stack:
                 for context in _ways_out():
@@ -66,7 +67,10 @@ def in_own_state(method):
                 torch.set_grad_enabled(True)
                 return method(*args, **kwargs)
         finally:
-            restore_grad_mode(with_grad)
+            try:
+                restore_grad_mode(with_grad)
+            finally:
+                np.seterr(**errors)
 
     return call
 

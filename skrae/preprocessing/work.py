@@ -8,7 +8,7 @@ what a usable result takes.
 import math
 import os
 import time
-from contextlib import contextmanager
+from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,17 +155,31 @@ def check_time():
     raise OutOfTime
 
 
-class Interrupt:
-    """Whether the block of `interruptible` ended early."""
+class Interruptible:
+    """The context of `interruptible`; true where its block ended early."""
 
     def __init__(self):
-        self.came = False
+        self.came, self.work = False, _WORK.get() or _Work()
 
     def __bool__(self):
         return self.came
 
+    def __enter__(self):
+        self.with_grad = torch.is_grad_enabled()
+        self.work.n_interruptible += 1
+        return self
 
-@contextmanager
+    def __exit__(self, kind, error, traceback):
+        self.work.n_interruptible -= 1
+        if not isinstance(error, KeyboardInterrupt | OutOfTime):
+            return False
+        self.came = True
+        self.work.ended_by = TIME_LIMIT if isinstance(error, OutOfTime) else INTERRUPT
+        # It may have come while torch was switching modes.
+        restore_grad_mode(self.with_grad)
+        return True
+
+
 def interruptible():
     """Run a block that a KeyboardInterrupt or the time limit ends.
 
@@ -178,24 +192,9 @@ def interruptible():
     >>> bool(interrupted)
     True
     """
-    interrupt, work, with_grad = Interrupt(), _WORK.get() or _Work(), torch.is_grad_enabled()
-    work.n_interruptible += 1
-    try:
-        yield interrupt
-    except (KeyboardInterrupt, OutOfTime) as reason:
-        work.ended_by = TIME_LIMIT if isinstance(reason, OutOfTime) else INTERRUPT
-        interrupt.came = True
-        # It may have come while torch was switching modes.
-        restore_grad_mode(with_grad)
-    finally:
-        work.n_interruptible -= 1
+    return Interruptible()
 
 
-@contextmanager
 def breakable():
     """The same for a part of work that asks `ended_early` later; elsewhere an interrupt passes."""
-    if _WORK.get() is None:
-        yield
-        return
-    with interruptible():
-        yield
+    return nullcontext() if _WORK.get() is None else Interruptible()

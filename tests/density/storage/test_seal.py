@@ -199,3 +199,12 @@ def test_others_become_arrays_in_memory(tmp_path):
     assert found["a"][1] is kept
     assert found["b"][0].flags.writeable
     np.testing.assert_equal(found, {"a": [np.arange(6.0).reshape(2, 3), kept], "b": (locked,)})
+
+
+def test_a_state_from_before_a_parameter_loads_with_its_default(fitted):
+    """Of the same format: what the parameter offers was not there before."""
+    model = object.__new__(type(fitted))
+    model.__setstate__(sealed({k: v for k, v in vars(fitted).items() if k != "checkpoint"}))
+    assert model.get_params() == fitted.get_params()
+    X = datasets.Ring().sample(20, 1)
+    np.testing.assert_array_equal(model.score_samples(X), fitted.score_samples(X))
