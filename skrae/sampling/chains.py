@@ -33,6 +33,7 @@ class Chains:
         self.draws, self.log_density = record.positions, record.log_density
         self.acceptance_rate = record.n_accepted / max(record.n_transitions, 1)
         self.n_nonfinite = record.n_nonfinite
+        self._n_undefined, self._is_flat = record.n_undefined, record.is_flat
         self._n_proposed = record.n_transitions * len(record.positions)
         self.step_size, self.thin = run.kernel.step_size, thin
         self.feature_names = None if feature_names is None else [str(n) for n in feature_names]
@@ -62,7 +63,8 @@ class Chains:
         The larger of the rank-normalised split R-hat and its folded version (Vehtari et al. 2021).
         Above 1.01 the chains have not explored the same distribution, or are too short to tell:
         with m chains it stays above that until the effective sample size is some 100 m. It cannot
-        see a mode in which no chain has been. NaN for one chain.
+        see a mode in which no chain has been. Of one chain the halves are compared. NaN, unknown,
+        for fewer than 4 draws and where no draw differs from another.
         """
         return diagnostics.rhat(self.draws)
 
@@ -84,8 +86,9 @@ class Chains:
             rhat=rhat,
             n_draws=self.draws.shape[1],
             acceptance_rate=float(self.acceptance_rate.mean()),
-            n_nonfinite=int(self.n_nonfinite.sum()),
+            n_undefined=int(self._n_undefined.sum()),
             n_proposed=self._n_proposed,
+            is_flat=self._is_flat,
         )
 
     def to_arviz(self):

@@ -22,7 +22,8 @@ from skrae.sampling.targets import ConditionalTarget
 
 CHAINS_PER_ROW = 4
 N_WARMUP, CYCLE = 64, 8
-MAX_THIN = 16
+# Draws of a chain without which R-hat tells nothing.
+MAX_THIN, MIN_DRAWS = 16, 6
 # Numbers that the conditional factors (rows, K, d, d) may hold at once.
 MAX_NUMBERS = 4_000_000
 # Rows at a time: those that an interrupt can lose.
@@ -35,7 +36,7 @@ class Completion(NamedTuple):
     draws: np.ndarray  # (n, n_samples, d)
     rhat: np.ndarray  # (n,), of the worst missing entry; NaN where there are too few draws
     n_draws: int  # a chain
-    n_nonfinite: int
+    n_undefined: int
     n_proposed: int
 
 
@@ -86,7 +87,7 @@ def complete(target, density_ratio, X, n_samples, generator, reporter=None):
         draws=draws,
         rhat=np.concatenate([p.rhat for p in parts]),
         n_draws=parts[0].n_draws,
-        n_nonfinite=sum(p.n_nonfinite for p in parts),
+        n_undefined=sum(p.n_undefined for p in parts),
         n_proposed=sum(p.n_proposed for p in parts),
     )
 
@@ -125,22 +126,26 @@ def _complete_block(target, space, settings, X, n_samples, generator):
     factors = proposals.conditional.factors
     columns = ConditionalTarget(target, matrix, transform, proposals, factors)
     run = start_run(columns, _start(columns, generator), settings, generator)
-    n_draws = math.ceil(n_samples / CHAINS_PER_ROW)
+    if run.broken_off:
+        raise KeyboardInterrupt
+    n_asked = math.ceil(n_samples / CHAINS_PER_ROW)
+    n_draws = max(n_asked, MIN_DRAWS)
     pilot = run.draw(2 * CYCLE)
     kept = run.draw(n_draws, _thin(pilot))
     if pilot.interrupted or kept.interrupted:
         raise KeyboardInterrupt
     draws = kept.positions.reshape(CHAINS_PER_ROW, len(X), n_draws, X.shape[1])
     # One draw of each chain after another, so that the first few come from all chains.
-    rows = draws.transpose(1, 2, 0, 3).reshape(len(X), -1, X.shape[1])[:, :n_samples]
+    asked = draws[:, :, n_draws - n_asked :]
+    rows = asked.transpose(1, 2, 0, 3).reshape(len(X), -1, X.shape[1])[:, :n_samples]
     counted = kept.count_with(pilot)
     n_proposed = counted.n_transitions * len(kept.positions)
-    n_nonfinite = int(counted.n_nonfinite.sum())
+    n_undefined = int(counted.n_undefined.sum())
     # A start of density zero is left for the first proposal of a positive one; here none came.
     found = np.isfinite(kept.log_density).all(1).reshape(CHAINS_PER_ROW, len(X)).all(0)
     rhat = np.where(found, _row_rhat(draws), np.inf)
     return Completion(
-        draws=rows, rhat=rhat, n_draws=n_draws, n_nonfinite=n_nonfinite, n_proposed=n_proposed
+        draws=rows, rhat=rhat, n_draws=n_draws, n_undefined=n_undefined, n_proposed=n_proposed
     )
 
 

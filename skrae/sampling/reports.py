@@ -15,9 +15,10 @@ RHAT_LIMIT = 1.01
 SHORT_CHAINS = 10.0
 # Up to this R-hat more draws are likely to help.
 SHORT_RUN = 1.1
-MIN_ROW_DRAWS = 6
 # Progress tells R-hat anew when this share of the draws has been added, from so many draws on.
 RHAT_EVERY, MIN_DRAWS = 0.1, 8
+# Draws of a chain without which R-hat is unknown.
+MIN_RHAT_DRAWS = 4
 
 # By whether there are independence proposals, and from a base density that the user chose.
 REMEDIES = {
@@ -31,6 +32,15 @@ REMEDIES = {
 }
 # Below this the chains stand still, and modes are not what is wrong.
 LEAST_ACCEPTANCE = 0.02
+FEW_DRAWS = "{} draws a chain are too few to tell, expected at least 4."
+NO_MOVE = (
+    "No draw differs from another by more than rounding: leave step_size at 'auto', raise n_warmup,"
+    " or pass a base_density=."
+)
+FLAT = (
+    "The log density is the same at all draws and was -inf at no proposal: it falls nowhere, as no"
+    " proper density does, and draws of it mean nothing."
+)
 STANDSTILL = (
     "Only {:.1%} of the proposals were accepted: leave step_size at 'auto', raise n_warmup, or pass"
     " a base_density= that is closer to the density."
@@ -55,13 +65,21 @@ class ConvergenceSummary(NamedTuple):
     rhat: np.ndarray  # (d,)
     n_draws: int  # a chain
     acceptance_rate: float
-    n_nonfinite: int
+    n_undefined: int  # proposals of log density NaN
     n_proposed: int
+    is_flat: bool = False  # whether the log density is the same wherever the chains went
 
 
 def warn_of_chains(summary, names, remedy):
-    """Warn where the log density was NaN or infinite, or the chains disagree on some feature."""
-    warn_of_nonfinite(summary.n_nonfinite, summary.n_proposed)
+    """Warn where the log density was NaN, chains disagree on some feature, or nothing tells."""
+    warn_of_undefined(summary.n_undefined, summary.n_proposed)
+    if summary.is_flat:
+        warn(FLAT, ConvergenceWarning)
+    if np.isnan(summary.rhat).all():
+        few = summary.n_draws < MIN_RHAT_DRAWS
+        reason = FEW_DRAWS.format(summary.n_draws) if few else NO_MOVE
+        warn(f"Whether the chains mix is unknown. {reason}", ConvergenceWarning)
+        return
     limit, worst = rhat_limit(summary.n_draws), float(np.nanmax(summary.rhat, initial=1.0))
     if worst <= limit:
         return
@@ -100,7 +118,7 @@ def warn_of_no_base(learned):
 def warn_of_rows(rhat, n_draws, rows):
     """Warn where the chains of some partly observed rows do not agree."""
     # A few chains a row and many rows: the limit is one that none of them reaches by chance.
-    limit = np.sqrt(1.0 + 15.0 / n_draws) if n_draws >= MIN_ROW_DRAWS else np.finfo(float).max
+    limit = np.sqrt(1.0 + 15.0 / n_draws)
     stuck = np.flatnonzero(rhat > limit)
     if len(stuck):
         warn(
@@ -123,13 +141,12 @@ def warn_of_length(ess, n_samples):
         )
 
 
-def warn_of_nonfinite(n_nonfinite, n_proposed):
-    """Tell how many proposals had a log density of NaN or -inf."""
-    if n_nonfinite:
+def warn_of_undefined(n_undefined, n_proposed):
+    """Tell how many proposals had a log density of NaN; -inf is a density of zero."""
+    if n_undefined:
         warn(
-            f"The log density was NaN or infinite at {n_nonfinite} of {n_proposed} proposals, which"
-            " were all rejected. -inf, a density of zero, is harmless; NaN hints at an error in"
-            " score_samples or log_density_gradient.",
+            f"The log density was NaN or +inf at {n_undefined} of {n_proposed} proposals, which"
+            " were all rejected: this hints at an error in score_samples or log_density_gradient.",
             RuntimeWarning,
         )
 
@@ -137,6 +154,15 @@ def warn_of_nonfinite(n_nonfinite, n_proposed):
 def warn_of_interruption(what):
     """Tell that the result is shorter than what was asked for."""
     warn(f"The run was interrupted; {what} drawn before that are returned.", ConvergenceWarning)
+
+
+def warn_of_cold_start():
+    """Tell that chains ran no farther than into their warm-up."""
+    warn(
+        "The run was interrupted in its warm-up: where each chain stood is returned, which need not"
+        " be a draw of the density.",
+        ConvergenceWarning,
+    )
 
 
 class Progress(NamedTuple):

@@ -16,11 +16,12 @@ from skrae.sampling.reports import (
     remedy_for,
     reporting,
     warn_of_chains,
+    warn_of_cold_start,
     warn_of_interruption,
     warn_of_length,
     warn_of_no_base,
-    warn_of_nonfinite,
     warn_of_rows,
+    warn_of_undefined,
 )
 from skrae.sampling.start import check_continuation, make_setup
 from skrae.sampling.thinning import base_rows, chain_rows, needs_no_chains
@@ -164,7 +165,7 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         X : array of shape (n_samples, n_features)
-            Fewer rows after a KeyboardInterrupt.
+            Fewer rows after a KeyboardInterrupt; in the warm-up, where each chain stood.
 
         Raises
         ------
@@ -186,6 +187,9 @@ class RAESampler(BaseEstimator):
                 return base_rows(setup.target, n_samples, setup.generator)
             run = setup.start(reporter)
             rows, quality = chain_rows(run, n_samples, reporter)
+        if run.broken_off:
+            warn_of_cold_start()
+            return rows
         if setup.settings.learns:
             warn_of_no_base(run.target.base is not None)
         if quality.interrupted:
@@ -217,7 +221,7 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         chains : Chains
-            Shorter after a KeyboardInterrupt.
+            Shorter after a KeyboardInterrupt; in the warm-up, where each chain stood.
 
         Raises
         ------
@@ -240,8 +244,13 @@ class RAESampler(BaseEstimator):
                 run = setup.start(reporter)
             else:
                 run = Run(setup.target, check_continuation(setup, continue_from))
-            record = run.draw(n_draws, self.thin, reporter and reporter.draws(n_draws))
+            report = reporter and reporter.draws(n_draws)
+            cold = run.broken_off
+            record = run.where_it_stands() if cold else run.draw(n_draws, self.thin, report)
         chains = Chains(record, run, self.thin, setup.names)
+        if cold:
+            warn_of_cold_start()
+            return chains
         if setup.settings.learns and continue_from is None:
             warn_of_no_base(run.target.base is not None)
         if record.interrupted:
@@ -302,7 +311,7 @@ class RAESampler(BaseEstimator):
         if len(done.draws) < len(rows):
             draws = draws[: rows[len(done.draws)]]
             warn_of_interruption(f"the first {len(draws)} rows")
-        warn_of_nonfinite(done.n_nonfinite, done.n_proposed)
+        warn_of_undefined(done.n_undefined, done.n_proposed)
         warn_of_rows(done.rhat, done.n_draws, rows)
         return draws
 

@@ -18,7 +18,7 @@ from skrae.sampling.options import (
     has_own_target,
     sampled_estimator,
 )
-from skrae.sampling.targets import PublicTarget, Target, own_rows, public_target
+from skrae.sampling.targets import VANISHED, PublicTarget, Target, own_rows, public_target
 
 START_DRAWS = 8
 
@@ -43,11 +43,13 @@ class ChainSetup(NamedTuple):
             return base_state(self.target, self.n_chains, self.generator)
         z = torch.as_tensor(self.target.transform.forward(self.starts))
         state = self.target(z.to(self.generator.device))
-        bad = np.flatnonzero(~state.log_density.isfinite().numpy(force=True))
+        values = state.log_density.numpy(force=True)
+        bad = np.flatnonzero(~(np.isfinite(values) & (values > VANISHED * self.target.beta)))
         if len(bad):
+            found = values[bad[0]] if np.isnan(values[bad[0]]) else -np.inf
             raise ValueError(
-                f"Got a log density of {float(state.log_density[bad[0]])} at start {bad[0]},"
-                " expected starts of positive density."
+                f"Got a log density of {found} at start {bad[0]}, expected starts of positive"
+                " density."
             )
         return state
 
@@ -127,8 +129,8 @@ def base_state(target, n_chains, generator):
 def start_run(target, state, settings, generator, reporter=None):
     """The `Run` that begins after a warm-up from `state`."""
     report = reporter and reporter.warm_up(settings.n_warmup)
-    target, kernel, state = warm_up(target, state, settings, generator, report)
-    return Run(target, Checkpoint(kernel, state, generator.get_state(), None))
+    target, kernel, state, broken_off = warm_up(target, state, settings, generator, report)
+    return Run(target, Checkpoint(kernel, state, generator.get_state(), None), broken_off)
 
 
 def check_continuation(setup, chains):

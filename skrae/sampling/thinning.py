@@ -9,7 +9,7 @@ import torch
 from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes
 from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc import diagnostics
-from skrae.sampling.mcmc.runs import concatenate
+from skrae.sampling.mcmc.runs import concatenate, within
 from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary
 
 # Transitions by which the chains are judged: doubled until they agree.
@@ -34,7 +34,8 @@ def base_rows(target, n_samples, generator):
     """Independent draws of q in the units of the data, (n_samples, d)."""
     sizes = block_sizes(n_samples, BLOCK_DRAWS)
     z = torch.cat([target.base.sample(size, generator) for size in sizes])
-    return target.transform.inverse(z.numpy(force=True)).astype(target.dtype, copy=False)
+    rows = within(target.transform.inverse(z.numpy(force=True)), target.dtype)
+    return rows.astype(target.dtype, copy=False)
 
 
 def chain_rows(run, n_samples, reporter=None):
@@ -62,8 +63,9 @@ def chain_rows(run, n_samples, reporter=None):
         rhat=rhat,
         n_draws=pilot.n_transitions,
         acceptance_rate=float(pilot.n_accepted.mean()) / pilot.n_transitions,
-        n_nonfinite=int(counted.n_nonfinite.sum()),
+        n_undefined=int(counted.n_undefined.sum()),
         n_proposed=counted.n_transitions * len(kept),
+        is_flat=pilot.is_flat,
     )
     ess = len(rows) * min(1.0, thin / time)
     quality = Quality(summary=summary, ess=ess, interrupted=counted.interrupted)
@@ -72,6 +74,9 @@ def chain_rows(run, n_samples, reporter=None):
 
 def _pilot(run, reporter):
     """All transitions up to where the chains agree, or cannot be expected to; and their R-hat."""
+    if run.broken_off:
+        pilot = run.where_it_stands()
+        return pilot, diagnostics.rhat(pilot.positions)
 
     def draw(n):
         return run.draw(n, report=reporter and reporter.draws(n))

@@ -38,7 +38,7 @@ def spread_chains(excess, n_chains, n_draws, rule):
 class ScriptedRun:
     """A `Run` whose transitions are known positions (n_chains, n_transitions, d)."""
 
-    kernel, checkpoint = SimpleNamespace(step_size=1.0), None
+    kernel, checkpoint, broken_off = SimpleNamespace(step_size=1.0), None, False
     target = SimpleNamespace(base=None, transform=None)
 
     def __init__(self, positions, acceptance=1.0):
@@ -52,10 +52,11 @@ class ScriptedRun:
         kept = self.positions[:, start : self.n_done][:, thin - 1 :: thin]
         return Draws(
             positions=kept,
-            log_density=np.zeros(kept.shape[:2]),
+            log_density=kept.sum(axis=2),
             n_transitions=n_draws * thin,
             n_accepted=np.full(len(kept), self.acceptance * n_draws * thin),
             n_nonfinite=np.zeros(len(kept), int),
+            n_undefined=np.zeros(len(kept), int),
             interrupted=False,
         )
 

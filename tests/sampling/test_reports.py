@@ -108,7 +108,7 @@ def test_all_draws_are_asked_where_some_of_them_disagree(others, n_told, script)
 # Partly observed rows
 
 
-def completions_of(chains_of_row, monkeypatch):
+def completions_of(chains_of_row, monkeypatch, n_asked=None):
     """Warnings for three rows, of which the second has these chains (4, n_draws, 1)."""
     rule, n_draws = np.random.default_rng(0), chains_of_row.shape[1]
     draws = rule.standard_normal((CHAINS_PER_ROW, 3, n_draws, 2))
@@ -120,7 +120,8 @@ def completions_of(chains_of_row, monkeypatch):
     monkeypatch.setattr(completion, "start_run", lambda *options: ScriptedRun(positions))
     X = [[0.0, 1.0], [0.0, np.nan], [1.0, np.nan], [2.0, np.nan]]
     sampler = RAESampler(Known(NORMAL), base_density=ROWS, random_state=0)
-    return told(lambda: sampler.sample_conditional(X, CHAINS_PER_ROW * n_draws))[0]
+    n_samples = CHAINS_PER_ROW * (n_draws if n_asked is None else n_asked)
+    return told(lambda: sampler.sample_conditional(X, n_samples))[0]
 
 
 @pytest.mark.parametrize("n_draws", [50, 200])
@@ -135,11 +136,13 @@ def test_completions_warn_where_rhat_of_a_row_is_above_its_limit(n_draws, monkey
     assert "The chains of 1 of 3 rows do not mix, first of row 2 with R-hat" in text
 
 
-def test_completions_of_fewer_than_six_draws_a_chain_warn_of_none(monkeypatch):
+@pytest.mark.parametrize("n_asked", [1, 6])
+def test_few_completions_are_judged_by_six_draws_a_chain(n_asked, monkeypatch):
     apart = 100.0 * np.arange(4)[:, None, None] + np.random.default_rng(0).normal(size=(4, 6, 1))
-    assert completions_of(apart[:, :5], monkeypatch) == []
-    (text,) = completions_of(apart, monkeypatch)
+    (text,) = completions_of(apart, monkeypatch, n_asked)
     assert "The chains of 1 of 3 rows do not mix" in text
+    near = np.random.default_rng(1).normal(size=(4, 6, 1))
+    assert completions_of(near, monkeypatch, n_asked) == []
 
 
 # What rows are worth
@@ -165,20 +168,23 @@ def test_rows_warn_where_they_are_worth_fewer_than_half(
 # The line of the caller
 
 CALM = ConvergenceSummary(
-    rhat=np.ones(2), n_draws=10**6, acceptance_rate=0.5, n_nonfinite=0, n_proposed=9
+    rhat=np.ones(2), n_draws=10**6, acceptance_rate=0.5, n_undefined=0, n_proposed=9
 )
 SUMMARIES = {
+    "Whether the chains mix is unknown. 3 draws": {"rhat": np.full(2, np.nan), "n_draws": 3},
+    "The log density is the same at all draws": {"is_flat": True},
     "The chains are too short": {"rhat": np.full(2, 1.05)},
     "The chains do not mix: R-hat": {"rhat": np.full(2, 2.0)},
     "Only 1.0% of the proposals": {"rhat": np.full(2, 2.0), "acceptance_rate": 0.01},
-    "NaN or infinite at 3 of 9": {"n_nonfinite": 3},
+    "NaN or +inf at 3 of 9": {"n_undefined": 3},
 }
-NO_BASE, INTERRUPTED = "No base density is known", "The run was interrupted"
+NO_BASE, INTERRUPTED = "No base density is known", "The run was interrupted;"
+COLD = "The run was interrupted in its warm-up"
 WORTH, STUCK = "2 rows are worth only 0", "The chains of 1 of 2 rows do not mix"
-OF_COMPLETIONS = ["NaN or infinite at 3 of 9", INTERRUPTED, STUCK]
+OF_COMPLETIONS = ["NaN or +inf at 3 of 9", INTERRUPTED, STUCK]
 TOLD_BY = {
-    "sample": [*SUMMARIES, NO_BASE, INTERRUPTED, WORTH],
-    "sample_chains": [*SUMMARIES, NO_BASE, INTERRUPTED],
+    "sample": [*SUMMARIES, NO_BASE, INTERRUPTED, COLD, WORTH],
+    "sample_chains": [*SUMMARIES, NO_BASE, INTERRUPTED, COLD],
     "sample_conditional": OF_COMPLETIONS,
     "impute": OF_COMPLETIONS,
     "model.sample": [*SUMMARIES, INTERRUPTED, WORTH],
@@ -198,14 +204,14 @@ def arrange(text, monkeypatch):
     summary = CALM._replace(**SUMMARIES.get(text, {}))
     interrupted, n_done = text == INTERRUPTED, 1 if text == INTERRUPTED else 2
     quality = Quality(summary, 0.0 if text == WORTH else np.inf, interrupted)
-    inner = Run.draw
+    inner, init = Run.draw, Run.__init__
 
     def completed(target, density_ratio, X, n_samples, *rest):
         return Completion(
             draws=np.zeros((n_done, n_samples, 2)),
             rhat=np.array([np.inf if text == STUCK else 1.0, 1.0])[:n_done],
             n_draws=100,
-            n_nonfinite=summary.n_nonfinite,
+            n_undefined=summary.n_undefined,
             n_proposed=summary.n_proposed,
         )
 
@@ -213,6 +219,7 @@ def arrange(text, monkeypatch):
     monkeypatch.setattr(face, "complete", completed)
     monkeypatch.setattr(chains.Chains, "_summary", lambda self: summary)
     monkeypatch.setattr(Run, "draw", lambda *run: inner(*run)._replace(interrupted=interrupted))
+    monkeypatch.setattr(Run, "__init__", lambda run, *parts: init(run, *parts[:2], text == COLD))
 
 
 @pytest.mark.parametrize(

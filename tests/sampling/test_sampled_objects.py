@@ -74,7 +74,7 @@ def test_a_pipeline_without_a_gradient_names_its_last_step(options, model):
         RAESampler(mixture, **options).sample(2)
     assert "ipeline" not in str(refusal.value)
     steps = RAESampler(pipeline[-1], n_chains=4, n_warmup=16, random_state=0, **options)
-    assert_array_equal(steps.sample_chains(2).draws.shape, (4, 2, 2))
+    assert_array_equal(steps.sample_chains(40).draws.shape, (4, 40, 2))
 
 
 # Seeds of a call, and a model's own `sample`

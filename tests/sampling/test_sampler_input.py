@@ -1,5 +1,6 @@
 """What users of the sampler get wrong and see: errors, warnings, progress, interrupts, names."""
 
+import re
 import sys
 import warnings
 
@@ -251,7 +252,8 @@ def test_chains_without_a_base_density_start_from_the_estimators_own_rows():
             return STARTS[:n]
 
     still = {"proposal": "random_walk", "step_size": 1e-9, "n_warmup": 0}
-    chains = small(Giver(NORMAL), base_density=None, **still).sample_chains(2)
+    sampler = small(Giver(NORMAL), base_density=None, **still)
+    chains, _ = seen_in(lambda: sampler.sample_chains(2))
     assert_allclose(chains.draws, np.repeat(STARTS[:, None], 2, axis=1), atol=1e-6)
 
 
@@ -330,7 +332,7 @@ def test_only_chains_are_continued(thing, fitted):
 
 def test_chains_are_not_continued_from_other_starts(fitted):
     sampler = small(fitted["mixture"])
-    chains = sampler.sample_chains(2)
+    chains = sampler.sample_chains(4)
     message = "Got X_init and continue_from, expected one"
     refused(sampler, ValueError, message, X_init=STARTS, continue_from=chains)
 
@@ -360,9 +362,12 @@ def test_where_there_is_no_density_no_draw_is(kernel, outside, random_seed):
     assert (chains.draws[..., 0] > 0.0).all()
     n_rejected, n_proposed = chains.n_nonfinite.sum(), 6 * 2 * n_draws
     assert 0 < n_rejected < 0.6 * n_proposed
-    told = [w for w in caught if w.category is RuntimeWarning]
-    assert len(told) == 1
-    assert f"NaN or infinite at {n_rejected} of {n_proposed} proposals" in str(told[0].message)
+    told = [str(w.message) for w in caught if w.category is RuntimeWarning]
+    if outside == -np.inf:  # a density of zero there, which is no fault
+        assert not told
+    else:
+        (message,) = told
+        assert f"NaN or +inf at {n_rejected} of {n_proposed} proposals" in message
     # Half normal in x_0; draws an effective sample apart, so that the test of their law is fair.
     gap = int(np.ceil(2.0 * 6 * n_draws / chains.ess().min()))
     assert kstest(chains.draws[:, ::gap, 0].ravel(), halfnorm.cdf).pvalue > 1e-6
@@ -379,8 +384,9 @@ def test_where_there_is_no_density_no_draw_is(kernel, outside, random_seed):
 )
 def test_chains_say_what_they_propose_from(options, consequence):
     sampler = small(Known(NORMAL), **{"n_warmup": 64, "init": STARTS, **options})
-    with pytest.warns(ConvergenceWarning, match=f"No base density is known, so {consequence}"):
-        sampler.sample_chains(2)
+    _, caught = seen_in(lambda: sampler.sample_chains(4))
+    text = f"No base density is known, so {consequence}"
+    assert any(re.search(text, str(warning.message)) for warning in caught)
 
 
 @pytest.mark.parametrize("method", ["sample", "sample_chains", "sample_conditional", "impute"])
@@ -389,7 +395,7 @@ def test_warnings_of_one_call_all_point_at_its_line(method, monkeypatch):
     chains = method in ("sample", "sample_chains")
     options = {"init": np.abs(STARTS)} if chains else {"base_density": ROWS}
     argument = 64 if chains else [[-1.0, np.nan], [np.nan, 0.0]]
-    sampler = small(Half(-np.inf), **options)
+    sampler = small(Half(np.nan), **options)
     _, caught = seen_in(lambda: getattr(sampler, method)(argument))
     assert {w.category for w in caught} == {RuntimeWarning, ConvergenceWarning}
     assert len({w.lineno for w in caught}) == 1
@@ -398,11 +404,8 @@ def test_warnings_of_one_call_all_point_at_its_line(method, monkeypatch):
 
 def test_completions_of_a_row_without_density_are_warned_of():
     sampler = small(Half(-np.inf), base_density=ROWS)
-    with (
-        pytest.warns(RuntimeWarning, match="NaN or infinite at"),
-        pytest.warns(
-            ConvergenceWarning, match="1 of 2 rows do not mix, first of row 2 with R-hat inf"
-        ),
+    with pytest.warns(
+        ConvergenceWarning, match="1 of 2 rows do not mix, first of row 2 with R-hat inf"
     ):
         sampler.sample_conditional([[1.0, 1.0], [1.0, np.nan], [-1.0, np.nan]], 20)
 
@@ -415,7 +418,7 @@ def test_paths_that_diverge_leak_no_warning_of_numpy(proposal, step_size):
     sampler = small(banana, init=30.0 * STARTS, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warnings.filterwarnings("ignore", "The log density was NaN or infinite at", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The log density was NaN or .inf at", RuntimeWarning)
         warnings.filterwarnings(
             "ignore", "The chains (do not mix|are too short)", ConvergenceWarning
         )
@@ -459,10 +462,12 @@ def test_progress_of_completions_counts_rows(fitted, monkeypatch):
     assert [(p.stage, p.n_done, p.n_total) for p in diary] == [("rows", n, 3) for n in (1, 2, 3)]
 
 
-def test_progress_of_one_chain_has_no_rhat(fitted):
+def test_progress_of_one_chain_compares_its_halves(fitted):
     diary = Diary()
-    small(fitted["field"], n_chains=1, progress=diary).sample_chains(20)
-    assert np.isnan(diary[-1].rhat)
+    chains, _ = seen_in(
+        lambda: small(fitted["field"], n_chains=1, progress=diary).sample_chains(20)
+    )
+    assert diary[-1].rhat == pytest.approx(diagnostics.split_rhat(chains.draws).max())
 
 
 def test_progress_as_a_bar_is_written(fitted, capsys):
@@ -649,7 +654,7 @@ def test_kernel_densities_are_drawn_from(kernel, spread, random_seed):
     options = {"base_density": ROWS} if kernel == "epanechnikov" else {}
     second = (ROWS**2).mean(axis=0) + spread * 0.7**2
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The log density was NaN or infinite at", RuntimeWarning)
+        warnings.filterwarnings("ignore", "The log density was NaN or .inf at", RuntimeWarning)
         check_moments(density, ROWS.mean(axis=0), second, options, random_seed)
 
 

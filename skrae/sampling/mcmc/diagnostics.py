@@ -25,6 +25,8 @@ from scipy.special import ndtri
 
 MIN_DRAWS = 4  # halves of two draws: the fewest that have a variance
 ESS_KINDS = ("bulk", "mean")
+# Of the largest of some numbers: differences below are their rounding.
+ROUNDING = 1e-14
 
 
 def ess(draws, kind="bulk"):
@@ -66,9 +68,9 @@ def rhat(draws):
     """R-hat, the larger of that of normal scores and that of folded ones, |x - median|.
 
     Chains that agree give 1; above 1.01 they should not be trusted. The scores see chains that
-    differ in place whatever their tails, the folded ones chains that differ in width. Several
-    chains are needed (one gives NaN); a constant column gives NaN, chains that are stuck at
-    different places infinity.
+    differ in place whatever their tails, the folded ones chains that differ in width. Of one chain
+    the halves are compared. A column that is constant, up to rounding, gives NaN, chains that are
+    stuck at different places infinity.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ def rhat(draws):
     >>> float(rhat(noise)[0]), float(rhat(width * noise)[0])
     (1.00, 1.15)
     """
-    return _of_columns(_rank_reduction, draws, min_chains=2)
+    return _of_moving_columns(_rank_reduction, draws)
 
 
 def split_rhat(draws):
@@ -108,7 +110,7 @@ def split_rhat(draws):
     >>> float(split_rhat(noise)[0]), float(split_rhat(place + noise)[0])
     (1.00, 1.12)
     """
-    return _of_columns(_plain_reduction, draws, min_chains=2)
+    return _of_moving_columns(_plain_reduction, draws)
 
 
 def mcse(draws):
@@ -155,13 +157,26 @@ def autocorrelation_time(draws):
     return n_chains * n_draws / sizes
 
 
-def _of_columns(statistic, draws, min_chains=1):
+def _moves(draws):
+    """Whether the draws of each column differ by more than rounding, (d,)."""
+    if not np.size(draws):
+        return np.zeros(np.shape(draws)[-1:], bool)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.ptp(draws, axis=(0, 1)) > ROUNDING * np.abs(draws).max(axis=(0, 1))
+
+
+def _of_moving_columns(statistic, draws):
+    found = _of_columns(statistic, draws)
+    return np.where(_moves(draws), found, np.nan)
+
+
+def _of_columns(statistic, draws):
     """statistic, (k, n_chains, n_draws) -> (k,), of the k columns where it is defined; else NaN."""
     draws = np.asarray(draws, dtype=np.float64)
     if draws.ndim != 3:
         raise ValueError(f"Got draws of shape {draws.shape}, expected (n_chains, n_draws, d).")
     n_chains, n_draws, d = draws.shape
-    enough = n_chains >= min_chains and n_draws >= MIN_DRAWS
+    enough = n_chains >= 1 and n_draws >= MIN_DRAWS
     defined = np.isfinite(draws).all(axis=(0, 1)) & enough
     result = np.full(d, np.nan)
     if defined.any():

@@ -46,6 +46,7 @@ class Trace(NamedTuple):
     accepted: torch.Tensor  # (n_steps, n), bool
     log_acceptance_ratio: torch.Tensor  # (n_steps, n), of the proposal
     nonfinite: torch.Tensor  # (n_steps, n), bool: the proposal's log density was NaN or infinite
+    undefined: torch.Tensor  # (n_steps, n), bool: it was NaN
 
 
 def join(traces):
@@ -106,8 +107,9 @@ def _stacked(infos):
 
 
 def _trace(positions, log_density, info):
-    nonfinite = ~info.log_density.isfinite()
-    return Trace(positions, log_density, info.accepted, info.log_acceptance_ratio, nonfinite)
+    proposed = info.log_density
+    counted = ~proposed.isfinite(), proposed.isnan()
+    return Trace(positions, log_density, info.accepted, info.log_acceptance_ratio, *counted)
 
 
 class Checkpoint(NamedTuple):
@@ -127,7 +129,15 @@ class Draws(NamedTuple):
     n_transitions: int
     n_accepted: np.ndarray  # (n_chains,)
     n_nonfinite: np.ndarray  # (n_chains,)
+    n_undefined: np.ndarray  # (n_chains,)
     interrupted: bool
+
+    @property
+    def is_flat(self):
+        """Whether the log density is one number wherever the chains went, and nowhere -inf."""
+        vanished = self.n_nonfinite.sum() > self.n_undefined.sum()
+        moved = self.n_accepted.any() and self.log_density.size > 1
+        return bool(moved and not vanished and np.ptp(self.log_density) == 0.0)
 
     def count_with(self, earlier):
         """The same draws, with the counts of an earlier run added."""
@@ -135,6 +145,7 @@ class Draws(NamedTuple):
             n_transitions=earlier.n_transitions + self.n_transitions,
             n_accepted=earlier.n_accepted + self.n_accepted,
             n_nonfinite=earlier.n_nonfinite + self.n_nonfinite,
+            n_undefined=earlier.n_undefined + self.n_undefined,
         )
 
 
@@ -145,10 +156,11 @@ class Run:
     ----------
     target : Target
     checkpoint : Checkpoint
+    broken_off : bool, whether the warm-up before it was
     """
 
-    def __init__(self, target, checkpoint):
-        self.target = target
+    def __init__(self, target, checkpoint, broken_off=False):
+        self.target, self.broken_off = target, broken_off
         self.kernel, self.state, generator_state, self.surplus = checkpoint
         self.generator = torch.Generator(self.state.position.device)
         self.generator.set_state(generator_state)
@@ -157,6 +169,14 @@ class Run:
     def checkpoint(self):
         """Where the run stands."""
         return Checkpoint(self.kernel, self.state, self.generator.get_state(), self.surplus)
+
+    def where_it_stands(self):
+        """`Draws` of the state that the chains are in, without a transition."""
+        record, state = _Record(self, 1, 1), self.state
+        none = torch.zeros_like(state.log_density[None], dtype=torch.bool)
+        trace = state.position[None], state.log_density[None], none, torch.zeros_like(none), none
+        record.add(Trace(*trace, none))
+        return record.draws(interrupted=True)
 
     def draw(self, n_draws, thin=1, report=None):
         """Every `thin`-th transition, until there are `n_draws` a chain; returns `Draws`.
@@ -205,7 +225,7 @@ class _Record:
         self.positions = np.empty((n, n_draws, d), run.target.dtype)
         self.log_density = np.empty((n, n_draws))
         self.n_kept, self.n_transitions = 0, 0
-        self.n_accepted, self.n_nonfinite = np.zeros(n, int), np.zeros(n, int)
+        self.n_accepted, self.n_nonfinite, self.n_undefined = np.zeros((3, n), int)
         self.pending = []  # traces of the transitions after the last kept one
 
     @property
@@ -221,7 +241,7 @@ class _Record:
         first = -(self.n_transitions + 1) % self.thin
         kept = trace.positions[first :: self.thin].numpy(force=True)
         end = self.n_kept + len(kept)
-        rows = self.target.transform.inverse(kept)
+        rows = within(self.target.transform.inverse(kept), self.positions.dtype)
         self.positions[:, self.n_kept : end] = rows.swapaxes(0, 1)
         values = trace.log_density[first :: self.thin].numpy(force=True)
         self.log_density[:, self.n_kept : end] = self.target.in_units(rows, values).T
@@ -235,6 +255,7 @@ class _Record:
     def _count(self, trace, sign):
         self.n_accepted += sign * trace.accepted.sum(0).numpy(force=True)
         self.n_nonfinite += sign * trace.nonfinite.sum(0).numpy(force=True)
+        self.n_undefined += sign * trace.undefined.sum(0).numpy(force=True)
         self.n_transitions += sign * len(trace.accepted)
 
     def release(self):
@@ -251,8 +272,15 @@ class _Record:
             n_transitions=self.n_transitions,
             n_accepted=self.n_accepted,
             n_nonfinite=self.n_nonfinite,
+            n_undefined=self.n_undefined,
             interrupted=interrupted,
         )
+
+
+def within(rows, dtype):
+    """The rows, what overflows the dtype at its largest number: heavy tails reach far."""
+    largest = np.finfo(dtype).max
+    return np.clip(rows, -largest, largest)
 
 
 def concatenate(first, second):

@@ -14,6 +14,7 @@ import torch
 
 from skrae.mixtures.selection import quick_base
 from skrae.preprocessing.blocks import block_sizes
+from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc.adaptation import (
     TARGET_ACCEPTANCE,
     DualAveraging,
@@ -52,7 +53,8 @@ class SamplerSettings(NamedTuple):
 def warm_up(target, state, settings, generator, report=None):
     """The target, the kernel and the state after `settings.n_warmup` transitions.
 
-    The target is the one given, or the same with a base density fitted to draws of the warm-up.
+    The target is the one given, or the same with a base density fitted to draws of the warm-up. And
+    whether a KeyboardInterrupt broke it off, which passes where no transition was made before.
 
     Parameters
     ----------
@@ -66,20 +68,27 @@ def warm_up(target, state, settings, generator, report=None):
     biased = settings.density_ratio in (first_order, second_order)
     tuned = settings._replace(density_ratio=exact) if biased else settings
     tuner = _Tuner(target, state, tuned, generator, report)
+    with interruptible() as interrupted:
+        cycle = _cycle(tuner, settings)
+    if interrupted:
+        cycle = tuner.cycle_so_far()
+    kernel = tuner.kernel(*cycle)._replace(density_ratio=settings.density_ratio)
+    return tuner.target, kernel, tuner.state, bool(interrupted)
+
+
+def _cycle(tuner, settings):
+    """Tune; the numbers of proposals of q and of local moves in a cycle."""
     if settings.proposal == "independence":
         tuner.propose_from_base(settings.n_warmup)
-        n_independent, n_local = settings.cycle, 0
-    elif settings.proposal != "auto":
-        tuner.tune_local(settings.n_warmup, settings.proposal)
-        n_independent, n_local = 0, LOCAL_CYCLE
-    else:
-        n_independent, n_local = _mix(tuner, settings)
-    kernel = tuner.kernel(n_independent, n_local)._replace(density_ratio=settings.density_ratio)
-    return tuner.target, kernel, tuner.state
+        return settings.cycle, 0
+    if settings.proposal == "auto":
+        return _mix(tuner, settings)
+    tuner.tune_local(settings.n_warmup, settings.proposal)
+    return 0, LOCAL_CYCLE
 
 
 def _mix(tuner, settings):
-    """Tune "auto"; the numbers of proposals of q and of local moves in a cycle."""
+    """The same for "auto"."""
     local = "hamiltonian" if tuner.target.has_gradient else "random_walk"
     if tuner.target.base is not None:
         acceptance, n_local = (
@@ -119,6 +128,7 @@ class _Tuner:
         self.generator, self.report, self.n_done = generator, report, 0
         d = state.position.shape[1]
         self.kind, self.step_size, self.draws = None, settings.step_size, []
+        self.proposes = False  # from the base density
         self.factors = torch.eye(d, dtype=state.position.dtype, device=state.position.device)[None]
 
     def kernel(self, n_independent, n_local):
@@ -142,12 +152,21 @@ class _Tuner:
             self.report(self.n_done, trace)
         return trace
 
+    def cycle_so_far(self):
+        """As much of a cycle as is tuned, from where the chains stand."""
+        if not self.n_done:
+            raise KeyboardInterrupt
+        self.state = self.target(self.state.position)
+        n_local = 0 if self.kind is None else LOCAL_CYCLE
+        n_independent = 0 if self.target.base is None or not self.proposes else self.settings.cycle
+        return n_independent, n_local
+
     def propose_from_base(self, n_independent):
         """Propose from q; the acceptance rate, in the second half, that nine chains in ten exceed.
 
         A base density that is too narrow holds a few chains for long while others move freely.
         """
-        n_independent, size = max(2, n_independent), self.settings.cycle
+        n_independent, size, self.proposes = max(2, n_independent), self.settings.cycle, True
         halves = (n_independent // 2, n_independent - n_independent // 2)
         for n in halves:
             traces = [self._run(self.kernel(k, 0)) for k in block_sizes(n, size)]

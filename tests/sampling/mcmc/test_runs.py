@@ -330,7 +330,7 @@ def test_any_length_of_warmup_works(proposal, n_warmup, random_seed):
         state = target(0.5 * torch.randn(N_CHAINS, 2, generator=rule, dtype=torch.float64))
         done = []
         settings = SamplerSettings(proposal, n_warmup=n_warmup, learns=not base)
-        _, kernel, state = warm_up(
+        _, kernel, state, _ = warm_up(
             target, state, settings, rule, lambda n, trace, done=done: done.append(n)
         )
         assert done == sorted(done)
@@ -356,7 +356,7 @@ def test_warmup_learns_the_metric_of_a_gaussian(proposal, metric, random_seed):
     target = PublicTarget(Known(density), AffineMap.diagonal(location, np.ones(2)))
     state = target(torch.as_tensor(density.sample(40, random_seed) - location))
     settings = SamplerSettings(proposal, metric, n_warmup=320)
-    _, kernel, _ = warm_up(target, state, settings, rule)
+    _, kernel, _, _ = warm_up(target, state, settings, rule)
     (factor,) = kernel.factors
     covariance = density.covariances[0]
     if metric == "diagonal":
@@ -396,7 +396,7 @@ def test_warmup_learns_a_base_where_it_may(random_seed):
     target, rule = target_of(Known(density), base=False), generator(random_seed)
     state = target(torch.as_tensor(TRANSFORM.forward(density.sample(20, random_seed))))
     settings = SamplerSettings("auto", n_warmup=160, learns=True)
-    learned, kernel, _ = warm_up(target, state, settings, rule)
+    learned, kernel, _, _ = warm_up(target, state, settings, rule)
     assert target.base is None
     assert learned.base.n_features == 2
     assert (learned.estimator, learned.transform) == (target.estimator, target.transform)
