@@ -90,8 +90,8 @@ def models():
 MODELS = dict(models())
 
 
-@pytest.fixture(scope="module")
-def X():
+def table():
+    """Rows of a ring, in columns of two units."""
     angles = np.random.default_rng(0).uniform(0.0, 6.0, 150)
     noise = 0.1 * np.random.default_rng(1).standard_normal((150, 2))
     return np.stack([np.cos(angles), np.sin(angles)], 1) * [1.0, 50.0] + noise
@@ -117,6 +117,11 @@ def all_answers(model, X):
     """The same, as one array."""
     parts = [np.ravel(part) for group in answers(model, X) for part in group]
     return np.concatenate(parts)
+
+
+@pytest.fixture(scope="module")
+def X():
+    return table()
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ COMMANDS = {
     "sampling": "1 hour",
     "imputation": "20 minutes",
     "trust": "20 minutes",
+    "reliability": "2 hours",
     "fuzz": "15 minutes",
     "optimism": "10 minutes",
     "hard_tables": "10 minutes",

@@ -22,13 +22,14 @@ MAX_BYTES, MAX_SECONDS = 4 * 2**30, 600
 TASK = "import sys; from tests.benchmarks.reliability_persistence import work; work(*sys.argv[1:])"
 
 
-def flips(n_flips, seed=0):
+def flips(n_flips, seed=0, forms=None):
     """What became of stored models, a random bit of each flipped.
 
     Parameters
     ----------
     n_flips : int, of each file format
     seed : int, of the bits
+    forms : the formats, or None for all that are installed
 
     Returns
     -------
@@ -39,10 +40,11 @@ def flips(n_flips, seed=0):
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         models = fitted_models(KINDS)
-        for form in FORMS:
+        forms = FORMS if forms is None else forms
+        for form in forms:
             for kind, model in models.items():
                 WRITERS[form](model, Path(folder, f"{kind}.{form}"))
-        return {form: _counts(folder, form, n_flips, seed) for form in FORMS}
+        return {form: _counts(folder, form, n_flips, seed) for form in forms}
 
 
 def _counts(folder, form, n_flips, seed):

@@ -10,55 +10,21 @@ from sklearn.neighbors import KernelDensity
 from skrae import RAESampler
 from skrae.sampling.mcmc import warmup
 from skrae.sampling.mcmc.runs import within
+from tests.benchmarks.reliability_diagnostics import CASES, NORMAL, ROWS, told
 from tests.density.estimators import quick_estimator
-from tests.sampling.known_targets import Known, correlated_gaussian, five_modes
 from tests.sampling.scripted import seen_in
 
-ROWS = np.random.default_rng(0).standard_normal((200, 2))
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_chains_cannot_tell_is_told(case):
+    assert CASES[case][1] in told(case)
 
 
-class Flat:
-    """A density of no integral: log p = 0."""
-
-    n_features_in_ = 2
-
-    def score_samples(self, X):
-        return np.zeros(len(X))
-
-
-def told(sampler, *arguments, **options):
-    """The draws, and all that is told of them."""
-    chains, caught = seen_in(lambda: sampler.sample_chains(*arguments, **options))
-    assert np.isfinite(chains.draws).all()
-    return " ".join(str(w.message) for w in caught if w.category is ConvergenceWarning)
-
-
-NORMAL = Known(correlated_gaussian(2))
-LOCAL = {"proposal": "random_walk", "base_density": None, "random_state": 0}
-
-
-def test_one_chain_of_tiny_steps_is_told():
-    sampler = RAESampler(NORMAL, n_chains=1, step_size=1e-6, init=ROWS[:1], n_warmup=0, **LOCAL)
-    assert "R-hat" in told(sampler, 200)
-    still = sampler.set_params(step_size=1e-17)
-    assert "is unknown. No draw differs from another by more than rounding" in told(still, 200)
-
-
-def test_chains_that_start_at_one_point_and_stay_are_told():
-    sampler = RAESampler(NORMAL, step_size=1e6, init=np.zeros((64, 2)), n_warmup=0, **LOCAL)
-    assert "Whether the chains mix is unknown. No draw differs" in told(sampler, 200)
-
-
-@pytest.mark.parametrize("far", [1e100, 1e200, -1e308])
+@pytest.mark.parametrize("far", [1e200, -1e308])
 def test_starts_without_density_are_refused(far):
     sampler = RAESampler(NORMAL, n_chains=2, base_density=ROWS, random_state=0)
     with pytest.raises(ValueError, match="Got a log density of -inf at start 1, expected starts"):
         sampler.sample_chains(5, [[0.0, 0.0], [far, 0.0]])
-
-
-def test_three_draws_of_two_modes_are_told():
-    sampler = RAESampler(Known(five_modes(2)), base_density=five_modes(2).sample(500, 0))
-    assert "3 draws a chain are too few to tell" in told(sampler, 3)
 
 
 def test_a_bounded_target_is_sampled_in_silence():
@@ -69,12 +35,6 @@ def test_a_bounded_target_is_sampled_in_silence():
         chains, _ = seen_in(lambda: sampler.sample_chains(50))
         assert chains.n_nonfinite.sum() > 0
         assert not any("falls nowhere" in str(w.message) for w in seen_in(sampler.sample)[1])
-
-
-@pytest.mark.parametrize("options", [{"base_density": ROWS}, {"init": ROWS[:64], **LOCAL}])
-def test_a_density_of_no_integral_is_told(options):
-    sampler = RAESampler(Flat(), n_warmup=64, **{"random_state": 0, **options})
-    assert "it falls nowhere, as no proper density does" in told(sampler, 50)
 
 
 def test_what_overflows_is_the_largest_number():
@@ -110,6 +70,7 @@ def test_an_interrupted_warm_up_gives_where_the_chains_stand(
     assert chains.draws.shape == (64, 1, 2)
     expected = model.score_samples(chains.draws[:, 0])
     np.testing.assert_allclose(chains.log_density[:, 0], expected, rtol=1e-5)
+    calls.clear()
     with pytest.warns(ConvergenceWarning, match="interrupted in its warm-up"):
         rows = sampler.sample(100)
     assert rows.shape == (64, 2)
