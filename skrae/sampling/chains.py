@@ -6,9 +6,6 @@ from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.options import n_features_of
 from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary
 
-# Draws of a chain that R-hat is asked for at first, where a warning is all that is asked.
-QUICK_DRAWS = 256
-
 
 class Chains:
     """Draws of several Markov chains, in the units of the data, and their diagnostics.
@@ -77,9 +74,7 @@ class Chains:
 
     def _summary(self):
         """What a warning about the chains depends on."""
-        # Ranks of all draws would take a good part of the time in which they were drawn, and a few
-        # of the draws hardly look better than all.
-        rhat = diagnostics.rhat(self.draws[:, :: -(-self.draws.shape[1] // QUICK_DRAWS)])
+        rhat = diagnostics.rhat_of_few(self.draws)
         if np.nanmax(rhat, initial=1.0) > RHAT_LIMIT:
             rhat = self.rhat()
         return ConvergenceSummary(

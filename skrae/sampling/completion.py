@@ -27,13 +27,12 @@ MAX_THIN, MIN_DRAWS = 16, 6
 # Numbers that the conditional factors (rows, K, d, d) may hold at once.
 MAX_NUMBERS = 4_000_000
 # Rows at a time: those that an interrupt can lose.
-MAX_ROWS = 512
+MAX_ROWS = 256
 
 
 class Completion(NamedTuple):
-    """Completed rows, and what their chains were like."""
+    """What the chains of completed rows were like."""
 
-    draws: np.ndarray  # (n, n_samples, d)
     rhat: np.ndarray  # (n,), of the worst missing entry; NaN where there are too few draws
     n_draws: int  # a chain
     n_undefined: int
@@ -50,7 +49,7 @@ class _Proposals:
         return self.conditional.sample(n_samples // self.n_rows, generator).flatten(0, 1)
 
 
-def complete(target, density_ratio, X, n_samples, generator, reporter=None):
+def complete(target, density_ratio, X, n_samples, generator, take, reporter=None):
     """`n_samples` draws of the missing entries (NaN) of each row of X, given the observed ones.
 
     An interrupt ends the run with the rows that are done, unless there are none.
@@ -60,6 +59,8 @@ def complete(target, density_ratio, X, n_samples, generator, reporter=None):
     target : target with a base density
     density_ratio : function of `density_ratios`; an expansion gives way to `exact`
     X : array of shape (n, d), in the units of the data
+    take : callable(place, draws)
+        Handed the draws (m, n_samples, d) of a block of rows, whose slice is the place.
 
     Returns
     -------
@@ -75,16 +76,15 @@ def complete(target, density_ratio, X, n_samples, generator, reporter=None):
     size = max(1, min(MAX_ROWS, MAX_NUMBERS // target.base.factors.numel()))
     with interruptible():
         for start in range(0, len(X), size):
-            rows = X[start : start + size]
-            parts.append(_complete_block(target, space, settings, rows, n_samples, generator))
+            place = slice(start, start + size)
+            draws, part = _complete_block(target, space, settings, X[place], n_samples, generator)
+            take(place, np.where(np.isnan(X[place, None]), draws, X[place, None]))
+            parts.append(part)
             if reporter:
                 reporter.rows(min(start + size, len(X)), len(X))
     if not parts:
         raise KeyboardInterrupt
-    draws = np.concatenate([p.draws for p in parts])
-    draws = np.where(np.isnan(X[: len(draws), None]), draws, X[: len(draws), None])
     return Completion(
-        draws=draws,
         rhat=np.concatenate([p.rhat for p in parts]),
         n_draws=parts[0].n_draws,
         n_undefined=sum(p.n_undefined for p in parts),
@@ -144,9 +144,7 @@ def _complete_block(target, space, settings, X, n_samples, generator):
     # A start of density zero is left for the first proposal of a positive one; here none came.
     found = np.isfinite(kept.log_density).all(1).reshape(CHAINS_PER_ROW, len(X)).all(0)
     rhat = np.where(found, _row_rhat(draws), np.inf)
-    return Completion(
-        draws=rows, rhat=rhat, n_draws=n_draws, n_undefined=n_undefined, n_proposed=n_proposed
-    )
+    return rows, Completion(rhat, n_draws, n_undefined, n_proposed)
 
 
 def _thin(pilot):

@@ -291,13 +291,26 @@ class RAESampler(BaseEstimator):
         RuntimeWarning
             Where proposals had a log density of NaN or infinity.
         """
+        X, setup = self._incomplete(X, n_samples)
+        draws = np.empty((len(X), n_samples, X.shape[1]), X.dtype)
+        draws[:] = X[:, None]
+
+        def take(rows, completed):
+            draws[rows] = completed
+
+        return draws[: self._complete(setup, X, n_samples, take)]
+
+    def _incomplete(self, X, n_samples):
+        """Checked rows with holes, and the `ChainSetup`."""
         check_number("n_samples", n_samples, 1, kind=Integral)
         setup = make_setup(self)
-        X = check_incomplete_rows(setup.target, setup.estimator, X)
-        draws = np.repeat(X[:, None], n_samples, axis=1)
+        return check_incomplete_rows(setup.target, setup.estimator, X), setup
+
+    def _complete(self, setup, X, n_samples, take):
+        """Hand take(rows, draws) the draws of rows with holes; how many rows of X are done."""
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
         if not len(rows):
-            return draws
+            return len(X)
         with torch.no_grad(), reporting(self.progress) as reporter:
             done = complete(
                 setup.target,
@@ -305,15 +318,16 @@ class RAESampler(BaseEstimator):
                 X[rows].astype(np.float64),
                 n_samples,
                 setup.generator,
+                lambda place, draws: take(rows[place], draws),
                 reporter,
             )
-        draws[rows[: len(done.draws)]] = done.draws
-        if len(done.draws) < len(rows):
-            draws = draws[: rows[len(done.draws)]]
-            warn_of_interruption(f"the first {len(draws)} rows")
+        n_done = len(X)
+        if len(done.rhat) < len(rows):
+            n_done = int(rows[len(done.rhat)])
+            warn_of_interruption(f"the first {n_done} rows")
         warn_of_undefined(done.n_undefined, done.n_proposed)
         warn_of_rows(done.rhat, done.n_draws, rows)
-        return draws
+        return n_done
 
     @in_own_state
     def impute(self, X, n_samples=100):
@@ -329,8 +343,14 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         X : array of shape (n, n_features)
+            Fewer rows after a KeyboardInterrupt: the first.
         """
-        draws = self.sample_conditional(X, n_samples)
-        # The mean of equal numbers is not always that number.
-        constant = (draws == draws[:, :1]).all(axis=1)
-        return np.where(constant, draws[:, 0], draws.mean(axis=1))
+        X, setup = self._incomplete(X, n_samples)
+        filled = X.copy()
+
+        def take(rows, draws):
+            # The mean of equal numbers is not always that number.
+            constant = (draws == draws[:, :1]).all(axis=1)
+            filled[rows] = np.where(constant, draws[:, 0], draws.mean(axis=1))
+
+        return filled[: self._complete(setup, X, n_samples, take)]

@@ -83,7 +83,7 @@ def _pilot(run, reporter):
 
     pilot, before = draw(MIN_PILOT), math.inf
     while True:
-        rhat = diagnostics.rhat(pilot.positions)
+        rhat = diagnostics.rhat_of_few(pilot.positions)
         worst = float(np.nanmax(rhat, initial=1.0))
         # Of chains that mix, twice as many draws halve the excess of R-hat^2 over 1.
         stalls = worst**2 - 1.0 >= 0.9 * (before**2 - 1.0)

@@ -1,5 +1,7 @@
 """Completion of partly observed rows: closed forms, quadrature, and what must not be touched."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import chi2, norm
@@ -7,6 +9,7 @@ from sklearn.mixture import GaussianMixture
 
 from skrae import RAESampler
 from skrae.datasets import Banana, Gaussian, MixtureOfGaussians
+from skrae.sampling import completion
 from tests.density.estimators import quick_estimator
 from tests.sampling.known_targets import Known, correlated_gaussian, five_modes
 
@@ -282,3 +285,24 @@ def test_float32_rows_stay_float32(random_seed):
     assert draws.dtype == np.float32
     assert np.array_equal(draws[:, 2, 0], X[:, 0])
     assert RAESampler(model, random_state=random_seed).impute(X, 4).dtype == np.float32
+
+
+def test_imputation_holds_the_draws_of_one_block_alone(monkeypatch):
+    """Of 600 rows: 64 at a time, of 400 draws each, in float64."""
+    rng = np.random.default_rng(0)
+    model = GaussianMixture(random_state=0).fit(rng.standard_normal((200, 4)))
+    holed = np.where(rng.random((600, 4)) < 0.3, np.nan, 1.0)
+    monkeypatch.setattr(completion, "MAX_ROWS", 64)
+    sampler = RAESampler(model, random_state=0)
+    sampler.impute(holed[:64], 8)
+    tracemalloc.start()
+    try:
+        filled = sampler.impute(holed, 400)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * 64 * 400 * 4 * 8 < 600 * 400 * 4 * 8
+    assert np.isfinite(filled).all()
+    monkeypatch.undo()
+    draws = sampler.sample_conditional(holed[:20], 8)
+    np.testing.assert_allclose(sampler.impute(holed[:20], 8), draws.mean(axis=1))

@@ -13,6 +13,7 @@ from skrae import RAESampler
 from skrae.datasets import Banana, Gaussian
 from skrae.sampling import chains, completion, thinning
 from skrae.sampling.completion import CHAINS_PER_ROW, CYCLE, Completion
+from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.runs import Run
 from skrae.sampling.reports import ConvergenceSummary
 from skrae.sampling.start import ChainSetup
@@ -54,7 +55,7 @@ def told(call):
 )
 def test_chains_warn_where_rhat_is_above_its_limit(n_draws, excess, limit, script, monkeypatch):
     """R-hat^2 - 1 of 10 / n_draws, as five times that of agreeing chains, or R-hat of 1.01."""
-    monkeypatch.setattr(chains, "QUICK_DRAWS", n_draws)
+    monkeypatch.setattr(diagnostics, "FEW_DRAWS", n_draws)
     for share in (BELOW, ABOVE):
         positions = spread_chains(share * excess, 64, n_draws, np.random.default_rng(0))
         texts, drawn = told(lambda p=positions: script(p).sample_chains(n_draws))
@@ -206,9 +207,9 @@ def arrange(text, monkeypatch):
     quality = Quality(summary, 0.0 if text == WORTH else np.inf, interrupted)
     inner, init = Run.draw, Run.__init__
 
-    def completed(target, density_ratio, X, n_samples, *rest):
+    def completed(target, density_ratio, X, n_samples, generator, take, *rest):
+        take(slice(0, n_done), np.zeros((n_done, n_samples, 2)))
         return Completion(
-            draws=np.zeros((n_done, n_samples, 2)),
             rhat=np.array([np.inf if text == STUCK else 1.0, 1.0])[:n_done],
             n_draws=100,
             n_undefined=summary.n_undefined,

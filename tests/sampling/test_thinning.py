@@ -19,7 +19,7 @@ def pilot_length(excess, monkeypatch):
     def rhat(positions):
         return np.array([1.0, math.sqrt(1.0 + excess(positions.shape[1]))])
 
-    monkeypatch.setattr(thinning.diagnostics, "rhat", rhat)
+    monkeypatch.setattr(thinning.diagnostics, "rhat_of_few", rhat)
     run = ScriptedRun(np.random.default_rng(0).standard_normal((2, 4 * MAX_PILOT, 2)))
     _, quality = chain_rows(run, 2)
     assert quality.summary.n_draws == run.n_done, "more than the pilot was drawn"

@@ -27,6 +27,8 @@ MIN_DRAWS = 4  # halves of two draws: the fewest that have a variance
 ESS_KINDS = ("bulk", "mean")
 # Of the largest of some numbers: differences below are their rounding.
 ROUNDING = 1e-14
+# Draws of a chain that are enough to judge it by.
+FEW_DRAWS = 256
 
 
 def ess(draws, kind="bulk"):
@@ -89,6 +91,23 @@ def rhat(draws):
     (1.00, 1.15)
     """
     return _of_moving_columns(_rank_reduction, draws)
+
+
+def rhat_of_few(draws):
+    """R-hat of 128 to 256 draws of each chain, as far apart as possible.
+
+    Ranks of all draws would take a good part of the time in which they were drawn, and a few of the
+    draws hardly look better than all.
+
+    Parameters
+    ----------
+    draws : array-like of shape (n_chains, n_draws, d)
+
+    Returns
+    -------
+    ndarray of shape (d,)
+    """
+    return rhat(draws[:, :: max(1, -(-draws.shape[1] // FEW_DRAWS))])
 
 
 def split_rhat(draws):
