@@ -288,20 +288,21 @@ def test_float32_rows_stay_float32(random_seed):
 
 
 def test_imputation_holds_the_draws_of_one_block_alone(monkeypatch):
-    """Of 2000 rows: 64 at a time, of 100 draws each, in float64."""
+    """Of 1000 rows: 32 at a time, of 100 draws each, in float64."""
     rng = np.random.default_rng(0)
     model = GaussianMixture(random_state=0).fit(rng.standard_normal((200, 4)))
-    holed = np.where(rng.random((2000, 4)) < 0.3, np.nan, 1.0)
-    monkeypatch.setattr(completion, "MAX_ROWS", 64)
+    holed = np.where(rng.random((1000, 4)) < 0.3, np.nan, 1.0)
+    monkeypatch.setattr(completion, "MAX_ROWS", 32)
+    monkeypatch.setattr(completion, "N_WARMUP", 8)
     sampler = RAESampler(model, random_state=0)
-    sampler.impute(holed[:64], 8)
+    sampler.impute(holed[:32], 8)
     tracemalloc.start()
     try:
         filled = sampler.impute(holed, 100)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 20 * 64 * 100 * 4 * 8 < 2000 * 100 * 4 * 8
+    assert peak < 20 * 32 * 100 * 4 * 8 < 1000 * 100 * 4 * 8
     assert np.isfinite(filled).all()
     monkeypatch.undo()
     draws = sampler.sample_conditional(holed[:20], 8)
