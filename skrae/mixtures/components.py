@@ -12,6 +12,8 @@ import math
 
 import torch
 
+from skrae.mixtures.noise import normal_of_some, uniform
+
 
 def quadratic_columns(z):
     """The monomials 1, z_i and z_i z_j (j <= i) of rows z (n, d), shape (1 + d + d(d+1)/2, n).
@@ -39,10 +41,9 @@ def draw_index(probabilities, generator):
 def draw_indices(probabilities, n_draws, generator):
     """Several indices per row of probabilities (n, K), independent, shape (n, n_draws)."""
     cumulative = probabilities.cumsum(1)
-    to = {"generator": generator, "dtype": cumulative.dtype, "device": cumulative.device}
-    uniform = torch.rand(len(probabilities), n_draws, **to) * cumulative[:, -1:]
+    height = uniform((len(probabilities), n_draws), generator, cumulative) * cumulative[:, -1:]
     last = probabilities.shape[1] - 1
-    return torch.searchsorted(cumulative, uniform, right=True).clamp_max(last)
+    return torch.searchsorted(cumulative, height, right=True).clamp_max(last)
 
 
 def distance_coefficients(means, factors):
@@ -84,10 +85,8 @@ def student_scales(dofs, generator):
     """sqrt(nu / chi2_nu) for each whole number nu of dofs (n,), 1 for inf: which widen noise."""
     scales = torch.ones_like(dofs)
     heavy = torch.isfinite(dofs).nonzero()[:, 0]
-    if len(heavy):
-        nu = dofs[heavy, None]
-        count = torch.arange(int(nu.max()), device=nu.device)
-        to = {"dtype": nu.dtype, "device": nu.device}
-        squares = torch.randn(len(heavy), len(count), generator=generator, **to).square()
-        scales[heavy] = torch.sqrt(nu[:, 0] / (squares * (count < nu)).sum(1))
+    nu = dofs[heavy, None]
+    count = torch.arange(int(nu.max()) if len(heavy) else 0, device=nu.device)
+    squares = normal_of_some(heavy, (len(dofs), len(count)), generator, nu).square()
+    scales[heavy] = torch.sqrt(nu[:, 0] / (squares * (count < nu)).sum(1))
     return scales

@@ -21,6 +21,7 @@ from skrae.mixtures.components import (
     student_log_kernel,
     student_scales,
 )
+from skrae.mixtures.noise import normal
 
 
 class ConditionalMixture:
@@ -126,10 +127,9 @@ class ConditionalMixture:
         """
         row = torch.arange(len(self.rows), device=self.rows.device).repeat(n_draws)
         k = draw_index(self.responsibilities[row], generator)
-        to = {"dtype": self.rows.dtype, "device": self.rows.device}
-        noise = torch.randn(len(row), self.rows.shape[1], generator=generator, **to)
-        dofs, n_blocks = self.dofs[row, k], self._axes.shape[1]
-        widths = student_scales(dofs.flatten(), generator).unflatten(0, (-1, n_blocks))
+        noise = normal((len(row), self.rows.shape[1]), generator, self.rows)
+        widths = [student_scales(dofs, generator) for dofs in self.dofs[row, k].T]
+        widths = torch.stack(widths, dim=1)
         pattern = self._pattern[row]
         scales = _apply(self._axes_in_order[pattern], self._scales[row, k] * widths)
         noise = _apply(self._unscaled[pattern, k], scales * noise)

@@ -4,18 +4,25 @@ Several chains a row take draws of q(missing | observed), which is known in clos
 independence proposals, and move locally in the metric of its components. The weights p / q of
 completed rows decide, because p(missing | observed) / q(missing | observed) is p / q up to a
 constant of the row.
+
+What a row gets depends on itself alone: its random numbers are a stream of its own, seeded by what
+is observed, and the kernel is tuned beforehand, on draws of q of which entries are taken away.
 """
 
+import hashlib
 import math
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from skrae.mixtures.conditional import ConditionalMixture
+from skrae.mixtures.noise import RowStreams, uniform
 from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.density_ratios import PathIntegral, exact
+from skrae.sampling.mcmc.runs import Checkpoint, Kernel, Run
 from skrae.sampling.mcmc.warmup import SamplerSettings
 from skrae.sampling.start import START_DRAWS, start_run
 from skrae.sampling.targets import ConditionalTarget
@@ -26,8 +33,17 @@ N_WARMUP, CYCLE = 64, 8
 MAX_THIN, MIN_DRAWS = 16, 6
 # Numbers that the conditional factors (rows, K, d, d) may hold at once.
 MAX_NUMBERS = 4_000_000
-# Rows at a time: those that an interrupt can lose.
-MAX_ROWS = 256
+# Rows at a time: those that an interrupt can lose, and those that the kernel is tuned on.
+MAX_ROWS, TUNING_ROWS = 256, 64
+# Of what is observed, in standardised columns, that the stream of a row depends on.
+KEY_DIGITS = 5
+
+
+class Tuned(NamedTuple):
+    """A kernel for completions, of whatever rows, and how far to thin its chains."""
+
+    kernel: Kernel
+    thin: int
 
 
 class Completion(NamedTuple):
@@ -49,7 +65,7 @@ class _Proposals:
         return self.conditional.sample(n_samples // self.n_rows, generator).flatten(0, 1)
 
 
-def complete(target, density_ratio, X, n_samples, generator, take, reporter=None):
+def complete(target, density_ratio, X, n_samples, seed, take, *, repeats, reporter=None):
     """`n_samples` draws of the missing entries (NaN) of each row of X, given the observed ones.
 
     An interrupt ends the run with the rows that are done, unless there are none.
@@ -59,8 +75,11 @@ def complete(target, density_ratio, X, n_samples, generator, take, reporter=None
     target : target with a base density
     density_ratio : function of `density_ratios`; an expansion gives way to `exact`
     X : array of shape (n, d), in the units of the data
+    seed : int
     take : callable(place, draws)
         Handed the draws (m, n_samples, d) of a block of rows, whose slice is the place.
+    repeats : bool
+        Whether rows that are equal get equal draws.
 
     Returns
     -------
@@ -72,12 +91,14 @@ def complete(target, density_ratio, X, n_samples, generator, take, reporter=None
     settings = SamplerSettings(
         proposal="auto", metric="local", density_ratio=ratio, n_warmup=N_WARMUP, cycle=CYCLE
     )
-    parts = []
+    parts, keys = [], _keys(_filled(space, X), np.isnan(X), seed, repeats).to(target.device)
     size = max(1, min(MAX_ROWS, MAX_NUMBERS // target.base.factors.numel()))
     with interruptible():
+        tuned = _tuned(target, space, settings, min(size, TUNING_ROWS), seed)
         for start in range(0, len(X), size):
             place = slice(start, start + size)
-            draws, part = _complete_block(target, space, settings, X[place], n_samples, generator)
+            columns = _columns(target, space, X[place])
+            draws, part = _complete_block(columns, tuned, X[place], n_samples, keys[place])
             take(place, np.where(np.isnan(X[place, None]), draws, X[place, None]))
             parts.append(part)
             if reporter:
@@ -90,6 +111,21 @@ def complete(target, density_ratio, X, n_samples, generator, take, reporter=None
         n_undefined=sum(p.n_undefined for p in parts),
         n_proposed=sum(p.n_proposed for p in parts),
     )
+
+
+def _keys(y, missing, seed, repeats):
+    """The key of the stream of each row, int64 (n,): a hash of the seed and of what is observed.
+
+    Unless rows that are equal get equal draws, also of how many such rows are before it. Of
+    standardised columns, rounded, the units and the dtype of the rows do not matter.
+    """
+    rows, seen, keys = np.where(missing, np.nan, np.round(y, KEY_DIGITS) + 0.0), Counter(), []
+    for row in rows:
+        content = row.tobytes()
+        place, seen[content] = (0 if repeats else seen[content]), seen[content] + 1
+        hashed = hashlib.blake2b(content, digest_size=8, key=f"{seed} {place}".encode())
+        keys.append(int.from_bytes(hashed.digest(), "little", signed=True))
+    return torch.tensor(keys)
 
 
 def column_space(target):
@@ -117,28 +153,53 @@ def _outer(vectors):
     return vectors[:, :, None] * vectors[:, None, :]
 
 
-def _complete_block(target, space, settings, X, n_samples, generator):
+def _filled(space, X):
+    """Rows with holes in standardised columns, the holes at their middle, (n, d)."""
+    _, _, transform = space
+    return transform.forward(np.where(np.isnan(X), transform.inverse(np.zeros_like(X)), X))
+
+
+def _columns(target, space, X):
+    """The `ConditionalTarget` of rows with holes."""
     base, matrix, transform = space
-    missing = torch.as_tensor(np.isnan(X), device=base.means.device)
-    filled = np.where(np.isnan(X), transform.inverse(np.zeros_like(X)), X)
-    y = torch.as_tensor(transform.forward(filled), device=base.means.device)
+    missing, y = (
+        torch.as_tensor(part, device=base.means.device) for part in (np.isnan(X), _filled(space, X))
+    )
     proposals = _Proposals(ConditionalMixture(base, y, missing))
     factors = proposals.conditional.factors
-    columns = ConditionalTarget(target, matrix, transform, proposals, factors)
+    return ConditionalTarget(target, matrix, transform, proposals, factors)
+
+
+def _tuned(target, space, settings, n_rows, seed):
+    """The `Tuned` kernel of completions of draws of q, of which half the entries are missing."""
+    base, _, transform = space
+    generator = torch.Generator(target.device).manual_seed(seed)
+    X = transform.inverse(base.sample(n_rows, generator).numpy(force=True))
+    missing = np.random.default_rng(seed).random(X.shape) < 0.5
+    missing[~missing.any(axis=1), 0] = True
+    columns = _columns(target, space, np.where(missing, np.nan, X))
     run = start_run(columns, _start(columns, generator), settings, generator)
     if run.broken_off:
         raise KeyboardInterrupt
+    return Tuned(run.kernel, _thin(run.draw(2 * CYCLE)))
+
+
+def _complete_block(columns, tuned, X, n_samples, keys):
+    """Draws (m, n_samples, d) of rows, and their `Completion`."""
+    streams = RowStreams(keys)
+    kernel = tuned.kernel._replace(factors=columns.factors)
+    run = Run(columns, Checkpoint(kernel, _start(columns, streams), streams.get_state(), None))
     n_asked = math.ceil(n_samples / CHAINS_PER_ROW)
     n_draws = max(n_asked, MIN_DRAWS)
-    pilot = run.draw(2 * CYCLE)
-    kept = run.draw(n_draws, _thin(pilot))
-    if pilot.interrupted or kept.interrupted:
+    before = run.draw(N_WARMUP // CYCLE, CYCLE)
+    kept = run.draw(n_draws, tuned.thin)
+    if before.interrupted or kept.interrupted:
         raise KeyboardInterrupt
     draws = kept.positions.reshape(CHAINS_PER_ROW, len(X), n_draws, X.shape[1])
     # One draw of each chain after another, so that the first few come from all chains.
     asked = draws[:, :, n_draws - n_asked :]
     rows = asked.transpose(1, 2, 0, 3).reshape(len(X), -1, X.shape[1])[:, :n_samples]
-    counted = kept.count_with(pilot)
+    counted = kept.count_with(before)
     n_proposed = counted.n_transitions * len(kept.positions)
     n_undefined = int(counted.n_undefined.sum())
     # A start of density zero is left for the first proposal of a positive one; here none came.
@@ -166,7 +227,6 @@ def _start(columns, generator):
     y = columns.base.sample(START_DRAWS * n, generator)
     log_density, log_base = columns.densities(y)
     weights = (log_density - log_base).nan_to_num(-torch.inf, -torch.inf, -torch.inf)
-    weights = weights.reshape(START_DRAWS, n)
-    gumbel = -torch.empty_like(weights).exponential_(generator=generator).log_()
-    choice = (weights + gumbel).argmax(0)
+    gumbel = -(-uniform((START_DRAWS * n,), generator, weights).log()).log()
+    choice = (weights + gumbel).reshape(START_DRAWS, n).argmax(0)
     return columns(y.reshape(START_DRAWS, n, -1)[choice, torch.arange(n, device=y.device)])

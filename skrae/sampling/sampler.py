@@ -265,7 +265,8 @@ class RAESampler(BaseEstimator):
 
         Four chains a row take draws of the base density given the observed entries, and move
         locally within the missing ones, whatever `proposal`, `n_chains` and `init` say; the draws
-        are those of p^(1 / temperature).
+        are those of p^(1 / temperature). With a `random_state` they depend on what is observed of a
+        row, and on how many equal rows are before it, not on the rows beside it.
 
         Parameters
         ----------
@@ -298,7 +299,7 @@ class RAESampler(BaseEstimator):
         def take(rows, completed):
             draws[rows] = completed
 
-        return draws[: self._complete(setup, X, n_samples, take)]
+        return draws[: self._complete(setup, X, n_samples, take, repeats=False)]
 
     def _incomplete(self, X, n_samples):
         """Checked rows with holes, and the `ChainSetup`."""
@@ -306,7 +307,7 @@ class RAESampler(BaseEstimator):
         setup = make_setup(self)
         return check_incomplete_rows(setup.target, setup.estimator, X), setup
 
-    def _complete(self, setup, X, n_samples, take):
+    def _complete(self, setup, X, n_samples, take, *, repeats):
         """Hand take(rows, draws) the draws of rows with holes; how many rows of X are done."""
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
         if not len(rows):
@@ -317,9 +318,10 @@ class RAESampler(BaseEstimator):
                 setup.settings.density_ratio,
                 X[rows].astype(np.float64),
                 n_samples,
-                setup.generator,
+                setup.generator.initial_seed(),
                 lambda place, draws: take(rows[place], draws),
-                reporter,
+                repeats=repeats,
+                reporter=reporter,
             )
         n_done = len(X)
         if len(done.rhat) < len(rows):
@@ -332,6 +334,8 @@ class RAESampler(BaseEstimator):
     @in_own_state
     def impute(self, X, n_samples=100):
         """Fill the missing entries of rows with their mean given the observed ones.
+
+        With a `random_state`, that of a row is the same whatever rows are beside it.
 
         Parameters
         ----------
@@ -353,4 +357,4 @@ class RAESampler(BaseEstimator):
             constant = (draws == draws[:, :1]).all(axis=1)
             filled[rows] = np.where(constant, draws[:, 0], draws.mean(axis=1))
 
-        return filled[: self._complete(setup, X, n_samples, take)]
+        return filled[: self._complete(setup, X, n_samples, take, repeats=True)]

@@ -291,7 +291,7 @@ def test_imputation_holds_the_draws_of_one_block_alone(monkeypatch):
     """Of 1000 rows: 32 at a time, of 100 draws each, in float64."""
     rng = np.random.default_rng(0)
     model = GaussianMixture(random_state=0).fit(rng.standard_normal((200, 4)))
-    holed = np.where(rng.random((1000, 4)) < 0.3, np.nan, 1.0)
+    holed = np.where(rng.random((1000, 4)) < 0.3, np.nan, rng.standard_normal((1000, 4)))
     monkeypatch.setattr(completion, "MAX_ROWS", 32)
     monkeypatch.setattr(completion, "N_WARMUP", 8)
     sampler = RAESampler(model, random_state=0)
@@ -307,3 +307,39 @@ def test_imputation_holds_the_draws_of_one_block_alone(monkeypatch):
     monkeypatch.undo()
     draws = sampler.sample_conditional(holed[:20], 8)
     np.testing.assert_allclose(sampler.impute(holed[:20], 8), draws.mean(axis=1))
+
+
+@pytest.fixture
+def holed(bent):
+    """A sampler of the network, and rows of which half the entries are missing."""
+    law, model = bent
+    X = law.sample(40, 1)
+    X[np.arange(40), np.random.default_rng(0).integers(0, 2, 40)] = np.nan
+    return RAESampler(model, random_state=0), X
+
+
+@rows_far_out_may_warn
+def test_a_row_alone_and_in_a_batch_gets_the_same(holed):
+    """Draws and means, in every order, beside whatever rows, in every block."""
+    sampler, X = holed
+    filled, draws = sampler.impute(X, 8), sampler.sample_conditional(X, 8)
+    for i in (0, 7, 39):
+        np.testing.assert_allclose(sampler.impute(X[i : i + 1], 8)[0], filled[i], rtol=1e-6)
+        alone = sampler.sample_conditional(X[i : i + 1], 8)[0]
+        np.testing.assert_allclose(alone, draws[i], rtol=1e-6)
+    np.testing.assert_allclose(sampler.impute(X[::-1], 8)[::-1], filled, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The chains of .* rows do not mix")
+def test_rows_get_random_numbers_of_their_own(holed):
+    sampler, X = holed
+    draws = sampler.sample_conditional(np.full((400, 2), np.nan), 1)[:, 0]
+    assert len(np.unique(draws[:, 0])) > 390
+    correlation = np.corrcoef(draws[:-1, 0], draws[1:, 0])[0, 1]
+    assert abs(correlation) < 5.0 / np.sqrt(400)
+    twice = np.repeat(X[:1], 2, axis=0)
+    assert (
+        sampler.sample_conditional(twice, 4)[0] != sampler.sample_conditional(twice, 4)[1]
+    ).any()
+    first, second = sampler.impute(twice, 4)
+    np.testing.assert_array_equal(first, second)

@@ -12,9 +12,9 @@ import skrae.sampling.sampler as face
 from skrae import RAESampler
 from skrae.datasets import Banana, Gaussian
 from skrae.sampling import chains, completion, thinning
-from skrae.sampling.completion import CHAINS_PER_ROW, CYCLE, Completion
+from skrae.sampling.completion import CHAINS_PER_ROW, N_WARMUP, Completion
 from skrae.sampling.mcmc import diagnostics
-from skrae.sampling.mcmc.runs import Run
+from skrae.sampling.mcmc.runs import Kernel, Run
 from skrae.sampling.reports import ConvergenceSummary
 from skrae.sampling.start import ChainSetup
 from skrae.sampling.thinning import Quality
@@ -116,9 +116,10 @@ def completions_of(chains_of_row, monkeypatch, n_asked=None):
     draws[:, [0, 2], :, 1:] = spread_chains(0.0, CHAINS_PER_ROW, 200, rule)[:, None, :n_draws]
     draws[:, 1, :, 1:] = chains_of_row
     draws = draws.reshape(-1, n_draws, 2)
-    # Where all proposals are accepted, chains are thinned by 2.
-    positions = np.concatenate([draws[:, [0] * (2 * CYCLE)], draws.repeat(2, axis=1)], axis=1)
-    monkeypatch.setattr(completion, "start_run", lambda *options: ScriptedRun(positions))
+    positions = np.concatenate([draws[:, [0] * N_WARMUP], draws.repeat(2, axis=1)], axis=1)
+    kernel = Kernel("langevin", 4, 4, 1.0, None, 1, None)
+    monkeypatch.setattr(completion, "_tuned", lambda *parts: completion.Tuned(kernel, 2))
+    monkeypatch.setattr(completion, "Run", lambda *parts: ScriptedRun(positions))
     X = [[0.0, 1.0], [0.0, np.nan], [1.0, np.nan], [2.0, np.nan]]
     sampler = RAESampler(Known(NORMAL), base_density=ROWS, random_state=0)
     n_samples = CHAINS_PER_ROW * (n_draws if n_asked is None else n_asked)
@@ -207,7 +208,7 @@ def arrange(text, monkeypatch):
     quality = Quality(summary, 0.0 if text == WORTH else np.inf, interrupted)
     inner, init = Run.draw, Run.__init__
 
-    def completed(target, density_ratio, X, n_samples, generator, take, *rest):
+    def completed(target, density_ratio, X, n_samples, seed, take, **options):
         take(slice(0, n_done), np.zeros((n_done, n_samples, 2)))
         return Completion(
             rhat=np.array([np.inf if text == STUCK else 1.0, 1.0])[:n_done],

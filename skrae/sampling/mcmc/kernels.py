@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from skrae.mixtures.components import draw_index
+from skrae.mixtures.noise import normal, uniform
 from skrae.sampling.mcmc.density_ratios import exact
 
 
@@ -39,8 +40,7 @@ class Info(NamedTuple):
 
 def log_uniform(like, generator):
     """Logarithms of uniform draws on (0, 1), of the shape of `like`."""
-    to = {"dtype": like.dtype, "device": like.device}
-    return torch.rand(like.shape, generator=generator, **to).log_()
+    return uniform((like.numel(),), generator, like).log_().reshape(like.shape)
 
 
 def is_accepted(log_acceptance_ratio, threshold):
@@ -169,8 +169,7 @@ def _scan(state, weights, generator):
 
 
 def _noise_like(position, generator):
-    to = {"dtype": position.dtype, "device": position.device}
-    return torch.randn(position.shape, generator=generator, **to)
+    return normal(position.shape, generator, position)
 
 
 def _draw_factor(state, factors, generator):

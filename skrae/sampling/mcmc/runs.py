@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skrae.mixtures.noise import RowStreams, integer, resumed, uniform
 from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc.adaptation import STEP_JITTER
 from skrae.sampling.mcmc.density_ratios import exact
@@ -61,11 +62,9 @@ def local_step(state, target, kernel, generator):
         return step(
             state, target, kernel.factors, kernel.step_size, generator, kernel.density_ratio
         )
-    high = kernel.max_leapfrog + 1
-    n_leapfrog = int(torch.randint(1, high, (), generator=generator, device=generator.device))
-    z = state.position
-    uniform = torch.rand(len(z), 1, generator=generator, dtype=z.dtype, device=z.device)
-    step_size = kernel.step_size * (1.0 - STEP_JITTER * uniform)
+    n_leapfrog = 1 + integer(kernel.max_leapfrog, generator)
+    jitter = uniform((len(state.position), 1), generator, state.position)
+    step_size = kernel.step_size * (1.0 - STEP_JITTER * jitter)
     return hamiltonian_step(
         state, target, kernel.factors, step_size, generator, n_leapfrog, kernel.density_ratio
     )
@@ -117,7 +116,7 @@ class Checkpoint(NamedTuple):
 
     kernel: Kernel
     state: State
-    generator_state: torch.Tensor
+    generator_state: torch.Tensor | RowStreams
     surplus: Trace | None
 
 
@@ -162,8 +161,7 @@ class Run:
     def __init__(self, target, checkpoint, broken_off=False):
         self.target, self.broken_off = target, broken_off
         self.kernel, self.state, generator_state, self.surplus = checkpoint
-        self.generator = torch.Generator(self.state.position.device)
-        self.generator.set_state(generator_state)
+        self.generator = resumed(generator_state, self.state.position.device)
 
     @property
     def checkpoint(self):
