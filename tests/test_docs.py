@@ -95,3 +95,19 @@ def test_files_named_in_the_development_page_exist():
     missing = [name for name in named if not any((place / name).is_file() for place in places)]
     assert len(named) > 20
     assert missing == []
+
+
+PROMISES = re.findall(
+    r"`(tests/[\w/]+\.py)(?:::(\w+))?`|`(test_\w+)`",
+    (DOCS / "guide" / "promises.md").read_text(encoding="utf-8"),
+)
+
+
+def test_every_promise_names_a_test_that_is_there():
+    """By its file, or after another by its name alone, which is then of the same line."""
+    assert len(PROMISES) > 20
+    source = ""
+    for path, name, alone in PROMISES:
+        if path:
+            source = (ROOT / path).read_text(encoding="utf-8")
+        assert not (name or alone) or f"def {name or alone}(" in source, (path, name, alone)

@@ -5,7 +5,8 @@ was tried and what became of it; "wrong", "other" and "silent" must be 0. Keyboa
 raised before every line of the library that a call runs, and before those that switch torch's
 modes; real signals come at random moments, and the longest wait after one is given in seconds; fits
 are killed by signal 9 and begun again; one bit of a stored model is flipped; models are fitted and
-asked under every state of torch that a caller may have set. ``--quick`` tries few of each.
+asked under every state of torch that a caller may have set. Log densities are compared with those
+in extended precision. ``--quick`` tries few of each.
 """
 
 import warnings
@@ -16,10 +17,11 @@ import numpy as np
 from tests import test_ambient_state as ambient_state
 from tests.benchmarks import reliability_interrupts as interrupts
 from tests.benchmarks.records import argument_parser, choose, run, table
+from tests.benchmarks.reliability_accuracy import errors
 from tests.benchmarks.reliability_diagnostics import count_told
 from tests.benchmarks.reliability_persistence import FORMS, flips
 
-ATTACKS = ("lines", "signals", "kills", "flips", "states", "diagnostics")
+ATTACKS = ("lines", "signals", "kills", "flips", "states", "diagnostics", "accuracy")
 # How many in full and with --quick; None is every line.
 N_PLACES, N_SIGNALS, N_KILLS, N_FLIPS = (None, 10), (60, 3), (20, 2), (300, 20)
 FAULTS = "wrong", "other", "silent"
@@ -53,6 +55,8 @@ def measure(case):
         return {"outcomes": dict(interrupts.kills(N_KILLS[quick], seed))}
     if case["attack"] == "flips":
         return {"outcomes": flips(N_FLIPS[quick], seed, [on])[on]}
+    if case["attack"] == "accuracy":
+        return {"outcomes": {}, "errors": errors()}
     return {"outcomes": count_told() if case["attack"] == "diagnostics" else states(quick)}
 
 
@@ -81,14 +85,18 @@ def _answers(name, X):
 def report(records):
     """The counts as a table, and whatever went wrong at which line."""
     lines = []
-    for r in records:
+    for r in (r for r in records if "errors" not in r):
         outcomes, longest = r["outcomes"], r.get("longest")
         wait = "" if longest is None else f"longest wait {longest:.2f} s"
         shown = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items()))
         faults = sum(outcomes.get(name, 0) for name in FAULTS)
         lines.append([r["attack"], r["on"], shown, str(faults), wait])
+    exact = [[name, f"{e:.1g}"] for r in records for name, e in r.get("errors", {}).items()]
     faults = [f"{r['on']}: {fault}" for r in records for fault in r.get("faults", [])]
-    return "\n".join([table(["attack", "on", "outcomes", "faults", ""], lines), *faults])
+    parts = [table(["attack", "on", "outcomes", "faults", ""], lines)]
+    if exact:
+        parts.append(table(["rows of", "largest error of a log density, nats"], exact))
+    return "\n\n".join([*parts, *faults])
 
 
 def main(arguments=None):
