@@ -179,9 +179,10 @@ def _tuned(target, space, settings, n_rows, seed):
     missing[~missing.any(axis=1), 0] = True
     columns = _columns(target, space, np.where(missing, np.nan, X))
     run = start_run(columns, _start(columns, generator), settings, generator)
-    if run.broken_off:
+    pilot = None if run.broken_off else run.draw(2 * CYCLE)
+    if pilot is None or pilot.interrupted:
         raise KeyboardInterrupt
-    return Tuned(run.kernel, _thin(run.draw(2 * CYCLE)))
+    return Tuned(run.kernel, _thin(pilot))
 
 
 def _complete_block(columns, tuned, X, n_samples, keys):
