@@ -9,6 +9,10 @@ import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+# The least share of all weight that the rows besides the heaviest have together. Each step of a sum
+# rounds to 2e-16 of it: of a hundred others two digits are left here, at 1e-14 none.
+LEAST_OTHERS = 1e-12
+
 
 class WeightedRows(NamedTuple):
     """Rows in working space and their weights."""
@@ -115,8 +119,38 @@ def check_weights(sample_weight, X):
         raise ValueError(f"Got sample_weight with {weights.min()}, expected weights >= 0.")
     if not weights.any():
         raise ValueError("Got sample_weight of zeros alone, expected at least one positive weight.")
-    weights /= weights.max()
+    # However small, what is positive stays so.
+    least = np.finfo(np.float64).tiny * (weights > 0.0)
+    weights = np.maximum(weights / weights.max(), least)
     return weights / weights.mean()
+
+
+def distinct_rows(X, sample_weight):
+    """The distinct rows of positive weight, and their weights with mean 1.
+
+    Raises
+    ------
+    ValueError
+        For weights that `check_weights` refuses, for rows that are all equal, and for weights of
+        which one leaves the others no share that sums would keep.
+    """
+    weights = check_weights(sample_weight, X)
+    if not weights.all():  # a copy of the rows only where there is something to leave out
+        X, weights = X[weights > 0.0], weights[weights > 0.0]
+    if (X[0] == X).all():
+        raise ValueError(
+            f"Got {len(X)} row(s) of positive weight, all equal, expected at least two"
+            " different rows: one point has no density."
+        )
+    X, weights = merged(X, weights)
+    others = np.delete(weights, weights.argmax()).sum() / weights.sum()
+    if others < LEAST_OTHERS:
+        raise ValueError(
+            f"Got sample_weight of which one row leaves all others a share of {others:.2g},"
+            f" expected at least {LEAST_OTHERS:g}: beside it they vanish in every sum, and one"
+            " point has no density. Lower its weight, or leave the row out."
+        )
+    return X, weights / weights.mean()
 
 
 def merged(X, weights):
