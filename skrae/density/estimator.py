@@ -31,7 +31,13 @@ from skrae.density.storage.seal import opened, sealed
 from skrae.density.storage.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import in_own_state, warn
-from skrae.preprocessing.rows import check_rows, check_weights, distinct_rows, plain_array
+from skrae.preprocessing.rows import (
+    check_rows,
+    check_weights,
+    distinct_rows,
+    frame_of,
+    plain_array,
+)
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
@@ -47,7 +53,7 @@ FITTED_OPTIONS = (
     "bias_correction",
 )
 # Of what is fitted, besides what ends in an underscore.
-PRIVATE_ATTRIBUTES = "_fitted_as", "_unwhitening", "_log_det"
+PRIVATE_ATTRIBUTES = "_fitted_as", "_fitted_frame", "_unwhitening", "_log_det"
 
 
 class RegularizedAutoEncoderScore(
@@ -387,6 +393,7 @@ class RegularizedAutoEncoderScore(
         # What is fitted is set on a twin: this object is the old one until it is the new one.
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
+        twin._fitted_frame = frame_of(X)
         X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
         rows, weights = distinct_rows(X, sample_weight)
         report = FitReport(self, rows, n_checks(options))
@@ -668,7 +675,8 @@ class RegularizedAutoEncoderScore(
         Returns
         -------
         X : array of shape (n_samples, n_features), of the dtype the model was fitted to
-            Fewer rows after a KeyboardInterrupt.
+            A data frame of the same columns where it was fitted to one of pandas or polars. Fewer
+            rows after a KeyboardInterrupt.
 
         Warns
         -----

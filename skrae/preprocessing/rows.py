@@ -1,6 +1,8 @@
-"""Rows, weights and numbers as users hand them over: checked before anything is done with them."""
+"""Rows, weights and numbers as users hand them over, and rows handed back in the same container."""
 
+import importlib
 import math
+import sys
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -9,6 +11,10 @@ import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
+from skrae.preprocessing.caller import warn
+
+# Libraries whose data frames are handed back as such. None is imported before it was used.
+FRAME_LIBRARIES = "pandas", "polars"
 # The least share of all weight that the rows besides the heaviest have together. Each step of a sum
 # rounds to 2e-16 of it: of a hundred others two digits are left here, at 1e-14 none.
 LEAST_OTHERS = 1e-12
@@ -55,6 +61,81 @@ def plain_array(X):
     if isinstance(X, np.ma.MaskedArray):
         return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
     return X
+
+
+def frame_of(X):
+    """What `as_frame` takes to make rows a data frame as X is one; None where X is none.
+
+    >>> frame_of(np.zeros((2, 2))) is None
+    True
+    """
+    for kind in FRAME_LIBRARIES:
+        frame = getattr(sys.modules.get(kind), "DataFrame", None)
+        if frame is not None and isinstance(X, frame):
+            return {"kind": kind, "columns": list(X.columns)}
+    return None
+
+
+def as_frame(rows, frame):
+    """Rows (n, d) as the data frame that `frame_of` told of; as they are for None.
+
+    Warns
+    -----
+    UserWarning
+        Where the library of the frame is not there any more: rows stay an array.
+    """
+    if frame is None:
+        return rows
+    kind, columns = frame["kind"], frame["columns"]
+    try:
+        library = importlib.import_module(kind)
+    except ImportError:
+        warn(f"Got a model of a {kind} data frame, but no {kind}: its rows are given as an array.")
+        return rows
+    if kind == "polars":
+        return library.DataFrame(rows, schema=columns, orient="row")
+    if isinstance(columns[0], tuple):
+        columns = library.MultiIndex.from_tuples(columns)
+    return library.DataFrame(rows, columns=columns)
+
+
+def as_fitted(estimator, rows):
+    """Rows (n, d) in the container that the estimator was fitted to, where it tells of one."""
+    return as_frame(rows, getattr(estimator, "_fitted_frame", None))
+
+
+def completed_as(X, rows):
+    """Completed rows in the container of X, of whose data frame complete columns stay as they are.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), NaN where unknown
+    rows : array of shape (m, d), the first m <= n rows without what was unknown
+    """
+    frame = frame_of(X)
+    if frame is None:
+        return rows
+    found = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=0)
+    filled, whole = np.isnan(found).any(axis=0), X.head(len(rows))
+    columns = [(j, rows[:, j]) for j in np.flatnonzero(filled).tolist()]
+    fill = _fill_polars if frame["kind"] == "polars" else _fill_pandas
+    return fill(whole, columns, sys.modules[frame["kind"]])
+
+
+def _fill_pandas(frame, columns, pandas):
+    frame = frame.copy()
+    for j, values in columns:
+        dtype, column = frame.dtypes.iloc[j], pandas.Series(values, index=frame.index)
+        is_float = pandas.api.types.is_float_dtype(dtype)
+        frame.isetitem(j, column.astype(dtype) if is_float else column)
+    return frame
+
+
+def _fill_polars(frame, columns, polars):
+    for j, values in columns:
+        dtype, column = frame.dtypes[j], polars.Series(frame.columns[j], values)
+        frame = frame.with_columns(column.cast(dtype) if dtype.is_float() else column)
+    return frame
 
 
 def check_rows(estimator, X, reset, ensure_min_samples=1):

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from skrae.preprocessing.caller import in_own_state
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.rows import as_fitted, check_number, completed_as
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
 from skrae.sampling.mcmc.runs import Run
@@ -164,7 +164,8 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         X : array of shape (n_samples, n_features)
-            Fewer rows after a KeyboardInterrupt.
+            A data frame of the same columns where a `RegularizedAutoEncoderScore` was fitted to one
+            of pandas or polars. Fewer rows after a KeyboardInterrupt.
 
         Raises
         ------
@@ -183,7 +184,8 @@ class RAESampler(BaseEstimator):
         setup = make_setup(self._seeded(random_state))
         with torch.no_grad(), reporting(self.progress) as reporter:
             if needs_no_chains(setup.target, self.proposal):
-                return base_rows(setup.target, n_samples, setup.generator)
+                rows = base_rows(setup.target, n_samples, setup.generator)
+                return as_fitted(setup.estimator, rows)
             run = setup.start(reporter)
             rows, quality = chain_rows(run, n_samples, reporter)
         if setup.settings.learns:
@@ -193,7 +195,7 @@ class RAESampler(BaseEstimator):
         remedy = remedy_for(self.proposal, self.base_density)
         warn_of_chains(quality.summary, setup.names, remedy)
         warn_of_length(quality.ess, len(rows))
-        return rows
+        return as_fitted(setup.estimator, rows)
 
     def _seeded(self, random_state):
         """This sampler, or one like it with another seed."""
@@ -268,7 +270,8 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         draws : array of shape (n, n_samples, n_features)
-            Completed rows, of the dtype of X. Fewer of them after a KeyboardInterrupt: the first.
+            Completed rows, of the dtype of X; an array for data frames too. Fewer of them after a
+            KeyboardInterrupt: the first.
 
         Raises
         ------
@@ -320,8 +323,10 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         X : array of shape (n, n_features)
+            Of a data frame of pandas or polars one of the same columns, index and dtypes, of which
+            those that are no floats become so where an entry was missing.
         """
         draws = self.sample_conditional(X, n_samples)
         # The mean of equal numbers is not always that number.
         constant = (draws == draws[:, :1]).all(axis=1)
-        return np.where(constant, draws[:, 0], draws.mean(axis=1))
+        return completed_as(X, np.where(constant, draws[:, 0], draws.mean(axis=1)))
