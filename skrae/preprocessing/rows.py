@@ -101,7 +101,16 @@ def as_frame(rows, frame):
 
 def as_fitted(estimator, rows):
     """Rows (n, d) in the container that the estimator was fitted to, where it tells of one."""
-    return as_frame(rows, getattr(estimator, "_fitted_frame", None))
+    return as_frame(check_overflow(rows), getattr(estimator, "_fitted_frame", None))
+
+
+def check_overflow(rows):
+    """The rows; ValueError where they are infinite, as draws are that float32 does not hold."""
+    if np.isinf(rows).any():
+        raise ValueError(
+            f"Got draws that overflow {rows.dtype.name}, expected other units, or rows of float64."
+        )
+    return rows
 
 
 def completed_as(X, rows):

@@ -7,7 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from skrae.preprocessing.caller import in_own_state
-from skrae.preprocessing.rows import as_fitted, check_number, completed_as
+from skrae.preprocessing.rows import as_fitted, check_number, check_overflow, completed_as
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
 from skrae.sampling.mcmc.runs import Run
@@ -182,7 +182,7 @@ class RAESampler(BaseEstimator):
         """
         check_number("n_samples", n_samples, 1, kind=Integral)
         setup = make_setup(self._seeded(random_state))
-        with torch.no_grad(), reporting(self.progress) as reporter:
+        with torch.no_grad(), np.errstate(over="ignore"), reporting(self.progress) as reporter:
             if needs_no_chains(setup.target, self.proposal):
                 rows = base_rows(setup.target, n_samples, setup.generator)
                 return as_fitted(setup.estimator, rows)
@@ -301,13 +301,14 @@ class RAESampler(BaseEstimator):
                 setup.generator,
                 reporter,
             )
-        draws[rows[: len(done.draws)]] = done.draws
+        with np.errstate(over="ignore"):
+            draws[rows[: len(done.draws)]] = done.draws
         if len(done.draws) < len(rows):
             draws = draws[: rows[len(done.draws)]]
             warn_of_interruption(f"the first {len(draws)} rows")
         warn_of_nonfinite(done.n_nonfinite, done.n_proposed)
         warn_of_rows(done.rhat, done.n_draws, rows)
-        return draws
+        return check_overflow(draws)
 
     @in_own_state
     def impute(self, X, n_samples=100):

@@ -139,7 +139,8 @@ def fit_density(
     if previous:
         choice, working, parts, seeds = _continue_base(X, options, rng, previous)
     else:
-        choice, working, parts, seeds = _choose_base(X, weights, options, rng, names)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is asserted below
+            choice, working, parts, seeds = _choose_base(X, weights, options, rng, names)
     require_reach(working.transform, X)
     rows, validation = (working.rows(X, weights, part, k) for k, part in enumerate(parts))
     base_score = _mean_log_density(choice.judged, working.transform, X[parts[1]], weights[parts[1]])

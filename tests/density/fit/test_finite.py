@@ -72,12 +72,13 @@ def test_a_fit_is_refused_or_answers_every_question_of_its_rows(seed):
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of constant columns, wild rows, chains
+        warnings.filterwarnings("error", category=RuntimeWarning)
         if refusal(fit, ("standard deviation", "spreads from", "share", "all constant")):
             return
         narrow = ("overflows float32",) if X.dtype == np.float32 else ()
         for question in QUESTIONS:
             refusal(lambda question=question: getattr(model, question)(X), narrow)
-        assert not refusal(lambda: model.sample(5, random_state=0), ())
+        refusal(lambda: model.sample(5, random_state=0), narrow and ("overflow float32",))
 
 
 @pytest.mark.parametrize("network", NETWORKS[:5])
@@ -103,6 +104,17 @@ def test_a_far_observed_entry_says_nothing_of_the_others(random_seed):
     far, near = RAESampler(model, random_state=0).sample_conditional(rows, 400)[:, :, 1]
     assert abs(np.median(far) - np.median(near)) < 0.5
     assert 0.5 < np.subtract(*np.quantile(far, [0.75, 0.25])) < 3.0
+
+
+def test_draws_that_float32_does_not_hold_are_refused(random_seed):
+    X = np.random.default_rng(random_seed).uniform(-3e38, 3e38, (60, 2)).astype(np.float32)
+    model = quick_estimator(max_iter=6, base_density="mixture").fit(X)
+    sampler = RAESampler(model, random_state=0)
+    with pytest.raises(ValueError, match="Got draws that overflow float32, expected other units"):
+        sampler.sample(2000)
+    with pytest.raises(ValueError, match="Got draws that overflow float32, expected other units"):
+        sampler.sample_conditional(np.float32([[np.nan, 0.0]] * 20), 100)
+    assert np.isfinite(sampler.sample_conditional(np.array([[np.nan, 0.0]]), 500)).all()
 
 
 def test_rows_that_no_question_can_reach_are_refused_before_anything_is_lost(random_seed):
