@@ -78,7 +78,7 @@ def test_a_fit_is_refused_or_answers_every_question_of_its_rows(seed):
         narrow = ("overflows float32",) if X.dtype == np.float32 else ()
         for question in QUESTIONS:
             refusal(lambda question=question: getattr(model, question)(X), narrow)
-        refusal(lambda: model.sample(5, random_state=0), narrow and ("overflow float32",))
+        refusal(lambda: model.sample(5, random_state=0), narrow)
 
 
 @pytest.mark.parametrize("network", NETWORKS[:5])
@@ -110,9 +110,9 @@ def test_draws_that_float32_does_not_hold_are_refused(random_seed):
     X = np.random.default_rng(random_seed).uniform(-3e38, 3e38, (60, 2)).astype(np.float32)
     model = quick_estimator(max_iter=6, base_density="mixture").fit(X)
     sampler = RAESampler(model, random_state=0)
-    with pytest.raises(ValueError, match="Got draws that overflow float32, expected other units"):
+    with pytest.raises(ValueError, match="Got a draw that overflows float32, expected other units"):
         sampler.sample(2000)
-    with pytest.raises(ValueError, match="Got draws that overflow float32, expected other units"):
+    with pytest.raises(ValueError, match="Got a draw that overflows float32, expected other units"):
         sampler.sample_conditional(np.float32([[np.nan, 0.0]] * 20), 100)
     assert np.isfinite(sampler.sample_conditional(np.array([[np.nan, 0.0]]), 500)).all()
 
