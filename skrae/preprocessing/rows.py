@@ -108,7 +108,8 @@ def check_overflow(rows):
     """The rows; ValueError where they are infinite, as draws are that float32 does not hold."""
     if np.isinf(rows).any():
         raise ValueError(
-            f"Got a draw that overflows {rows.dtype.name}, expected other units, or rows of float64."
+            f"Got a draw that overflows {rows.dtype.name}, expected other units, or rows of"
+            " float64."
         )
     return rows
 
