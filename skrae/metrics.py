@@ -7,6 +7,8 @@ from skrae.preprocessing.rows import check_weights
 __all__ = ["hyvarinen_score", "hyvarinen_scorer"]
 
 METHODS = ("log_density_gradient", "log_density_hessian")
+# Numbers of Hessians at a time: 4 MiB of float64, and what the estimator computes them of.
+CHUNK_NUMBERS = 2**19
 
 
 def hyvarinen_score(estimator, X, sample_weight=None):
@@ -84,11 +86,24 @@ def hyvarinen_score(estimator, X, sample_weight=None):
             " fitted object with both methods. Of a Pipeline or a search, pass the fitted density"
             " itself, with rows in the units it was fitted to."
         )
-    gradient, hessian = (np.asarray(getattr(estimator, name)(X), np.float64) for name in METHODS)
-    terms = 0.5 * (gradient**2).sum(axis=1) + np.trace(hessian, axis1=1, axis2=2)
+    terms = _terms(estimator, X)
     if sample_weight is None:
         return float(terms.mean())
     return float(np.average(terms, weights=check_weights(sample_weight, terms)))
+
+
+def _terms(estimator, X):
+    """|grad log p|^2 / 2 + tr Hess log p of each row, (n,); of Hessians a few rows at a time."""
+    gradient = np.asarray(estimator.log_density_gradient(X), np.float64)
+    terms, size = 0.5 * np.einsum("ij,ij->i", gradient, gradient), gradient.shape[1]
+    del gradient
+    n_rows = max(1, CHUNK_NUMBERS // size**2)
+    rows = getattr(X, "iloc", X)  # where slices of a pandas frame are of rows
+    for start in range(0, len(terms), n_rows):
+        part = slice(start, start + n_rows)
+        hessian = np.asarray(estimator.log_density_hessian(rows[part]), np.float64)
+        terms[part] += np.einsum("ijj->i", hessian)
+    return terms
 
 
 def hyvarinen_scorer(estimator, X, y=None, sample_weight=None):

@@ -1,5 +1,7 @@
 """Hyvarinen's score: its value and its minimum on a Gaussian, its laws, its use in a search."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
@@ -8,7 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrae import RegularizedAutoEncoderScore
+from skrae import RegularizedAutoEncoderScore, metrics
 from skrae.metrics import hyvarinen_score, hyvarinen_scorer
 
 
@@ -76,6 +78,44 @@ def test_same_score_by_finite_differences_of_the_log_density(fitted):
         after, here, before = at(X + direction), at(X), at(X - direction)
         value += 0.5 * ((after - before) / (2 * step)) ** 2 + (after - 2 * here + before) / step**2
     assert hyvarinen_score(fitted, X) == pytest.approx(value.mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("container", ["array", "list", "frame"])
+def test_hessians_of_a_few_rows_at_a_time_give_the_same_score(container, fitted, monkeypatch):
+    X, asked = load_iris().data, []
+    expected = hyvarinen_score(fitted, X)
+    weights = np.arange(150.0)
+    weighted = hyvarinen_score(fitted, X, weights)
+    if container == "frame":
+        # Of rows in another order, by names that are no places.
+        X = pytest.importorskip("pandas").DataFrame(X, index=np.arange(150)[::-1])
+    monkeypatch.setattr(metrics, "CHUNK_NUMBERS", 16 * 7 + 3)
+    hessian = type(fitted).log_density_hessian
+
+    def counted(model, X):
+        asked.append(len(X))
+        return hessian(model, X)
+
+    monkeypatch.setattr(type(fitted), "log_density_hessian", counted)
+    X = X.tolist() if container == "list" else X
+    assert hyvarinen_score(fitted, X) == pytest.approx(expected, rel=1e-12)
+    assert asked == [7] * 21 + [3]
+    assert hyvarinen_score(fitted, X, weights) == pytest.approx(weighted, rel=1e-12)
+
+
+def test_memory_is_that_of_gradients_not_of_hessians(random_seed):
+    """Of 200 000 rows of ten columns, Hessians alone would be 160 MB; a tenth of the rows here."""
+    n, d = 20_000, 10
+    X = gaussian_rows(n, d, 1.0, random_seed)
+    tracemalloc.start()
+    try:
+        hyvarinen_score(IsotropicGaussian(), X)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The gradient and what it is computed of, or the Hessians of some rows and theirs.
+    assert peak < max(3 * 8 * n * d, 2.5 * 8 * metrics.CHUNK_NUMBERS)
+    assert peak < 0.7 * 8 * n * d**2
 
 
 def test_normaliser_does_not_matter(fitted, monkeypatch):

@@ -31,7 +31,13 @@ from skrae.density.storage.seal import opened, sealed
 from skrae.density.storage.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.caller import in_own_state, warn
-from skrae.preprocessing.rows import check_rows, check_weights, merged, plain_array
+from skrae.preprocessing.rows import (
+    check_rows,
+    check_weights,
+    distinct_rows,
+    frame_of,
+    plain_array,
+)
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
@@ -47,7 +53,7 @@ FITTED_OPTIONS = (
     "bias_correction",
 )
 # Of what is fitted, besides what ends in an underscore.
-PRIVATE_ATTRIBUTES = "_fitted_as", "_unwhitening", "_log_det"
+PRIVATE_ATTRIBUTES = "_fitted_as", "_fitted_frame", "_unwhitening", "_log_det"
 
 
 class RegularizedAutoEncoderScore(
@@ -359,7 +365,8 @@ class RegularizedAutoEncoderScore(
             Finite numbers in any units; at least two different rows.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative; a weight of 2 counts as the row twice. Only their ratios matter.
+            Non-negative; a weight of 2 counts as the row twice. Only their ratios matter. No row
+            may leave all others together less than 1e-12 of the sum, where they would vanish in it.
 
         Returns
         -------
@@ -390,8 +397,9 @@ class RegularizedAutoEncoderScore(
         # What is fitted is set on a twin: this object is the old one until it is the new one.
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
+        twin._fitted_frame = frame_of(X)
         X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
-        rows, weights = self._weighted_rows(X, sample_weight)
+        rows, weights = distinct_rows(X, sample_weight)
         report = FitReport(self, rows, n_checks(options))
         result, ended_by = fit_within(
             Limits(self.time_limit, self.checkpoint),
@@ -415,19 +423,6 @@ class RegularizedAutoEncoderScore(
         report.end()
         self._warn(result, ended_by)
         return self
-
-    def _weighted_rows(self, X, sample_weight):
-        """The distinct rows of positive weight, and their weights with mean 1."""
-        weights = check_weights(sample_weight, X)
-        if not weights.all():  # a copy of the rows only where there is something to leave out
-            X, weights = X[weights > 0.0], weights[weights > 0.0]
-        if (X[0] == X).all():
-            raise ValueError(
-                f"Got {len(X)} row(s) of positive weight, all equal, expected at least two"
-                " different rows: one point has no density."
-            )
-        X, weights = merged(X, weights)
-        return X, weights / weights.mean()
 
     def _warn(self, result, ended_by):
         for message in result.remarks.messages():
@@ -684,7 +679,8 @@ class RegularizedAutoEncoderScore(
         Returns
         -------
         X : array of shape (n_samples, n_features), of the dtype the model was fitted to
-            Fewer rows after a KeyboardInterrupt.
+            A data frame of the same columns where it was fitted to one of pandas or polars. Fewer
+            rows after a KeyboardInterrupt.
 
         Warns
         -----

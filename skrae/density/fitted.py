@@ -24,8 +24,8 @@ DERIVATIVE_ROWS = {"cpu": NETWORK_ROWS, "cuda": BLOCK_ROWS}
 HESSIAN_STEP = 1e-3
 # Step of the differences that differentiate what a curved map adds at another temperature.
 BEND_STEP = 1e-5
-# Farther rows, in spreads of the data, overflow the network or a squared distance.
-MAX_DISTANCE = {"float32": 1e15, "float64": 1e100}
+# Farther rows, in spreads of the data, overflow the powers of a distance in float64.
+MAX_DISTANCE = 1e100
 
 
 class Fitted(NamedTuple):
@@ -140,14 +140,13 @@ class Evaluator:
             return function(torch.from_numpy(z).to(self.device)).double().cpu().numpy()
 
     def _check_distance(self, z, start):
-        limit = MAX_DISTANCE[self.dtype.name]
-        if np.abs(z).max() < limit:
+        if np.abs(z).max() < MAX_DISTANCE:
             return
         # What is not below the limit includes NaN, from an overflow in the map itself.
-        row = np.flatnonzero(~(np.abs(z) < limit).all(axis=1))[0]
+        row = np.flatnonzero(~(np.abs(z) < MAX_DISTANCE).all(axis=1))[0]
         raise ValueError(
             f"Got row {start + row} at {np.abs(z[row]).max():.1g} spreads from the data the model"
-            f" was fitted to, expected less than {limit:g} for {self.dtype.name}."
+            f" was fitted to, expected less than {MAX_DISTANCE:g}."
         )
 
     def _narrow(self, values):

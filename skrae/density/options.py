@@ -221,7 +221,10 @@ def hidden_layers(estimator):
 def chosen_network_options(estimator):
     """The options of the network that are not at their defaults."""
     return [
-        name for name, default in NETWORK_OPTIONS.items() if getattr(estimator, name) != default
+        name
+        for name, default in NETWORK_OPTIONS.items()
+        # An array of layer sizes compares entry by entry.
+        if np.ndim(getattr(estimator, name)) or getattr(estimator, name) != default
     ]
 
 

@@ -22,6 +22,9 @@ from skrae.density.radial_average import RadialAverage
 from skrae.mixtures.components import draw_index
 from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
 
+# Farther out squares overflow float32: the network answers in float64 there.
+MAX_NARROW = 1e15
+
 
 class NoiseMetric:
     """The local noise covariances of a base density, or the identity.
@@ -107,8 +110,12 @@ class ScoreField:
         """Whether r comes from training, not from the base density alone."""
         return self.decoder.learns_without_tilt or not self.is_base
 
-    def _narrow(self, z):
-        return z.to(self.parameters[0].dtype)
+    def _asked(self, z):
+        """Rows or codes, and the parameters, in the precision that the network answers them in."""
+        dtype = self.parameters[0].dtype
+        if dtype == torch.float64 or not (z.detach().abs() >= MAX_NARROW).any():
+            return z.to(dtype), self.parameters
+        return z.double(), [p.double() for p in self.parameters]
 
     def log_tilt(self, z, log_q=None):
         """f(z) = log p~(z) - log q(z), shape (n,), float64; log_q where it is known already."""
@@ -123,15 +130,15 @@ class ScoreField:
         return self.average.tilt(z.double(), log_q, own)
 
     def _network_tilt(self, z, log_q):
-        return self.decoder.log_tilt(self._narrow(z), self.parameters, log_q).double()
+        return self.decoder.log_tilt(*self._asked(z), log_q).double()
 
     def code(self, z):
         """The encoder's output, shape (n, k)."""
-        return self.decoder.code(self._narrow(z), self.parameters)
+        return self.decoder.code(*self._asked(z))
 
     def decode(self, code):
         """r(z) from the code of z, shape (n, d); for free and tied decoders."""
-        return self.decoder.decode(self._narrow(code), self.parameters)
+        return self.decoder.decode(*self._asked(code))
 
     def log_density(self, z):
         """log p~(z), shape (n,)."""
@@ -156,7 +163,7 @@ class ScoreField:
         """f (n,) and grad f (n, d) where log q and its gradient are known."""
         known, own = (log_q, base_gradient), (0.0, 0.0)
         if self.average is None or self._has_network:
-            where = self._narrow(z), self.parameters, *known
+            where = *self._asked(z), *known
             own = self.decoder.evaluate(*where, create_graph=create_graph)
         if self.average is None:
             return own
@@ -185,7 +192,7 @@ class ScoreField:
         """
         if create_graph and not z.requires_grad:
             z = z.detach().requires_grad_()
-        own = self.decoder.vector_field(self._narrow(z), self.parameters)
+        own = self.decoder.vector_field(*self._asked(z))
         if own is not None:
             return own
         log_q, base_gradient, responsibilities = self.base.evaluate(z)
@@ -198,12 +205,12 @@ class ScoreField:
 
     def reconstruct(self, z):
         """r(z), shape (n, d)."""
-        own = self.decoder.reconstruct(self._narrow(z), self.parameters)
+        own = self.decoder.reconstruct(*self._asked(z))
         return z.double() + self.tau * self.corrupted.vector_field(z) if own is None else own
 
     def derivatives(self, z):
         """dr/dz (n, d, d) and the Laplacian of r (n, d); None where they have no closed form."""
-        return self.decoder.derivatives(self._narrow(z), self.parameters)
+        return self.decoder.derivatives(*self._asked(z))
 
     def curl(self, z):
         """How far (r - z)/tau is from a gradient: |J - J^T|_F / (2 |J|_F), J its Jacobian at rows.
@@ -245,7 +252,7 @@ class ScoreField:
         """Jacobian (n, d, d) of the decoder's own (r - z)/tau, None where it has none."""
         z = z.detach().double().requires_grad_()
         with torch.enable_grad():
-            own = self.decoder.vector_field(self._narrow(z), self.parameters)
+            own = self.decoder.vector_field(*self._asked(z))
             return None if own is None else row_derivatives(own, z)
 
     def reconstruction_jacobian(self, z):

@@ -268,7 +268,8 @@ def expand(rows, held_out, settings, generator, max_components=64, prior=None, p
         while True:
             stage = stage_rows(rows, len(mixture.weights))
             value, candidate, mixture = refine(mixture, stage, held_out, settings)
-            worse = worse + 1 if value < best_value else 0
+            # One that drops all its new components is as good as before, for ever.
+            worse = 0 if value > best_value else worse + 1
             if value > best_value:
                 best_value, best = value, candidate
             size = len(mixture.weights)

@@ -3,8 +3,8 @@
 transform    the protocol of a map to working space
 affine       the affine one
 scales       of columns, without wild values
-rows         checks of rows and weights
+rows         checks of rows and weights; rows as data frames
 split        held-out rows
 blocks       rows a block at a time
-caller       warnings at the caller's line, interrupts that lose nothing
+caller       warnings at the caller's line, errors in the library's words
 """

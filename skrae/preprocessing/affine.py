@@ -26,6 +26,8 @@ from skrae.preprocessing.transform import Transform
 MIN_SPREAD, MAX_SPREAD = 1e-140, 1e140
 # Spreads outside of these limits are far from the unit that scaling=None takes for granted.
 UNSCALED_LIMITS = 0.01, 100.0
+# Squares of wider columns, unscaled, overflow a network in float32.
+MAX_UNSCALED = 1e15
 # Relative variance of a direction below which it is held to be collinear, and its floor.
 VARIANCE_FLOOR = 1e-10
 # Columns that a warning names.
@@ -193,7 +195,8 @@ def fit_affine(X, weights, kind, names=None):
     Raises
     ------
     ValueError
-        If the square of a column's spread leaves float64, or no column varies beyond rounding.
+        If the square of a column's spread leaves float64, or float32 where it is not scaled, or no
+        column varies beyond rounding.
     """
     d = X.shape[1]
     names = [f"column {j}" for j in range(d)] if names is None else [repr(n) for n in names]
@@ -216,7 +219,7 @@ def fit_affine(X, weights, kind, names=None):
     # A constant column has the unit one, unless that is finer than its own rounding.
     unit = CONSTANT_WIDTH * np.where(scale == 0.0, 1.0, np.maximum(1.0, rounding))
     scale = np.where(constant, unit, scale)
-    _check_spreads(scale, names)
+    _check_spreads(scale, names, kind)
     correlations, collinear = _correlations(rows, share, location, scale, constant)
     blocks = _blocks_of(correlations, share)
     if is_few(*rows.shape):
@@ -242,13 +245,16 @@ def _named(flags, names):
     return tuple(names[j] for j in np.flatnonzero(flags))
 
 
-def _check_spreads(scale, names):
-    outside = (scale < MIN_SPREAD) | (scale > MAX_SPREAD)
+def _check_spreads(scale, names, kind):
+    low, high, remedy = MIN_SPREAD, MAX_SPREAD, "for its square is needed"
+    if kind is None:
+        high, remedy = MAX_UNSCALED, "or scaling='whiten' or 'standardize'"
+    outside = (scale < low) | (scale > high)
     if outside.any():
         worst = int(np.flatnonzero(outside)[0])
         raise ValueError(
             f"Got {names[worst]} with a standard deviation of {scale[worst]:.2g}, expected units in"
-            f" which it is between {MIN_SPREAD:g} and {MAX_SPREAD:g}, for its square is needed."
+            f" which it is between {low:g} and {high:g}, {remedy}."
         )
 
 

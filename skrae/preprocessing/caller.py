@@ -1,4 +1,4 @@
-"""What the library owes its caller: warnings at their line, and the process's state as it was.
+"""What the library owes its caller: warnings at their line, errors in words, the state as it was.
 
 Grad mode, inference mode, default device and autocast belong to the thread, the number of threads
 to the process. The default dtype belongs to the process too, and other threads compute meanwhile:
@@ -6,6 +6,7 @@ nothing here sets it, and nothing in the library depends on it.
 """
 
 import os
+import re
 import sys
 import warnings
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,15 @@ import numpy as np
 import torch
 from sklearn import config_context, get_config
 
+PACKAGE = __name__.partition(".")[0]
+# Whose frames tell nothing of who asked for a computation.
+NUMERICAL = ("torch", "numpy", "scipy")
+# Of torch's RuntimeErrors, those that numbers are to blame for, not shapes or memory.
+BAD_NUMBERS = re.compile(
+    r"\b(nan|inf|infinity|finite|overflow|probabilit\w+|multinomial|singular|converge\w*)\b"
+    r"|positive.definite|ill-conditioned",
+    re.IGNORECASE,
+)
 LIBRARIES = ("skrae", "sklearn", "joblib", "pickle", "copy", "skops")
 
 
@@ -44,7 +54,9 @@ def in_own_state(method):
     """Let a public function compute under grad mode on, on the processor, in full precision.
 
     The caller's state, with NumPy's handling of floating-point errors, is back when it ends, also
-    where a KeyboardInterrupt came while one of them was switched.
+    where a KeyboardInterrupt came while one of them was switched. Where numbers break the library's
+    own linear algebra, a ValueError says so; errors of the caller's code, such as a foreign
+    estimator's, pass as they are.
 
     Examples
     --------
@@ -66,6 +78,10 @@ def in_own_state(method):
                     stack.enter_context(context)
                 torch.set_grad_enabled(True)
                 return method(*args, **kwargs)
+        except (RuntimeError, np.linalg.LinAlgError) as error:
+            if _is_of_bad_numbers(error) and _is_our_own(error):
+                raise ValueError(_in_words(error, method.__name__)) from error
+            raise
         finally:
             try:
                 restore_grad_mode(with_grad)
@@ -73,6 +89,30 @@ def in_own_state(method):
                 np.seterr(**errors)
 
     return call
+
+
+def _is_of_bad_numbers(error):
+    """Whether numbers that linear algebra cannot take broke it."""
+    if isinstance(error, torch.linalg.LinAlgError | np.linalg.LinAlgError):
+        return True
+    return type(error) is RuntimeError and bool(BAD_NUMBERS.search(str(error)))
+
+
+def _is_our_own(error):
+    """Whether the library asked for the computation that failed, not code of its caller's."""
+    found, trace = "", error.__traceback__
+    while trace:
+        module = trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
+        found, trace = found if module in NUMERICAL else module, trace.tb_next
+    return found == PACKAGE
+
+
+def _in_words(error, name):
+    return (
+        f"Got numbers that the linear algebra of {name} breaks on ({str(error).splitlines()[0]}),"
+        " expected rows and a density of spreads that float64 can square: bring the columns to"
+        " units of a like size, leave wild values and near-copies of columns out, or pass float64."
+    )
 
 
 def restore_grad_mode(enabled):

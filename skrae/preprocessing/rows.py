@@ -1,6 +1,8 @@
-"""Rows, weights and numbers as users hand them over: checked before anything is done with them."""
+"""Rows, weights and numbers as users hand them over, and rows handed back in the same container."""
 
+import importlib
 import math
+import sys
 from numbers import Integral, Real
 from typing import NamedTuple
 
@@ -8,6 +10,14 @@ import numpy as np
 import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
+
+from skrae.preprocessing.caller import warn
+
+# Libraries whose data frames are handed back as such. None is imported before it was used.
+FRAME_LIBRARIES = "pandas", "polars"
+# The least share of all weight that the rows besides the heaviest have together. Each step of a sum
+# rounds to 2e-16 of it: of a hundred others two digits are left here, at 1e-14 none.
+LEAST_OTHERS = 1e-12
 
 
 class WeightedRows(NamedTuple):
@@ -51,6 +61,91 @@ def plain_array(X):
     if isinstance(X, np.ma.MaskedArray):
         return X.astype(np.result_type(X.dtype, np.float32)).filled(np.nan)
     return X
+
+
+def frame_of(X):
+    """What `as_frame` takes to make rows a data frame as X is one; None where X is none.
+
+    >>> frame_of(np.zeros((2, 2))) is None
+    True
+    """
+    for kind in FRAME_LIBRARIES:
+        frame = getattr(sys.modules.get(kind), "DataFrame", None)
+        if frame is not None and isinstance(X, frame):
+            return {"kind": kind, "columns": list(X.columns)}
+    return None
+
+
+def as_frame(rows, frame):
+    """Rows (n, d) as the data frame that `frame_of` told of; as they are for None.
+
+    Warns
+    -----
+    UserWarning
+        Where the library of the frame is not there any more: rows stay an array.
+    """
+    if frame is None:
+        return rows
+    kind, columns = frame["kind"], frame["columns"]
+    try:
+        library = importlib.import_module(kind)
+    except ImportError:
+        warn(f"Got a model of a {kind} data frame, but no {kind}: its rows are given as an array.")
+        return rows
+    if kind == "polars":
+        return library.DataFrame(rows, schema=columns, orient="row")
+    if isinstance(columns[0], tuple):
+        columns = library.MultiIndex.from_tuples(columns)
+    return library.DataFrame(rows, columns=columns)
+
+
+def as_fitted(estimator, rows):
+    """Rows (n, d) in the container that the estimator was fitted to, where it tells of one."""
+    return as_frame(check_overflow(rows), getattr(estimator, "_fitted_frame", None))
+
+
+def check_overflow(rows):
+    """The rows; ValueError where they are infinite, as draws are that float32 does not hold."""
+    if np.isinf(rows).any():
+        raise ValueError(
+            f"Got a draw that overflows {rows.dtype.name}, expected other units, or rows of"
+            " float64."
+        )
+    return rows
+
+
+def completed_as(X, rows):
+    """Completed rows in the container of X, of whose data frame complete columns stay as they are.
+
+    Parameters
+    ----------
+    X : array-like of shape (n, d), NaN where unknown
+    rows : array of shape (m, d), the first m <= n rows without what was unknown
+    """
+    frame = frame_of(X)
+    if frame is None:
+        return rows
+    found = check_array(X, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=0)
+    filled, whole = np.isnan(found).any(axis=0), X.head(len(rows))
+    columns = [(j, rows[:, j]) for j in np.flatnonzero(filled).tolist()]
+    fill = _fill_polars if frame["kind"] == "polars" else _fill_pandas
+    return fill(whole, columns, sys.modules[frame["kind"]])
+
+
+def _fill_pandas(frame, columns, pandas):
+    frame = frame.copy()
+    for j, values in columns:
+        dtype, column = frame.dtypes.iloc[j], pandas.Series(values, index=frame.index)
+        is_float = pandas.api.types.is_float_dtype(dtype)
+        frame.isetitem(j, column.astype(dtype) if is_float else column)
+    return frame
+
+
+def _fill_polars(frame, columns, polars):
+    for j, values in columns:
+        dtype, column = frame.dtypes[j], polars.Series(frame.columns[j], values)
+        frame = frame.with_columns(column.cast(dtype) if dtype.is_float() else column)
+    return frame
 
 
 def check_rows(estimator, X, reset, ensure_min_samples=1):
@@ -115,8 +210,38 @@ def check_weights(sample_weight, X):
         raise ValueError(f"Got sample_weight with {weights.min()}, expected weights >= 0.")
     if not weights.any():
         raise ValueError("Got sample_weight of zeros alone, expected at least one positive weight.")
-    weights /= weights.max()
+    # However small, what is positive stays so.
+    least = np.finfo(np.float64).tiny * (weights > 0.0)
+    weights = np.maximum(weights / weights.max(), least)
     return weights / weights.mean()
+
+
+def distinct_rows(X, sample_weight):
+    """The distinct rows of positive weight, and their weights with mean 1.
+
+    Raises
+    ------
+    ValueError
+        For weights that `check_weights` refuses, for rows that are all equal, and for weights of
+        which one leaves the others no share that sums would keep.
+    """
+    weights = check_weights(sample_weight, X)
+    if not weights.all():  # a copy of the rows only where there is something to leave out
+        X, weights = X[weights > 0.0], weights[weights > 0.0]
+    if (X[0] == X).all():
+        raise ValueError(
+            f"Got {len(X)} row(s) of positive weight, all equal, expected at least two"
+            " different rows: one point has no density."
+        )
+    X, weights = merged(X, weights)
+    others = np.delete(weights, weights.argmax()).sum() / weights.sum()
+    if others < LEAST_OTHERS:
+        raise ValueError(
+            f"Got sample_weight of which one row leaves all others a share of {others:.2g},"
+            f" expected at least {LEAST_OTHERS:g}: beside it they vanish in every sum, and one"
+            " point has no density. Lower its weight, or leave the row out."
+        )
+    return X, weights / weights.mean()
 
 
 def merged(X, weights):

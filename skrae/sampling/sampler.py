@@ -7,7 +7,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from skrae.preprocessing.caller import in_own_state
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.rows import as_fitted, check_number, check_overflow, completed_as
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
 from skrae.sampling.mcmc.runs import Run
@@ -165,7 +165,9 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         X : array of shape (n_samples, n_features)
-            Fewer rows after a KeyboardInterrupt; in the warm-up, where each chain stood.
+            A data frame of the same columns where a `RegularizedAutoEncoderScore` was fitted to one
+            of pandas or polars. Fewer rows after a KeyboardInterrupt; in the warm-up, where each
+            chain stood.
 
         Raises
         ------
@@ -182,14 +184,15 @@ class RAESampler(BaseEstimator):
         """
         check_number("n_samples", n_samples, 1, kind=Integral)
         setup = make_setup(self._seeded(random_state))
-        with torch.no_grad(), reporting(self.progress) as reporter:
+        with torch.no_grad(), np.errstate(over="ignore"), reporting(self.progress) as reporter:
             if needs_no_chains(setup.target, self.proposal):
-                return base_rows(setup.target, n_samples, setup.generator)
+                rows = base_rows(setup.target, n_samples, setup.generator)
+                return as_fitted(setup.estimator, rows)
             run = setup.start(reporter)
             rows, quality = chain_rows(run, n_samples, reporter)
         if run.broken_off:
             warn_of_cold_start()
-            return rows
+            return as_fitted(setup.estimator, rows)
         if setup.settings.learns:
             warn_of_no_base(run.target.base is not None)
         if quality.interrupted:
@@ -197,7 +200,7 @@ class RAESampler(BaseEstimator):
         remedy = remedy_for(self.proposal, self.base_density)
         warn_of_chains(quality.summary, setup.names, remedy)
         warn_of_length(quality.ess, len(rows))
-        return rows
+        return as_fitted(setup.estimator, rows)
 
     def _seeded(self, random_state):
         """This sampler, or one like it with another seed."""
@@ -239,7 +242,7 @@ class RAESampler(BaseEstimator):
         check_number("n_draws", n_draws, 1, kind=Integral)
         check_start(sampled_estimator(self.estimator), X_init, continue_from)
         setup = make_setup(self, X_init, continue_from and continue_from._origin)
-        with torch.no_grad(), reporting(self.progress) as reporter:
+        with torch.no_grad(), np.errstate(over="ignore"), reporting(self.progress) as reporter:
             if continue_from is None:
                 run = setup.start(reporter)
             else:
@@ -247,6 +250,7 @@ class RAESampler(BaseEstimator):
             report = reporter and reporter.draws(n_draws)
             cold = run.broken_off
             record = run.where_it_stands() if cold else run.draw(n_draws, self.thin, report)
+        check_overflow(record.positions)
         chains = Chains(record, run, self.thin, setup.names)
         if cold:
             warn_of_cold_start()
@@ -278,7 +282,8 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         draws : array of shape (n, n_samples, n_features)
-            Completed rows, of the dtype of X. Fewer of them after a KeyboardInterrupt: the first.
+            Completed rows, of the dtype of X; an array for data frames too. Fewer of them after a
+            KeyboardInterrupt: the first.
 
         Raises
         ------
@@ -299,7 +304,7 @@ class RAESampler(BaseEstimator):
         def take(rows, completed):
             draws[rows] = completed
 
-        return draws[: self._complete(setup, X, n_samples, take, repeats=False)]
+        return check_overflow(draws[: self._complete(setup, X, n_samples, take, repeats=False)])
 
     def _incomplete(self, X, n_samples):
         """Checked rows with holes, and the `ChainSetup`."""
@@ -312,7 +317,7 @@ class RAESampler(BaseEstimator):
         rows = np.flatnonzero(np.isnan(X).any(axis=1))
         if not len(rows):
             return len(X)
-        with torch.no_grad(), reporting(self.progress) as reporter:
+        with torch.no_grad(), np.errstate(over="ignore"), reporting(self.progress) as reporter:
             done = complete(
                 setup.target,
                 setup.settings.density_ratio,
@@ -347,14 +352,17 @@ class RAESampler(BaseEstimator):
         Returns
         -------
         X : array of shape (n, n_features)
-            Fewer rows after a KeyboardInterrupt: the first.
+            Of a data frame of pandas or polars one of the same columns, index and dtypes, of which
+            those that are no floats become so where an entry was missing. Fewer rows after a
+            KeyboardInterrupt: the first.
         """
-        X, setup = self._incomplete(X, n_samples)
-        filled = X.copy()
+        rows, setup = self._incomplete(X, n_samples)
+        filled = rows.copy()
 
-        def take(rows, draws):
+        def take(place, draws):
             # The mean of equal numbers is not always that number.
             constant = (draws == draws[:, :1]).all(axis=1)
-            filled[rows] = np.where(constant, draws[:, 0], draws.mean(axis=1))
+            filled[place] = np.where(constant, draws[:, 0], draws.mean(axis=1))
 
-        return filled[: self._complete(setup, X, n_samples, take, repeats=True)]
+        n_done = self._complete(setup, rows, n_samples, take, repeats=True)
+        return completed_as(X, check_overflow(filled[:n_done]))

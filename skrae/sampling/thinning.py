@@ -9,7 +9,7 @@ import torch
 from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes
 from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc import diagnostics
-from skrae.sampling.mcmc.runs import concatenate, within
+from skrae.sampling.mcmc.runs import concatenate
 from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary
 
 # Transitions by which the chains are judged: doubled until they agree.
@@ -34,8 +34,7 @@ def base_rows(target, n_samples, generator):
     """Independent draws of q in the units of the data, (n_samples, d)."""
     sizes = block_sizes(n_samples, BLOCK_DRAWS)
     z = torch.cat([target.base.sample(size, generator) for size in sizes])
-    rows = within(target.transform.inverse(z.numpy(force=True)), target.dtype)
-    return rows.astype(target.dtype, copy=False)
+    return target.transform.inverse(z.numpy(force=True)).astype(target.dtype, copy=False)
 
 
 def chain_rows(run, n_samples, reporter=None):

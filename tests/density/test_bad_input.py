@@ -225,6 +225,14 @@ def test_weight_on_one_row_alone_is_refused(fitted, X):
         fitted.fit(X, sample_weight=np.r_[np.zeros(39), 1.0])
 
 
+@pytest.mark.parametrize("heavy", [1e14, 1e50, 1e300, np.finfo(float).max])
+def test_a_weight_beside_which_all_others_vanish_is_refused(heavy, fitted, X):
+    weights = np.r_[np.ones(39), heavy]
+    with pytest.raises(ValueError, match=r"one row leaves all others a share of .* expected"):
+        fitted.fit(X, sample_weight=weights)
+    assert np.isfinite(fitted.score(X, sample_weight=weights))
+
+
 @pytest.mark.parametrize("n_samples", [0, -1, 2.5, "many", None])
 def test_bad_number_of_samples_is_refused(n_samples, fitted):
     with pytest.raises((ValueError, TypeError), match=r"Got n_samples=.*, expected an integer"):

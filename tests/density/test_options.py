@@ -9,7 +9,12 @@ import torch
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.density.fit.fitting import _base_sizes, patience
-from skrae.density.options import available_device, check_options, resolved_options
+from skrae.density.options import (
+    available_device,
+    check_options,
+    chosen_network_options,
+    resolved_options,
+)
 from tests.density.estimators import quick_estimator
 
 
@@ -47,6 +52,13 @@ def test_options_that_are_given_are_kept():
     options = resolved_options(quick_estimator(**given))
     assert {name: getattr(options, name) for name in given} == given
     assert options.hidden_layer_sizes == (16, 16)
+
+
+@pytest.mark.parametrize("sizes", [8, (8, 8), [8], np.array([8]), np.array([8, 8])])
+def test_layers_given_as_any_sequence_are_chosen(sizes):
+    assert chosen_network_options(RegularizedAutoEncoderScore()) == []
+    model = RegularizedAutoEncoderScore(hidden_layer_sizes=sizes)
+    assert chosen_network_options(model) == ["hidden_layer_sizes"]
 
 
 def test_bias_correction_trains_the_paper_alone_on_isotropic_noise():

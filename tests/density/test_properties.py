@@ -93,7 +93,7 @@ def answers(model, X):
         "transform": model.transform,
         "reconstruct": model.reconstruct,
         "local_covariance": lambda X: model.local_moments(X)[1],
-        "sample": lambda X: model.sample(5, random_state=0),
+        "sample": lambda X: np.asarray(model.sample(5, random_state=0)),
     }
     if model.decoder != "gradient":
         questions["inverse_transform"] = lambda X: model.inverse_transform(model.transform(X))

@@ -440,3 +440,17 @@ def test_a_first_gaussian_bears_a_singular_prior(random_seed):
     prior = single_gaussian(z, weights, 0.0).covariances[0]
     mixture = first_gaussian((z, weights), Settings(1e-4, 6.0), prior)
     assert torch.isfinite(log_density(mixture, z)).all()
+
+
+@pytest.mark.parametrize("weight", [1.0, np.nan])
+def test_growth_ends_where_no_mixture_is_told_from_another(weight, random_seed):
+    """Beside a row of almost all weight a split is undone, and held-out rows far away say nothing.
+
+    Nor does a mean that is no number.
+    """
+    (z, weights), floor = draw(40, random_seed), torch.full((20,), -50.0).double()
+    weights[1:] = 1e-12
+    held_out = HeldOut(torch.full((20, 2), 1e6).double(), torch.full_like(floor, weight), floor)
+    value, mixture = em.expand((z, weights), held_out, SETTINGS, generator(0), max_components=8)
+    assert value == (-50.0 if weight == 1.0 else -np.inf)
+    assert len(mixture.weights) == 1

@@ -5,7 +5,14 @@ import pytest
 import torch
 from scipy import stats
 
-from skrae.preprocessing.rows import first_as_good, mean_and_error, merged
+from skrae.preprocessing.rows import (
+    LEAST_OTHERS,
+    check_weights,
+    distinct_rows,
+    first_as_good,
+    mean_and_error,
+    merged,
+)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -43,3 +50,37 @@ def test_least_is_the_first_that_held_out_rows_cannot_tell_from_the_best(random_
     for gain, place in ((0.45, 0), (0.55, 2)):
         values = [noise * 0.0, noise * 0.0, noise + gain * error - noise.mean(), noise * 0.0]
         assert first_as_good(values, weights) == place
+
+
+def test_positive_weights_stay_positive():
+    weights = check_weights([5e-324, 1e300, 0.0], np.zeros((3, 1)))
+    assert (weights > 0.0).tolist() == [True, True, False]
+    assert weights.mean() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("n", [2, 50])
+def test_others_have_a_share_that_sums_keep(n, copies, random_seed):
+    """Copies of the heavy row weigh together; just above the least share all is as ever."""
+    X = np.random.default_rng(random_seed).standard_normal((n, 2))
+    X = np.vstack([X, *[X[:1]] * (copies - 1)])
+    weights = np.ones(len(X))
+    others = n - 1.0
+    weights[[0, *range(n, len(X))]] = 1.01 * others / LEAST_OTHERS / copies
+    with pytest.raises(
+        ValueError, match=r"one row leaves all others a share of 9\.9e-13, expected"
+    ):
+        distinct_rows(X, weights)
+    weights[[0, *range(n, len(X))]] /= 1.02
+    rows, kept = distinct_rows(X, weights)
+    assert len(rows) == n
+    assert kept[1:].sum() / kept.sum() == pytest.approx(1.0099 * LEAST_OTHERS, rel=1e-3)
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(1.0, 0.0, 0.02), (0.01, 0.5, 1.0)])
+def test_a_hundredth_of_the_least_share_is_lost_in_a_sum(share, low, high):
+    """Of a hundred rows, added one after another to the heaviest."""
+    share = share * LEAST_OTHERS
+    weights = np.r_[1.0, np.full(99, share / 99)]
+    lost = abs((np.cumsum(weights)[-1] - 1.0) / share - 1.0)
+    assert low <= lost <= high

@@ -272,7 +272,9 @@ def test_data_frames_and_small_numbers_of_draws(random_seed):
     assert np.array_equal(same, draws)
     assert np.array_equal(draws[:, 0, 0], frame["left"][:5])
     seen = ~np.isnan(incomplete.to_numpy())
-    assert np.array_equal(sampler.impute(incomplete, 5)[seen], incomplete.to_numpy()[seen])
+    assert np.array_equal(
+        sampler.impute(incomplete, 5).to_numpy()[seen], incomplete.to_numpy()[seen]
+    )
 
 
 def test_float32_rows_stay_float32(random_seed):

@@ -1,6 +1,7 @@
 """The fit, from rows in the units of the data to a fitted density.
 
 fitting          the steps of a fit in their order: map, split, base, network, log Z
+finite           what each of them owes to the next
 criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
 annealing        training along the noise schedule
 radial_fit       radial units, by the closed form of the criterion

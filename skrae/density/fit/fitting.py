@@ -20,6 +20,7 @@ from skrae.density.fit.annealing import (
     schedule_for,
 )
 from skrae.density.fit.criterion import HeldOutGain, Rows, TermWeights
+from skrae.density.fit.finite import base_parts, require_finite, require_reach
 from skrae.density.fit.members import Members, choose_member
 from skrae.density.fit.radial_fit import fit_kernel
 from skrae.density.fitted import Fitted, normalise
@@ -138,10 +139,13 @@ def fit_density(
     if previous:
         choice, working, parts, seeds = _continue_base(X, options, rng, previous)
     else:
-        choice, working, parts, seeds = _choose_base(X, weights, options, rng, names)
+        with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is asserted below
+            choice, working, parts, seeds = _choose_base(X, weights, options, rng, names)
+    require_reach(working.transform, X)
     rows, validation = (working.rows(X, weights, part, k) for k, part in enumerate(parts))
     base_score = _mean_log_density(choice.judged, working.transform, X[parts[1]], weights[parts[1]])
     transform, base, remarks = working.transform, choice.density, working.remarks
+    require_finite("the base density", base_score, *base_parts(base))
     columns = None if previous else column_report(X, weights, working, names)
     if on_base:
         on_base(len(base.weights), base_score)
@@ -154,10 +158,12 @@ def fit_density(
         with breakable():
             members = _members(choice, every, options, outcome, int(seeds[0]))
     fitted = _fitted(transform, base, options, outcome, previous, members)
+    require_finite("the network", *fitted.coefs, *fitted.intercepts)
     field = fitted.field(device)
     if not outcome.gain:  # whatever network has lost: the same model, the same log Z
         generator = torch.Generator(device).manual_seed(int(seeds[1]))
     repeats = _log_z(field, generator)
+    require_finite("log Z", repeats)
     return Result(
         fitted=fitted._replace(log_z=float(repeats.mean())),
         outcome=outcome,

@@ -239,7 +239,7 @@ class _Record:
         first = -(self.n_transitions + 1) % self.thin
         kept = trace.positions[first :: self.thin].numpy(force=True)
         end = self.n_kept + len(kept)
-        rows = within(self.target.transform.inverse(kept), self.positions.dtype)
+        rows = self.target.transform.inverse(kept)
         self.positions[:, self.n_kept : end] = rows.swapaxes(0, 1)
         values = trace.log_density[first :: self.thin].numpy(force=True)
         self.log_density[:, self.n_kept : end] = self.target.in_units(rows, values).T
@@ -273,12 +273,6 @@ class _Record:
             n_undefined=self.n_undefined,
             interrupted=interrupted,
         )
-
-
-def within(rows, dtype):
-    """The rows, what overflows the dtype at its largest number: heavy tails reach far."""
-    largest = np.finfo(dtype).max
-    return np.clip(rows, -largest, largest)
 
 
 def concatenate(first, second):

@@ -22,6 +22,7 @@ N_PARTICLES = 8192
 FIRST_EFFECTIVE_SHARE, EFFECTIVE_SHARE = 0.04, 0.5
 TARGET_ACCEPTANCE = 0.57
 MAX_TEMPERATURES = 200
+ADVICE = "take scaling='whiten', a larger noise_level or calibration_weight, or select=None"
 
 
 class Normalizer(NamedTuple):
@@ -56,7 +57,10 @@ def log_normalizer(field, generator, n_repeats=4, n_particles=N_PARTICLES):
         state, step = move(field, beta, z.flatten(0, 1), generator, 2, step)
         z = state.position.reshape(z.shape)
         f = ((state.log_density - state.log_base) / beta).reshape(n_repeats, -1)
-    raise RuntimeError(f"the tempering from q to p did not end in {MAX_TEMPERATURES} temperatures")
+    raise ValueError(
+        f"Got a log Z that {MAX_TEMPERATURES} temperatures from the base density to the model did"
+        f" not reach, expected fewer: {ADVICE}."
+    )
 
 
 def _draw_base(field, n, generator):
@@ -67,6 +71,11 @@ def _draw_base(field, n, generator):
 
 def _draws_needed(field, generator):
     f = _draw_base(field, MIN_DRAWS, generator)[1]
+    if not torch.isfinite(f).all():
+        raise ValueError(
+            "Got a log density that is not finite at draws of the base density, expected numbers"
+            f" that log Z can be had of: {ADVICE}."
+        )
     relative_variance = 1.0 / _effective_share(f[None]) - 1.0
     return int(min(max(relative_variance / STANDARD_ERROR**2, MIN_DRAWS), MAX_DRAWS))
 

@@ -210,3 +210,18 @@ def test_next_increment_keeps_the_effective_sample_share(random_seed):
     assert 0 < increment < 1
     assert share(increment * f) == pytest.approx(0.5, abs=1e-6)
     assert _next_increment(0.01 * f, 0.7, 0.5) == 0.7
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_density_that_is_no_number_is_refused(bad, random_seed):
+    field = random_field(2, random_seed)
+    field.parameters[-1][:] = bad
+    field.log_tilt = lambda z, log_q=None: torch.full_like(z[:, 0], bad)
+    with torch.no_grad(), pytest.raises(ValueError, match="Got a log density that is not finite"):
+        log_normalizer(field, generator(random_seed), 2, 256)
+
+
+def test_a_normalizer_out_of_reach_is_refused(random_seed, monkeypatch):
+    monkeypatch.setattr(tempered_smc, "MAX_TEMPERATURES", 1)
+    with torch.no_grad(), pytest.raises(ValueError, match="Got a log Z that 1 temperatures"):
+        log_normalizer(peaked_field(2, random_seed), generator(random_seed), 2, 256)
