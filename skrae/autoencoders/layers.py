@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from skrae.autoencoders.activations import ACTIVATIONS
+from skrae.preprocessing.row_matrices import row_products
 
 HEAD_BOUND = 4.0
 MAX_SLOPE = 20.0
@@ -58,12 +59,12 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
     ----------
     parameters : list of tensors, as `initial_parameters` returns
     rows : tensor of shape (n, d), n at least the number of units turned
-    whiteners : tensor of shape (n, d, d), K^-T of each row
+    whiteners : tensor of shape (n, d, d) or RowMatrices, K^-T of each row
     """
     weight, bias, after = parameters[0].clone(), parameters[1].clone(), parameters[2]
     n, d = min(weight.shape[1] // 2, len(rows)), weight.shape[0]
     to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
-    slopes = torch.einsum("nij,nj->ni", whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
+    slopes = row_products(whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
     slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
     weight[:, :n] = slopes.T
     bias[:n] = 0.5 * torch.randn(n, **to) - (slopes * rows[:n]).sum(1)

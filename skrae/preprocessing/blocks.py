@@ -7,6 +7,23 @@ import torch
 BLOCK_ROWS, NETWORK_ROWS, BLOCK_DRAWS = 4096, 1024, 8192
 # Numbers of a block that stay in the cache, for what has one for each row and component.
 BLOCK_NUMBERS = 524_288
+# More columns are a wide table: of their d^2 products none is held for many rows at once, and no
+# more numbers than MATRIX_NUMBERS in all matrices (d, d) of a kind.
+WIDE, MATRIX_NUMBERS = 60, 2**23
+
+
+def is_wide(n_columns):
+    """Whether a table has so many columns that no row is given a matrix of its own."""
+    return n_columns > WIDE
+
+
+def n_matrices(d):
+    """How many matrices (d, d) may be held at once: of components, or of rows.
+
+    >>> n_matrices(300), n_matrices(4000)
+    (93, 1)
+    """
+    return max(1, MATRIX_NUMBERS // d**2)
 
 
 def block_rows(n_components):
