@@ -11,7 +11,13 @@ from skrae.density.bias_correction import corrected_score, jacobian_by_differenc
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.blocks import BLOCK_DRAWS, BLOCK_ROWS, NETWORK_ROWS, by_blocks
+from skrae.preprocessing.blocks import (
+    BLOCK_DRAWS,
+    BLOCK_ROWS,
+    NETWORK_ROWS,
+    by_blocks,
+    n_matrices,
+)
 from skrae.preprocessing.transform import Transform
 from skrae.sampling.mcmc.kernels import State
 from skrae.sampling.mcmc.tempered_smc import log_normalizer
@@ -213,7 +219,7 @@ class Evaluator:
             return self.transform.hessian(rows, gradient, values)
 
         hessian = self._corrected_hessian if self._corrects else self.field.hessian
-        return self._map(hessian, X, finish)
+        return self._map(hessian, X, finish, self._matrix_rows)
 
     def _corrected_hessian(self, z):
         step = HESSIAN_STEP * self.field.tau**0.5
@@ -236,7 +242,14 @@ class Evaluator:
 
     def local_covariance(self, X):
         """(n, d, d), positive semi-definite."""
-        return self._map(self.field.local_covariance, X, self.transform.covariance)
+        return self._map(
+            self.field.local_covariance, X, self.transform.covariance, self._matrix_rows
+        )
+
+    @property
+    def _matrix_rows(self):
+        """Rows at a time where each has a matrix (d, d)."""
+        return min(DERIVATIVE_ROWS[self.device], n_matrices(self.field.base.n_features))
 
 
 class FieldTarget(Target):

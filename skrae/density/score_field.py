@@ -20,7 +20,7 @@ import torch
 from skrae.autoencoders.layers import head_of
 from skrae.density.radial_average import RadialAverage
 from skrae.mixtures.components import draw_index
-from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
+from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks, is_wide
 
 
 class NoiseMetric:
@@ -66,9 +66,23 @@ class NoiseMetric:
 
     def covariance(self, responsibilities):
         """C(z) = sum_k s_k C_k, shape (n, d, d)."""
-        shares = responsibilities / (responsibilities @ self.relative_widths.T)
+        shares = self._shares(responsibilities)
         d = self.factors.shape[1]
         return (shares @ self.covariances.flatten(1)).reshape(-1, d, d)
+
+    def applied(self, responsibilities, vectors):
+        """C(z) v of each row, (n, d)."""
+        if not is_wide(vectors.shape[1]):
+            return torch.einsum("nij,nj->ni", self.covariance(responsibilities), vectors)
+        shares = self._shares(responsibilities)
+        return sum(
+            share[:, None] * (vectors @ covariance)
+            for share, covariance in zip(shares.T, self.covariances, strict=True)
+        )
+
+    def _shares(self, responsibilities):
+        """s_k(z), shape (n, K)."""
+        return responsibilities / (responsibilities @ self.relative_widths.T)
 
 
 class ScoreField:
@@ -193,8 +207,7 @@ class ScoreField:
         psi = base_gradient + gradient.double()
         if self.metric.kind == "isotropic":
             return psi
-        covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
-        return torch.einsum("nij,nj->ni", covariance, psi)
+        return self.metric.applied(self.metric.responsibilities(z, responsibilities), psi)
 
     def reconstruct(self, z):
         """r(z), shape (n, d)."""
