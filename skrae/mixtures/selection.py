@@ -33,7 +33,9 @@ from skrae.mixtures.em import (
     settle,
     stage_rows,
 )
+from skrae.mixtures.factors import FactorShape
 from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.blocks import is_wide, n_matrices
 from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error, weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
@@ -52,6 +54,11 @@ FEW_COMPONENTS, MIN_GAIN = 64, 0.1
 # An average of large mixtures is for those to which the rows they were grown with are this many
 # nats likelier than others, and all have no more components than that.
 MIN_OPTIMISM, MAX_TOTAL = 0.1, 4096
+# Of many columns: components for each multiple of the columns that the rows are, and the numbers in
+# the covariances of all mixtures of an average.
+COMPONENTS_PER_RATIO, MAX_WIDE = 2.0, 2**20
+# What the strength of the prior, beside the usual, is tried at.
+WEAKER = 1 / 8
 
 
 class Space(NamedTuple):
@@ -61,6 +68,7 @@ class Space(NamedTuple):
     wild: float = 0.0  # the share of the rows that are left to the tail
     covariance: torch.Tensor | None = None  # (d, d), that of the rows, shrunk where they are few
     final: torch.Tensor | None = None  # the same of the held-out rows too, where they are few
+    axes: tuple | None = None  # of many columns: (d, d) from working space to them, and back
 
 
 class Judged(NamedTuple):
@@ -111,11 +119,14 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
     Choice
     """
     rows, held_out = _shuffled(rows, generator), WeightedRows(*held_out)
-    grower = _Grower(rows, space, generator, max_components)
+    grower = _Grower(rows, held_out, space, generator, max_components)
     first, grower = _first_growth(grower, rows, held_out)
+    if grower.is_wide:
+        size = first.mixture.covariances.numel()
+        max_mixtures = max(1, min(max_mixtures, MAX_WIDE // size))
     if folds and max_mixtures > 1:
         parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
-        growths = [first, *(_pooled(grower(*part, first.settings.ridge)) for part in parts)]
+        growths = [first, *(grower.as_first(first, *part) for part in parts)]
         groups = [[growth] for growth in growths]
     else:
         growths = _average(grower, first, max_mixtures)
@@ -127,18 +138,32 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
 def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
     rows, held_out = _first_rows(_shuffled(rows, generator)), WeightedRows(*held_out)
-    grower = _Grower(rows, space, generator, max_components)
-    return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower).judged
+    grower = _Grower(rows, held_out, space, generator, max_components)
+    grow = grower.expanded if grower.is_wide else grower
+    return _finish([[grow(rows, held_out, FIRST_RIDGE)]], grower).judged
 
 
 class _Grower:
     """Grows mixtures in one space: grower(rows, held_out, ridge) -> Growth."""
 
-    def __init__(self, rows, space, generator, max_components):
+    def __init__(self, rows, held_out, space, generator, max_components):
         self.space, self.generator = space or Space(), generator
-        self.max_components = max_components
-        self.tail = _tail(rows, self.space)
+        n_rows, d = rows.z.shape
+        self.max_components, shape = max_components, None
+        if is_wide(d):
+            axes = self.space.axes
+            shape = FactorShape.of_columns(d) if axes is None else FactorShape(*axes)
+            shape = shape.chosen(rows, held_out)
+            limits = n_matrices(d), int(COMPONENTS_PER_RATIO * n_rows / d)
+            self.max_components = max(1, min(max_components, *limits))
+        self.settings = Settings(FIRST_RIDGE, 2.0 * d, shape)
+        self.tail = _tail(rows, self.space, self.settings)
         self.tail_weights = [max(weight, self.space.wild) for weight in TAIL_WEIGHTS]
+
+    @property
+    def is_wide(self):
+        """Whether covariances are given a shape."""
+        return self.settings.shape is not None
 
     def of_at_most(self, max_components):
         """One that grows fewer components."""
@@ -149,9 +174,21 @@ class _Grower:
     def __call__(self, rows, held_out, ridge):
         return self.polished(self.expanded(rows, held_out, ridge))
 
+    def with_settings(self, settings):
+        """One of other settings."""
+        other = copy(self)
+        other.settings = settings
+        return other
+
+    def as_first(self, first, rows, held_out):
+        """The `Growth` of other rows at the ridge of the first, as that was made."""
+        if self.is_wide:
+            return self.expanded(rows, held_out, first.settings.ridge)
+        return _pooled(self(rows, held_out, first.settings.ridge))
+
     def expanded(self, rows, held_out, ridge):
         """A `Growth` that is neither merged nor relaxed."""
-        settings = Settings(ridge, 2.0 * rows.z.shape[1])
+        settings = self.settings._replace(ridge=ridge)
         floor = self.tail.log_density(held_out.z) + math.log(TAIL_WEIGHTS[0])
         held_out = HeldOut(held_out.z, held_out.weights, floor)
         limits = self.max_components, self.space.covariance
@@ -165,9 +202,8 @@ class _Grower:
         return Growth(*polish(mixture, value, rows, held_out, settings), rows, held_out)
 
 
-def _tail(rows, space):
+def _tail(rows, space, settings):
     """The t component, as a density of its own: narrower than the rows, its tails are wider."""
-    settings = Settings(FIRST_RIDGE, 2.0 * rows.z.shape[1])
     gaussian = first_gaussian(rows, settings, space.covariance)
     covariance = gaussian.covariances.clone()
     if space.blocks is not None:
@@ -179,6 +215,8 @@ def _tail(rows, space):
 
 def _first_growth(grower, rows, held_out):
     """The `Growth` at the best ridge, pooled, and the grower of further ones."""
+    if grower.is_wide:
+        return _first_of_wide(grower, rows, held_out)
     if grower.max_components <= LARGE:
         return _pooled(_best_ridge(grower, rows, held_out)), grower
     few = grower.of_at_most(FEW_COMPONENTS)
@@ -190,6 +228,18 @@ def _first_growth(grower, rows, held_out):
     # As if there had been no trial.
     grower.generator.set_state(state)
     return _pooled(growth), few
+
+
+def _first_of_wide(grower, rows, held_out):
+    """The same of many columns: further growths are about as large and of the same shape."""
+    best = grower.expanded(rows, held_out, FIRST_RIDGE)
+    weaker = {"strength": WEAKER * grower.settings.strength}
+    for change in weaker, {"shape": grower.settings.shape._replace(rank=0)}:
+        fresh = grower.with_settings(best.settings._replace(**change))
+        best = max(best, fresh.expanded(rows, held_out, FIRST_RIDGE), key=lambda g: g.value)
+    best = grower.polished(best)
+    largest = 2 * len(best.mixture.weights) - 1
+    return best, grower.with_settings(best.settings).of_at_most(largest)
 
 
 def _is_clearly_likelier(growth, other):
