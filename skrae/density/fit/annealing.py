@@ -125,13 +125,15 @@ class LevelTrainer:
         )
 
 
-def _has_passed(gains):
+def _has_passed(gains, first_decides):
     """Whether finer noise is not worth a visit, by the gains of the levels visited so far.
 
     The gain has fallen from its best, or the base density has nothing to be gained over: no gain
     to speak of, which the last level has not raised. Below the base a falling gain is no reason,
-    as finer noise may still rise above it.
+    as finer noise may still rise above it, unless the first level decides.
     """
+    if first_decides and gains[-1] <= 0.0:
+        return True
     if len(gains) < 2:
         return False
     best = max(gains[:-1])
@@ -139,7 +141,7 @@ def _has_passed(gains):
     return fell or (abs(gains[-1]) < MIN_GAIN and gains[-1] < best + MIN_RISE)
 
 
-def anneal(trainer, schedule, max_steps, on_check=None):
+def anneal(trainer, schedule, max_steps, on_check=None, first_decides=False):
     """Visit the levels until the held-out gain falls; `Outcome` of the best candidate.
 
     Levels that may not be chosen prepare the first that may, with half its steps. A
@@ -151,6 +153,7 @@ def anneal(trainer, schedule, max_steps, on_check=None):
     schedule : Schedule
     max_steps : int, at each level
     on_check : callable(trainer) or None; a true answer ends the annealing
+    first_decides : bool, whether a level that is no better than the base ends it at once
     """
     training, levels = trainer.training, schedule.levels
     start = [p.clone() for p in training.average]
@@ -168,7 +171,7 @@ def anneal(trainer, schedule, max_steps, on_check=None):
             gains.append(found.value)
             if best is None or found.value > best.value:
                 best, best_level = found, level
-            if ends or _has_passed(gains):
+            if ends or _has_passed(gains, first_decides):
                 break
         training.restart_from(found.average)
     parameters, gain = (start, -np.inf) if best is None else (best.parameters, best.value)
