@@ -150,6 +150,34 @@ def differentiable_value_and_gradient(z, parameters, activation):
     return f, gradient
 
 
+def hessian(z, parameters, activation):
+    """Second derivatives of f, (n, d, d).
+
+    With a_l the pre-activations, those of u are sum_l sum_i (du/dh_li) s''(a_li) grad a_li
+    grad a_li^T; the bounded head adds its own.
+    """
+    function = ACTIVATIONS[activation]
+    *weights, last = parameters[0::2]
+    *biases, last_bias = parameters[1::2]
+    slopes, curvatures, tangents, tangent = [], [], [], None
+    for weight, bias in zip(weights, biases, strict=True):
+        tangents.append(weight[None] if tangent is None else tangent @ weight)
+        inputs = torch.addmm(bias, z, weight)
+        z, slope = function.value_and_slope(inputs)
+        slopes.append(slope)
+        curvatures.append(function.curvature(inputs, z, slope))
+        tangent = tangents[-1] * slope[:, None, :]
+    bounded = torch.sigmoid(HEAD_BOUND - torch.addmm(last_bias, z, last))[:, :, None]
+    above, total = last.T.expand(len(z), -1), 0.0
+    for weight, slope, bend, own in zip(
+        *(reversed(part) for part in (weights, slopes, curvatures, tangents)), strict=True
+    ):
+        total = total + (own * (above * bend)[:, None, :]) @ own.mT
+        above = (above * slope) @ weight.T
+    outer = above[:, :, None] * above[:, None, :]
+    return bounded * (total - (1.0 - bounded) * outer)
+
+
 class _ValueAndGradient(torch.autograd.Function):
     @staticmethod
     def forward(ctx, activation, z, *parameters):

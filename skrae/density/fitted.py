@@ -7,7 +7,11 @@ import numpy as np
 import torch
 
 from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
-from skrae.density.bias_correction import corrected_score, jacobian_by_differences
+from skrae.density.bias_correction import (
+    corrected_score,
+    corrected_slopes,
+    jacobian_by_differences,
+)
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
@@ -222,6 +226,15 @@ class Evaluator:
         return self._map(hessian, X, finish, self._matrix_rows)
 
     def _corrected_hessian(self, z):
+        found = corrected_slopes(self.field, z, *self._levels)
+        if found is None:
+            return self._corrected_differences(z)
+        slopes, singular = found
+        if singular.any():
+            slopes[singular] = self.field.hessian(z[singular])
+        return slopes
+
+    def _corrected_differences(self, z):
         step = HESSIAN_STEP * self.field.tau**0.5
         return jacobian_by_differences(lambda rows: self._score(rows)[0], z, step)
 

@@ -218,6 +218,13 @@ class ScoreField:
         """dr/dz (n, d, d) and the Laplacian of r (n, d); None where they have no closed form."""
         return self.decoder.derivatives(self._narrow(z), self.parameters)
 
+    def slopes(self, z):
+        """Derivatives of the score, (n, d, d), in closed form; None where they have none."""
+        if self.average is not None:
+            return None
+        own = self.decoder.tilt_hessian(self._narrow(z), self.parameters)
+        return None if own is None else self.base.hessian(z) + own.double()
+
     def curl(self, z):
         """How far (r - z)/tau is from a gradient: |J - J^T|_F / (2 |J|_F), J its Jacobian at rows.
 

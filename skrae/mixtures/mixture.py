@@ -10,6 +10,7 @@ Float64 throughout: narrow components cancel digits that float32 does not have.
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -171,6 +172,40 @@ class MixtureDensity:
         for k, own in heavy.items():
             gradient = torch.addcmul(gradient, responsibilities[k][:, None], own)
         return log_density, gradient, responsibilities.T
+
+    def hessian(self, z):
+        """Second derivatives of log q, (n, d, d): sum_k r_k (g_k g_k^T + H_k) - g g^T.
+
+        g_k and H_k are the derivatives of log c_k, and g = sum_k r_k g_k.
+        """
+        z = z.double()
+        logits, _, heavy = self._joint(z)
+        shares = torch.softmax(logits, dim=0).T
+        slopes = torch.einsum("kij,nkj->nki", self._precisions, self.means - z[:, None])
+        gaussian = shares.clone()
+        for k, own in heavy.items():
+            slopes[:, k], gaussian[:, k] = own, 0.0
+        pulled = shares[:, :, None] * slopes
+        mean = pulled.sum(1)
+        hessian = pulled.mT @ slopes - mean[:, :, None] * mean[:, None, :]
+        hessian -= torch.einsum("nk,kij->nij", gaussian, self._precisions)
+        for k, own in heavy.items():
+            hessian += shares[:, k, None, None] * self._heavy_hessian(k, z, own)
+        return hessian
+
+    @cached_property
+    def _precisions(self):
+        """C_k^-1, (K, d, d)."""
+        return torch.cholesky_inverse(self.factors)
+
+    def _heavy_hessian(self, k, z, gradient):
+        """Second derivatives of log c_k, (n, d, d), of which the gradient is known."""
+        nu, axes = self.dofs[k], self.block_axes
+        dims, distances = axes.sum(0), ((z - self.means[k]) @ self._heavy[k].T).square() @ axes
+        damping = ((nu + dims) / (nu + distances)) @ axes.T
+        within = (2.0 * axes / (nu + dims)) @ axes.T  # 2 / (nu + d_b) where axes share a block
+        outer = within * gradient[:, :, None] * gradient[:, None, :]
+        return outer - damping[:, :, None] * self._precisions[k]
 
     def sample(self, n_samples, generator):
         """Independent draws, shape (n_samples, d)."""

@@ -103,3 +103,10 @@ def test_no_array_of_a_matrix_for_each_row_is_built(random_seed):
         law.log_density(z)
         law.sample(200, generator(0))
     assert max(largest) <= 2 * d * d
+
+
+@each_law
+def test_hessian_is_the_derivative_of_the_gradient(law, random_seed):
+    z = 2.0 * rows(20, law.n_features, random_seed)
+    expected = finite_differences(lambda x: law.evaluate(x)[1], z)
+    torch.testing.assert_close(law.hessian(z), expected, rtol=1e-5, atol=1e-5)
