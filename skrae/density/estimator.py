@@ -22,6 +22,7 @@ from skrae.density.fit.fitting import fit_density, n_checks
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.options import (
     available_device,
+    check_columns,
     check_continuation,
     check_options,
     chosen_network_options,
@@ -364,6 +365,7 @@ class RegularizedAutoEncoderScore(
         before = {name: vars(self)[name] for name in INPUT_ATTRIBUTES if name in vars(self)}
         try:
             X = check_rows(self, X, reset=previous is None, ensure_min_samples=2)
+            check_columns(X)
             rows, weights = self._weighted_rows(X, sample_weight)
             report = FitReport(self, rows, n_checks(options))
             result = fit_density(

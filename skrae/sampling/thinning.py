@@ -78,7 +78,8 @@ def _pilot(run, reporter):
     def draw(n):
         return run.draw(n, report=reporter and reporter.draws(n))
 
-    pilot, before, most = draw(MIN_PILOT), math.inf, _longest_pilot(*run.state.position.shape)
+    pilot, before = draw(MIN_PILOT), math.inf
+    most = _longest_pilot(pilot.positions)
     while True:
         rhat = diagnostics.rhat(pilot.positions)
         worst = float(np.nanmax(rhat, initial=1.0))
@@ -93,7 +94,8 @@ def _pilot(run, reporter):
             pilot = pilot._replace(interrupted=True)
 
 
-def _longest_pilot(n_chains, d):
+def _longest_pilot(positions):
+    n_chains, _, d = positions.shape
     return min(MAX_PILOT, MAX_NUMBERS // (n_chains * d)) if is_wide(d) else MAX_PILOT
 
 
