@@ -29,8 +29,8 @@ from skrae.preprocessing.rows import weighted_mean
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
 POOLED_STEPS = 15
-# EM steps after which another shape of the covariances is.
-RESHAPE_STEPS = 5
+# EM steps after which another shape of the covariances is, and the nats that it must bring.
+RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
 # The rows that a growth begins with, and those that each component is worth.
 STAGE_ROWS, ROWS_PER_COMPONENT = 20_000, 128
 # More components are neither merged, one by one, nor relaxed: many steps for little.
@@ -249,7 +249,7 @@ def _climbed(found, name, step, rows, held_out):
             return found
         settings = settings._replace(shape=shape)
         fresh_value, fresh, _ = refine(mixture, rows, held_out, settings, RESHAPE_STEPS)
-        if fresh_value <= value:
+        if fresh_value <= value + RESHAPE_GAIN:
             return found
         found = fresh_value, fresh, settings
 

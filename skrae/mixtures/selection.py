@@ -15,6 +15,7 @@ takes a few steps of EM on all rows.
 
 import math
 from copy import copy
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -40,6 +41,9 @@ from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
+# Of many columns, whose squared distances vary less: what a twentieth would be too much for is not
+# left to the tail.
+WIDE_INFLATIONS = (1.0, 1.01, 1.02, 1.035, *INFLATIONS[1:])
 TAIL_DOF = 3.0
 # Of the covariance of the rows: a t of three degrees of freedom has thrice its scale matrix.
 TAIL_SCALE = 0.5
@@ -159,6 +163,15 @@ class _Grower:
         self.settings = Settings(FIRST_RIDGE, 2.0 * d, shape)
         self.tail = _tail(rows, self.space, self.settings)
         self.tail_weights = [max(weight, self.space.wild) for weight in TAIL_WEIGHTS]
+
+    def tail_of(self, growth, tail):
+        """The tail by which held-out rows of a growth are judged: of many columns, one new to them.
+
+        It is little below a Gaussian there, and has as many numbers to have learned from rows.
+        """
+        if not self.is_wide:
+            return tail
+        return _tail(growth.rows, self.space._replace(blocks=tail.blocks), self.settings)
 
     @property
     def is_wide(self):
@@ -368,17 +381,23 @@ def _finish(groups, grower, every=None):
         pairs = zip(densities, held_out, strict=True)
         return torch.cat([density.log_density(part.z) for density, part in pairs])
 
-    def with_tail(values, tail, weight):
-        far = torch.cat([tail.log_density(part.z) for part in held_out])
-        return torch.logaddexp(values + math.log1p(-weight), far + math.log(weight))
+    @cache
+    def far(tail):
+        tails = [grower.tail_of(group[0], tail) for group in groups]
+        pairs = zip(tails, held_out, strict=True)
+        return torch.cat([own.log_density(part.z) for own, part in pairs])
 
-    values = [inner(s) for s in INFLATIONS]
+    def with_tail(values, tail, weight):
+        return torch.logaddexp(values + math.log1p(-weight), far(tail) + math.log(weight))
+
+    inflations = WIDE_INFLATIONS if grower.is_wide else INFLATIONS
+    values = [inner(s) for s in inflations]
     least = grower.tail_weights[0]
     place = first_as_good([with_tail(v, grower.tail, least) for v in values], weights)
     tail, weight = _best_tail(grower, lambda *options: with_tail(values[place], *options), weights)
 
     def finished(growths):
-        density = _mixed(growths, INFLATIONS[place], tail.blocks)
+        density = _mixed(growths, inflations[place], tail.blocks)
         return density.with_tail(weight, tail.means[0], tail.factors[0], TAIL_DOF)
 
     parts = tuple(
@@ -390,7 +409,7 @@ def _finish(groups, grower, every=None):
         return Choice(judged, judged, parts)
     if all(len(growth.mixture.weights) == 1 for growth in growths):
         growths = growths[:1]
-    if grower.space.final is not None:
+    if grower.space.final is not None and not grower.is_wide:
         growths = [growth.shrunk_to(grower.space.final) for growth in growths]
     settled = [g._replace(mixture=settle(g.mixture, every, g.settings)) for g in growths]
     return Choice(finished(settled), judged, parts)

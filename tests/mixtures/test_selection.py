@@ -336,3 +336,15 @@ def test_axes_of_columns_are_those_of_the_noise(wide, random_seed):
 
     plain = density(z, None)
     torch.testing.assert_close(density(z @ turn, (turn.T, turn)), plain, rtol=1e-6, atol=1e-6)
+
+
+def test_a_tail_of_many_columns_is_new_to_the_rows_that_judge_it(wide, random_seed):
+    """Of few columns it is one for all folds."""
+    rows, held_out = (WeightedRows(*draw(n, random_seed + n)) for n in (200, 50))
+    grower = selection._Grower(rows, held_out, None, generator(0), 1)
+    part = selection._other_part(rows, held_out, torch.arange(40))
+    growth = grower.expanded(*part, 1e-4)
+    found, expected = (a.arrays()[1:3] for a in (grower.tail_of(growth, grower.tail), grower.tail))
+    mean = growth.rows.z.mean(0)
+    np.testing.assert_allclose(found[0][0], mean)
+    assert not np.allclose(expected[0][0], mean)
