@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from skrae.autoencoders.activations import ACTIVATIONS
+from skrae.preprocessing.blocks import row_products
 
 HEAD_BOUND = 4.0
 MAX_SLOPE = 20.0
@@ -58,12 +59,12 @@ def localise_first_layer(parameters, rows, whiteners, activation, generator):
     ----------
     parameters : list of tensors, as `initial_parameters` returns
     rows : tensor of shape (n, d), n at least the number of units turned
-    whiteners : tensor of shape (n, d, d), K^-T of each row
+    whiteners : tensor of shape (n, d, d) or RowMatrices, K^-T of each row
     """
     weight, bias, after = parameters[0].clone(), parameters[1].clone(), parameters[2]
     n, d = min(weight.shape[1] // 2, len(rows)), weight.shape[0]
     to = {"generator": generator, "device": rows.device, "dtype": rows.dtype}
-    slopes = torch.einsum("nij,nj->ni", whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
+    slopes = row_products(whiteners[:n], torch.randn(n, d, **to)) / math.sqrt(d)
     slopes = slopes * (MAX_SLOPE / slopes.norm(dim=1, keepdim=True)).clamp_max(1.0)
     weight[:, :n] = slopes.T
     bias[:n] = 0.5 * torch.randn(n, **to) - (slopes * rows[:n]).sum(1)
@@ -147,6 +148,34 @@ def differentiable_value_and_gradient(z, parameters, activation):
     f = value(z, parameters, activation)
     (gradient,) = torch.autograd.grad(f.sum(), z, create_graph=True)
     return f, gradient
+
+
+def hessian(z, parameters, activation):
+    """Second derivatives of f, (n, d, d).
+
+    With a_l the pre-activations, those of u are sum_l sum_i (du/dh_li) s''(a_li) grad a_li
+    grad a_li^T; the bounded head adds its own.
+    """
+    function = ACTIVATIONS[activation]
+    *weights, last = parameters[0::2]
+    *biases, last_bias = parameters[1::2]
+    slopes, curvatures, tangents, tangent = [], [], [], None
+    for weight, bias in zip(weights, biases, strict=True):
+        tangents.append(weight[None] if tangent is None else tangent @ weight)
+        inputs = torch.addmm(bias, z, weight)
+        z, slope = function.value_and_slope(inputs)
+        slopes.append(slope)
+        curvatures.append(function.curvature(inputs, z, slope))
+        tangent = tangents[-1] * slope[:, None, :]
+    bounded = torch.sigmoid(HEAD_BOUND - torch.addmm(last_bias, z, last))[:, :, None]
+    above, total = last.T.expand(len(z), -1), 0.0
+    for weight, slope, bend, own in zip(
+        *(reversed(part) for part in (weights, slopes, curvatures, tangents)), strict=True
+    ):
+        total = total + (own * (above * bend)[:, None, :]) @ own.mT
+        above = (above * slope) @ weight.T
+    outer = above[:, :, None] * above[:, None, :]
+    return bounded * (total - (1.0 - bounded) * outer)
 
 
 class _ValueAndGradient(torch.autograd.Function):

@@ -12,6 +12,8 @@ With K = I the first two are those of Alain & Bengio (2014, equations 7 and 10, 
 import torch
 import torch.nn.functional as F
 
+from skrae.preprocessing.blocks import row_products
+
 # Up to this many features the contraction penalty sums over all directions; beyond, Hutchinson's
 # estimator draws one random direction a row (unbiased, at 1/d of the cost).
 EXACT_CONTRACTION_FEATURES = 4
@@ -26,7 +28,7 @@ def corrupt(z, factors, inverse_transposes, noise_level, generator):
     Parameters
     ----------
     z : tensor of shape (n, d)
-    factors, inverse_transposes : tensors of shape (n, d, d), K and K^-T of each row
+    factors, inverse_transposes : tensors of shape (n, d, d) or RowMatrices, K and K^-T of each row
     noise_level : float, sigma
 
     Returns
@@ -34,8 +36,8 @@ def corrupt(z, factors, inverse_transposes, noise_level, generator):
     corrupted, whitened_noise : tensors of shape (2 n, d)
     """
     noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
-    shift = noise_level * torch.einsum("nij,nj->ni", factors, noise)
-    whitened = torch.einsum("nij,nj->ni", inverse_transposes, noise)
+    shift = noise_level * row_products(factors, noise)
+    whitened = row_products(inverse_transposes, noise)
     return torch.cat([z + shift, z - shift]), torch.cat([whitened, -whitened])
 
 
@@ -46,7 +48,7 @@ def denoising_loss(psi, whitened_noise, factors, weights, noise_level, tau):
     lambda = 0 is grad log p_sigma (Vincent 2011); a weight that knows the clean row biases it.
     """
     error = noise_level * whitened_noise + tau * psi
-    squares = torch.einsum("nji,nj->ni", factors, error).square().sum(1)
+    squares = row_products(factors.mT, error).square().sum(1)
     return (weights * squares).mean() / tau
 
 
@@ -73,9 +75,9 @@ def contraction_estimate(vector_field, z, factors, inverses, tau, generator):
     DIFFERENCE^2 / 6 of a third derivative: so `vector_field` need be differentiable but once.
     """
     v = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
-    shift = DIFFERENCE * torch.einsum("nij,nj->ni", factors, v)
+    shift = DIFFERENCE * row_products(factors, v)
     ahead, behind = vector_field(torch.cat([z + shift, z - shift])).chunk(2)
-    slope = torch.einsum("nij,nj->ni", inverses, ahead - behind)
+    slope = row_products(inverses, ahead - behind)
     return (v + tau / (2.0 * DIFFERENCE) * slope).square().sum(1).mean()
 
 

@@ -14,6 +14,7 @@ from skrae.preprocessing.rows import first_as_good
 
 LOG_2PI = np.log(2.0 * np.pi)
 SIZES = (1, 2, 3, 5, 8, 12, 18)
+N_SIZES = len(SIZES)
 N_BINS, N_STEPS = 800, 100
 # Steps between looks at the likelihood, and the rise that ends them.
 LOOK_EVERY, MIN_RISE = 10, 1e-4
@@ -68,22 +69,27 @@ class LineMixture(NamedTuple):
         return u, first, first * (h + u * first)
 
 
-def fit_line(s, share, held_out, held_out_weights):
+def fit_line(s, share, held_out, held_out_weights, patience=N_SIZES):
     """The smallest `LineMixture` within half a standard error of the best on held-out rows.
 
     Parameters
     ----------
     s, held_out : arrays of shape (n,) and (m,), of a column of deviation near one
     share, held_out_weights : arrays of shape (n,), summing to one, and (m,)
+    patience : int, sizes in a row that held-out rows like less than the best, after which no larger
+        ones are tried
     """
     points, counts = _quantiles(s, share)
     least, n_rows = _least_width(s), 1.0 / np.sum(share**2)
     sizes = [size for size in SIZES if size == 1 or 4 * size <= n_rows]
-    fits = [_expectation_maximisation(points, counts, size, least, n_rows) for size in sizes]
-    if not len(held_out):
-        return fits[0]
-    values = [fit.log_density(held_out) for fit in fits]
-    return fits[first_as_good(values, held_out_weights)]
+    fits, values, scores = [], [], []
+    for size in sizes if len(held_out) else sizes[:1]:
+        fits.append(_expectation_maximisation(points, counts, size, least, n_rows))
+        values.append(fits[-1].log_density(held_out))
+        scores.append(held_out_weights @ values[-1])
+        if len(scores) - 1 - np.argmax(scores) >= patience:
+            break
+    return fits[first_as_good(values, held_out_weights) if len(held_out) else 0]
 
 
 def grid_step(s):

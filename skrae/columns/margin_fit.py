@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from skrae.columns.johnson import Johnson, at_sharp_ends, normalising
-from skrae.columns.line_mixture import LineMixture, fit_line, grid_step
+from skrae.columns.line_mixture import N_SIZES, LineMixture, fit_line, grid_step
 from skrae.columns.margins import Margins
+from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import mean_and_error
 from skrae.preprocessing.scales import ROUNDING, robust_scales
 
@@ -25,6 +26,8 @@ MIN_STANDARD_ERRORS = 2.0
 ATOM_SHARE = 0.05
 # A knot in each interval where the spline does not rise, so many times.
 MAX_REFINEMENTS = 6
+# Sizes of a column's law that held-out rows like less, after which a wide table tries no larger.
+WIDE_PATIENCE = 2
 STRAIGHT = np.array([-1.0, 1.0]), np.array([-1.0, 1.0]), np.ones(2), np.zeros(2)
 
 
@@ -65,6 +68,7 @@ def fit_columns(X, weights, held_out, held_out_weights):
     """
     location, scale, limits = robust_scales(X, weights)
     straight, bent = [], []
+    patience = WIDE_PATIENCE if is_wide(X.shape[1]) else N_SIZES
     for j in range(X.shape[1]):
         parts = []
         for rows, w in ((X[:, j], weights), (held_out[:, j], held_out_weights)):
@@ -77,7 +81,7 @@ def fit_columns(X, weights, held_out, held_out_weights):
             straight.append(None)
             bent.append(None)
             continue
-        pair = _fit_column(*parts, -location[j] / scale[j])
+        pair = _fit_column(*parts, -location[j] / scale[j], patience)
         straight.append(pair[0])
         bent.append(pair[1])
     return location, scale, straight, bent
@@ -89,10 +93,10 @@ def has_atom(s, weights):
     return np.bincount(place.ravel(), weights).max() > ATOM_SHARE * weights.sum()
 
 
-def _fit_column(s, weights, held_out, held_out_weights, zero):
+def _fit_column(s, weights, held_out, held_out_weights, zero, patience):
     """The straight and the bent `Column`, the same where there is nothing to bend."""
     share = weights / weights.sum()
-    parts = s, share, held_out, held_out_weights
+    parts = s, share, held_out, held_out_weights, patience
     straight = _with_inner(Johnson(), *parts)
     step = grid_step(s)
     sharp, normal = at_sharp_ends(s, zero, step), normalising(s, share, zero, step)
@@ -112,11 +116,12 @@ def _likelier(column, other, s, share):
     return other if gain > MIN_STANDARD_ERRORS * error else column
 
 
-def _with_inner(inner, s, share, held_out, held_out_weights):
+def _with_inner(inner, s, share, held_out, held_out_weights, patience):
     e, out = inner.derivatives(s)[0], inner.derivatives(held_out)[0]
     mean = share @ e
     unit = np.sqrt(share @ (e - mean) ** 2)
-    mixture = fit_line((e - mean) / unit, share, (out - mean) / unit, held_out_weights)
+    sides = share, (out - mean) / unit, held_out_weights
+    mixture = fit_line((e - mean) / unit, *sides, patience)
     return Column(mixture, inner, mean, unit, Johnson())
 
 

@@ -14,6 +14,7 @@ from skrae.columns.margin_fit import fit_columns, margins_of
 from skrae.columns.margins import Chain
 from skrae.mixtures.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
+from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 from skrae.preprocessing.transform import Transform
 
@@ -89,6 +90,9 @@ def fit_space(X, weights, train, options, names=None, columns=None):
         covariances.append(back.T @ every.covariance @ back)
     wild = 1.0 - weights[kept].sum() / weights.sum()
     space = Space(fit.blocks, wild, *map(torch.as_tensor, covariances))
+    if is_wide(X.shape[1]):
+        axes = fit.map.inverse_matrix, fit.map.matrix
+        space = space._replace(axes=tuple(map(torch.as_tensor, axes)))
     dither = np.sqrt(np.diag(fit.covariance)) * fit.constant
     own = None if columns is None else columns[2]
     return WorkingSpace(transform, remarks, kept, space, dither, fit.limits, own)

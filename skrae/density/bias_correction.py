@@ -18,6 +18,8 @@ the ratio of their densities, w = p / p_sigma = exp(-sigma^2/2 (tr dg/dz + |g|^2
 with tr(J - I) / tau and D in w for what they tend to.
 """
 
+from typing import NamedTuple
+
 import torch
 
 # Central differences, where there is no closed form, of this step in sqrt(tau): fine beside the
@@ -26,6 +28,20 @@ import torch
 STEP, SMALLEST = 0.1, 0.05
 # |log w| beyond which its first order says nothing.
 MAX_LOG_RATIO = 1.0
+# Neighbours of rows that are evaluated at once.
+NEIGHBOURS = 32
+
+
+class Corrected(NamedTuple):
+    """The corrected score at rows, and what it is the solution of: matrix @ score = right side."""
+
+    score: torch.Tensor  # (n, d)
+    singular: torch.Tensor  # (n,), the rows that keep the plain D
+    matrix: torch.Tensor  # (n, d, d)
+    weight: torch.Tensor  # (n, 1), lambda w
+    plain: torch.Tensor  # (n, d), D
+    slopes: torch.Tensor  # (n, d, d), of D
+    laplacian: torch.Tensor  # (n, d), of D
 
 
 def corrected_score(field, z, noise_level, contraction_weight):
@@ -37,6 +53,10 @@ def corrected_score(field, z, noise_level, contraction_weight):
     z : tensor of shape (n, d)
     noise_level, contraction_weight : float, sigma and lambda
     """
+    return _corrected(field, z, noise_level, contraction_weight)[:2]
+
+
+def _corrected(field, z, noise_level, contraction_weight):
     tau, variance = field.tau, noise_level**2
     plain = field.corrupted.vector_field(z)
     identity = torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
@@ -48,13 +68,61 @@ def corrected_score(field, z, noise_level, contraction_weight):
     singular = torch.linalg.svdvals(matrix / tau)[:, -1] < SMALLEST
     matrix = torch.where(singular[:, None, None], tau * identity, matrix)
     corrected = torch.linalg.solve(matrix, tau * plain - pull * tau * laplacian)
-    return torch.where(singular[:, None], plain, corrected), singular
+    score = torch.where(singular[:, None], plain, corrected)
+    return Corrected(score, singular, matrix, weight, plain, slopes, laplacian)
+
+
+def corrected_slopes(field, z, noise_level, contraction_weight):
+    """Derivatives (n, d, d) of the corrected score g, and which rows kept the plain D (n,).
+
+    None where the slopes of D have no closed form. With A g = b the equation that g solves,
+
+        A dg/dz_j = db/dz_j - (dA/dz_j) g,
+
+    and (dS/dz_j) g is the change of S, the slopes of D, along g: they are wanted at the
+    neighbours that the Laplacian of D is a sum over, and nowhere else.
+    """
+    tau, variance, field_of = field.tau, noise_level**2, field.corrupted.slopes
+    if field.derivatives(z) is not None or (own := field_of(z)) is None:
+        return None
+    found = _corrected(field, z, noise_level, contraction_weight)
+    along, of_laplacian, of_trace = _sums_over_neighbours(field_of, z, found.score, own, tau)
+    change = _log_ratio(found.slopes, found.plain, variance)
+    inside = (change.abs() < MAX_LOG_RATIO)[:, None]
+    of_change = of_trace + 2.0 * (found.plain[:, None] @ own)[:, 0]
+    of_weight = torch.where(inside, -0.5 * variance * found.weight * of_change, 0.0)
+    pull = found.weight + 0.5 * variance**2 / tau
+    moved = found.score + tau * (found.slopes @ found.score[:, :, None])[:, :, 0]
+    right = tau * own - (pull * tau)[:, :, None] * of_laplacian
+    right = right - (tau * found.laplacian + moved)[:, :, None] * of_weight[:, None]
+    right = right - (variance**2 + found.weight * tau)[:, :, None] * along
+    return torch.linalg.solve(found.matrix, right), found.singular
+
+
+def _sums_over_neighbours(slopes, z, score, own, tau):
+    """Derivatives of S along g and of the Laplacian, (n, d, d), and of the trace of S, (n, d)."""
+    step = STEP * tau**0.5
+    along, of_laplacian = torch.zeros_like(own), -2.0 * len(own[0]) * own
+    of_trace = torch.zeros_like(z)
+    shifts = step * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)[:, None]
+    for axes in torch.arange(z.shape[1]).split(max(1, NEIGHBOURS // len(z))):
+        pair = (slopes((z + sign * shifts[axes]).flatten(0, 1)) for sign in (1.0, -1.0))
+        above, below = (part.unflatten(0, (len(axes), len(z))) for part in pair)
+        of_laplacian += (above + below).sum(0)
+        along += torch.einsum("knij,nk->nij", above - below, score[:, axes])
+        of_trace += (above - below)[torch.arange(len(axes)), :, axes].sum(0)
+    return along / (2.0 * step), of_laplacian / step**2, of_trace / (2.0 * step)
 
 
 def _clean_to_corrupted(slopes, plain, variance):
     """w = p / p_sigma at the rows, to first order, (n,)."""
+    return torch.exp(_log_ratio(slopes, plain, variance).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+
+
+def _log_ratio(slopes, plain, variance):
+    """log w before it is bounded, (n,)."""
     change = slopes.diagonal(dim1=1, dim2=2).sum(1) + plain.square().sum(1)
-    return torch.exp((-0.5 * variance * change).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
+    return -0.5 * variance * change
 
 
 def _derivatives(field, z, plain):

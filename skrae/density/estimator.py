@@ -21,6 +21,7 @@ from skrae.density.fit.fitting import n_checks
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.options import (
     available_device,
+    check_columns,
     check_continuation,
     check_options,
     chosen_network_options,
@@ -399,6 +400,7 @@ class RegularizedAutoEncoderScore(
         vars(twin).update(vars(self))
         twin._fitted_frame = frame_of(X)
         X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
+        check_columns(X)
         rows, weights = distinct_rows(X, sample_weight)
         report = FitReport(self, rows, n_checks(options))
         result, ended_by = fit_within(

@@ -7,11 +7,21 @@ import numpy as np
 import torch
 
 from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
-from skrae.density.bias_correction import corrected_score, jacobian_by_differences
+from skrae.density.bias_correction import (
+    corrected_score,
+    corrected_slopes,
+    jacobian_by_differences,
+)
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.blocks import BLOCK_DRAWS, BLOCK_ROWS, NETWORK_ROWS, by_blocks
+from skrae.preprocessing.blocks import (
+    BLOCK_DRAWS,
+    BLOCK_ROWS,
+    NETWORK_ROWS,
+    by_blocks,
+    n_matrices,
+)
 from skrae.preprocessing.transform import Transform
 from skrae.sampling.mcmc.kernels import State
 from skrae.sampling.mcmc.tempered_smc import N_PARTICLES, log_normalizer
@@ -212,9 +222,18 @@ class Evaluator:
             return self.transform.hessian(rows, gradient, values)
 
         hessian = self._corrected_hessian if self._corrects else self.field.hessian
-        return self._map(hessian, X, finish)
+        return self._map(hessian, X, finish, self._matrix_rows)
 
     def _corrected_hessian(self, z):
+        found = corrected_slopes(self.field, z, *self._levels)
+        if found is None:
+            return self._corrected_differences(z)
+        slopes, singular = found
+        if singular.any():
+            slopes[singular] = self.field.hessian(z[singular])
+        return slopes
+
+    def _corrected_differences(self, z):
         step = HESSIAN_STEP * self.field.tau**0.5
         return jacobian_by_differences(lambda rows: self._score(rows)[0], z, step)
 
@@ -235,7 +254,14 @@ class Evaluator:
 
     def local_covariance(self, X):
         """(n, d, d), positive semi-definite."""
-        return self._map(self.field.local_covariance, X, self.transform.covariance)
+        return self._map(
+            self.field.local_covariance, X, self.transform.covariance, self._matrix_rows
+        )
+
+    @property
+    def _matrix_rows(self):
+        """Rows at a time where each has a matrix (d, d)."""
+        return min(DERIVATIVE_ROWS[self.device], n_matrices(self.field.base.n_features))
 
 
 class FieldTarget(Target):

@@ -45,6 +45,10 @@ NETWORK_OPTIONS = {
 }
 
 
+# Matrices (d, d) of float64 that a fit of 2000 x 1000 held at its peak, and the bytes that all may.
+N_MATRICES, MAX_BYTES = 100, 4e9
+
+
 class Options(NamedTuple):
     """The options that a fit depends on, "auto" where the rows decide."""
 
@@ -107,6 +111,17 @@ def _check_checkpoint(path):
     if not Path(path).parent.is_dir():
         raise ValueError(
             f"Got checkpoint={str(path)!r}, expected a path in a folder that there is."
+        )
+
+
+def check_columns(X):
+    """Raise ValueError where the covariances of so many columns take too much memory."""
+    n_bytes = 8.0 * N_MATRICES * X.shape[1] ** 2
+    if n_bytes > MAX_BYTES:
+        raise ValueError(
+            f"Got X with {X.shape[1]} columns, whose covariances take about {n_bytes / 1e9:.0f} GB"
+            f" of memory, expected at most {int((MAX_BYTES / 8.0 / N_MATRICES) ** 0.5)} columns:"
+            " reduce them first, as sklearn.decomposition.PCA does."
         )
 
 

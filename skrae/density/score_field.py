@@ -20,7 +20,7 @@ import torch
 from skrae.autoencoders.layers import head_of
 from skrae.density.radial_average import RadialAverage
 from skrae.mixtures.components import draw_index
-from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
+from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks, is_wide
 
 # Farther out squares overflow float32: the network answers in float64 there.
 MAX_NARROW = 1e15
@@ -69,9 +69,23 @@ class NoiseMetric:
 
     def covariance(self, responsibilities):
         """C(z) = sum_k s_k C_k, shape (n, d, d)."""
-        shares = responsibilities / (responsibilities @ self.relative_widths.T)
+        shares = self._shares(responsibilities)
         d = self.factors.shape[1]
         return (shares @ self.covariances.flatten(1)).reshape(-1, d, d)
+
+    def applied(self, responsibilities, vectors):
+        """C(z) v of each row, (n, d)."""
+        if not is_wide(vectors.shape[1]):
+            return torch.einsum("nij,nj->ni", self.covariance(responsibilities), vectors)
+        shares = self._shares(responsibilities)
+        return sum(
+            share[:, None] * (vectors @ covariance)
+            for share, covariance in zip(shares.T, self.covariances, strict=True)
+        )
+
+    def _shares(self, responsibilities):
+        """s_k(z), shape (n, K)."""
+        return responsibilities / (responsibilities @ self.relative_widths.T)
 
 
 class ScoreField:
@@ -200,8 +214,7 @@ class ScoreField:
         psi = base_gradient + gradient.double()
         if self.metric.kind == "isotropic":
             return psi
-        covariance = self.metric.covariance(self.metric.responsibilities(z, responsibilities))
-        return torch.einsum("nij,nj->ni", covariance, psi)
+        return self.metric.applied(self.metric.responsibilities(z, responsibilities), psi)
 
     def reconstruct(self, z):
         """r(z), shape (n, d)."""
@@ -211,6 +224,13 @@ class ScoreField:
     def derivatives(self, z):
         """dr/dz (n, d, d) and the Laplacian of r (n, d); None where they have no closed form."""
         return self.decoder.derivatives(*self._asked(z))
+
+    def slopes(self, z):
+        """Derivatives of the score, (n, d, d), in closed form; None where they have none."""
+        if self.average is not None:
+            return None
+        own = self.decoder.tilt_hessian(self._narrow(z), self.parameters)
+        return None if own is None else self.base.hessian(z) + own.double()
 
     def curl(self, z):
         """How far (r - z)/tau is from a gradient: |J - J^T|_F / (2 |J|_F), J its Jacobian at rows.

@@ -7,7 +7,7 @@ covariance is shrunk towards its parent's (an inverse-Wishart prior with that mo
 
 so that a component with few rows stays as wide as the place it came from, whatever the scale.
 At the end components are merged, and the prior is relaxed, as long as the held-out rows gain;
-`pool` is for the mixture that is chosen. Monomials, coefficients and volumes are in `components`.
+`pool` is for the mixture that is chosen. Distances and moments are in `quadratics`.
 """
 
 import math
@@ -15,19 +15,23 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.components import (
-    distance_coefficients,
-    log_volume,
-    quadratic_columns,
-    unpack_symmetric,
+from skrae.mixtures.components import log_volume
+from skrae.mixtures.quadratics import (
+    log_kernels,
+    row_columns,
+    rows_at_once,
+    unpacked_moments,
+    weighted_moments,
 )
-from skrae.preprocessing.blocks import block_rows, by_blocks
+from skrae.preprocessing.blocks import by_blocks, is_wide, n_matrices
 from skrae.preprocessing.rows import weighted_mean
 from skrae.preprocessing.work import breakable, check_time, ended_early
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
 POOLED_STEPS = 15
+# EM steps after which another shape of the covariances is, and the nats that it must bring.
+RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
 # The rows that a growth begins with, and those that each component is worth.
 STAGE_ROWS, ROWS_PER_COMPONENT = 20_000, 128
 # More components are neither merged, one by one, nor relaxed: many steps for little.
@@ -55,27 +59,37 @@ class HeldOut(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """Regularisation of one growth: ridge on the diagonal, prior strength in rows."""
+    """Regularisation of one growth: ridge on the diagonal, prior strength in rows, and a shape."""
 
     ridge: float
     strength: float
+    shape: object = None  # of many columns: `FactorShape`, what covariances become
+
+    @property
+    def found(self):
+        """What a growth may change of its settings: strength, rank and share."""
+        shape = self.shape
+        return self.strength, *((None, None) if shape is None else (shape.rank, shape.share))
+
+    def changed(self, strength, rank, share):
+        """The settings with what was `found`."""
+        shape = self.shape and self.shape._replace(rank=rank, share=share)
+        return self._replace(strength=strength, shape=shape)
 
 
 def log_joint(mixture):
-    """A function of `quadratic_columns` of z -> log w_k N(z; mu_k, C_k), shape (K, n)."""
+    """A function of `row_columns` of z -> log w_k N(z; mu_k, C_k), shape (K, n)."""
     factors = torch.linalg.cholesky(mixture.covariances)
-    coefficients = -0.5 * distance_coefficients(mixture.means, factors)
     d = mixture.means.shape[1]
     constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
-    coefficients[:, 0] += constants
-    return lambda columns: coefficients @ columns
+    return log_kernels(constants, mixture.means, factors)
 
 
 def log_density(mixture, z):
     """log density of the mixture at each row of z, shape (n,)."""
     joint = log_joint(mixture)
-    size = block_rows(len(mixture.weights))
-    return by_blocks(lambda rows: torch.logsumexp(joint(quadratic_columns(rows)), 0), z, size=size)
+    size = rows_at_once(*mixture.means.shape)
+    return by_blocks(lambda rows: torch.logsumexp(joint(row_columns(rows)), 0), z, size=size)
 
 
 def mean_log_density(mixture, held_out):
@@ -96,6 +110,10 @@ def single_gaussian(z, weights, ridge):
 
 def first_gaussian(rows, settings, prior=None):
     """The one-component mixture of a maximisation step with this prior covariance (d, d)."""
+    if settings.shape is not None:
+        mixture = single_gaussian(*rows, settings.ridge)
+        covariances = settings.shape(mixture.covariances)
+        return mixture._replace(covariances=covariances, priors=covariances)
     if prior is None:
         return single_gaussian(*rows, settings.ridge)
     mixture, n = single_gaussian(*rows, settings.ridge), float(rows[1].sum())
@@ -108,25 +126,27 @@ def first_gaussian(rows, settings, prior=None):
 
 def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
-    joint, moments = log_joint(mixture), 0.0
-    size = block_rows(len(mixture.weights))
+    joint, moments, d = log_joint(mixture), 0.0, z.shape[1]
+    size = rows_at_once(len(mixture.weights), d)
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
         check_time()
-        columns = quadratic_columns(rows)
-        moments = moments + torch.softmax(joint(columns), dim=0).mul_(w) @ columns.T
-    keep = moments[:, 0] >= min(MIN_ROWS, float(moments[:, 0].max()))
+        columns = row_columns(rows)
+        shares = torch.softmax(joint(columns), dim=0).mul_(w)
+        moments = moments + weighted_moments(shares, columns, d)
+    counts = moments.flatten(1)[:, 0]
+    keep = counts >= min(MIN_ROWS, float(counts.max()))
     return maximise(moments[keep], mixture.priors[keep], settings)
 
 
 def maximise(moments, priors, settings):
-    """Mixture from its weighted moments (K, 1 + d + d(d+1)/2)."""
+    """Mixture from its `weighted_moments`."""
     d = priors.shape[1]
-    counts = moments[:, :1]
-    means = moments[:, 1 : d + 1] / counts
-    second = unpack_symmetric(moments[:, d + 1 :] / counts, d)
+    counts, means, second = unpacked_moments(moments, d)
     scatter = second - means[:, :, None] * means[:, None, :]
     shrink = (counts / (counts + settings.strength))[:, :, None]
     covariances = shrink * scatter + (1.0 - shrink) * priors
+    if settings.shape is not None:
+        covariances = settings.shape(covariances)
     covariances += settings.ridge * torch.eye(d, dtype=means.dtype)
     return Mixture(counts[:, 0] / counts.sum(), means, covariances, priors)
 
@@ -166,15 +186,25 @@ def merge_closest(mixture):
     [ (w_i + w_j) log|C_ij| - w_i log|C_i| - w_j log|C_j| ] / 2.
     """
     i, j = torch.triu_indices(len(mixture.weights), len(mixture.weights), offset=1)
-    merged = _merged(mixture, i, j)
-    volumes = log_volume(torch.linalg.cholesky(mixture.covariances))
-    volume = log_volume(torch.linalg.cholesky(merged.covariances))
-    own = mixture.weights * volumes
-    best = int((merged.weights * volume - own[i] - own[j]).argmin())
+    own = mixture.weights * log_volume(torch.linalg.cholesky(mixture.covariances))
+
+    def loss(i, j):
+        merged = _merged(mixture, i, j)
+        volume = log_volume(torch.linalg.cholesky(merged.covariances))
+        return merged.weights * volume - own[i] - own[j]
+
+    best = int(by_blocks(loss, i, j, size=_pairs_at_once(mixture)).argmin())
+    i, j = i[best : best + 1], j[best : best + 1]
     keep = torch.ones(len(mixture.weights), dtype=torch.bool)
-    keep[i[best]] = keep[j[best]] = False
-    pairs = zip(mixture, merged, strict=True)
-    return Mixture(*(torch.cat([old[keep], new[best : best + 1]]) for old, new in pairs))
+    keep[i] = keep[j] = False
+    pairs = zip(mixture, _merged(mixture, i, j), strict=True)
+    return Mixture(*(torch.cat([old[keep], new]) for old, new in pairs))
+
+
+def _pairs_at_once(mixture):
+    """All pairs of few columns; of many as many as memory has room for."""
+    d = mixture.means.shape[1]
+    return n_matrices(d) if is_wide(d) else len(mixture.weights) ** 2
 
 
 def _merged(mixture, i, j):
@@ -214,6 +244,29 @@ def relax(mixture, value, rows, held_out, settings, factor=4.0):
                 break
             value, mixture, settings = fresh_value, fresh, weaker
     return value, mixture, settings
+
+
+def reshape(value, mixture, settings, rows, held_out):
+    """Climb to other ranks and shares while the held-out density gains; what `relax` returns."""
+    found = value, mixture, settings
+    for name in ("rank", "share"):
+        lower = _climbed(found, name, -1, rows, held_out)
+        found = lower if lower is not found else _climbed(found, name, 1, rows, held_out)
+    return found
+
+
+def _climbed(found, name, step, rows, held_out):
+    """`reshape` one way."""
+    while True:
+        value, mixture, settings = found
+        shape = settings.shape.moved(name, step, len(rows[0]))
+        if shape is None:
+            return found
+        settings = settings._replace(shape=shape)
+        fresh_value, fresh, _ = refine(mixture, rows, held_out, settings, RESHAPE_STEPS)
+        if fresh_value <= value + RESHAPE_GAIN:
+            return found
+        found = fresh_value, fresh, settings
 
 
 def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
@@ -285,4 +338,5 @@ def polish(mixture, value, rows, held_out, settings):
         return value, mixture, settings
     rows = stage_rows(rows, len(mixture.weights))
     value, mixture = merge(mixture, value, rows, held_out, settings)
-    return relax(mixture, value, rows, held_out, settings)
+    found = relax(mixture, value, rows, held_out, settings)
+    return found if settings.shape is None else reshape(*found, rows, held_out)

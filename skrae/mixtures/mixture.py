@@ -4,27 +4,25 @@
 
 A Student-t component is a product over blocks of axes: of a row that is far away along one block it
 says nothing about the others, as a single t would, whose every axis widens with the distance.
-Each squared Mahalanobis distance is a quadratic polynomial of z, so all of them are one matrix
-product of the monomials (1, z, z z^T) with fixed coefficients. The gradient is A z + b with A and b
-the mean -C_k^-1 and C_k^-1 mu_k of the components at z, a second matrix product.
+All squared Mahalanobis distances are one matrix product and the gradient is another (`quadratics`).
 Inside, a component of all rows lies together in memory: few components reduce fastest so.
 Float64 throughout: narrow components cancel digits that float32 does not have.
 """
 
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
 
 from skrae.mixtures.components import (
-    distance_coefficients,
     log_radial_constant,
     log_volume,
-    quadratic_columns,
     student_log_kernel,
     student_scales,
 )
-from skrae.preprocessing.blocks import block_rows, by_blocks
+from skrae.mixtures.quadratics import quadratics_of, rows_at_once
+from skrae.preprocessing.blocks import by_blocks, is_wide, matrices_of_rows, row_products
 
 
 class MixtureDensity:
@@ -49,17 +47,12 @@ class MixtureDensity:
             raise ValueError(f"Got dofs={self.dofs.tolist()}, expected whole numbers >= 1 or inf.")
         self.blocks = np.zeros(self.n_features, int) if blocks is None else np.asarray(blocks)
         self.block_axes = _one_hot(self.blocks).to(self.means)
-        self._coefficients = distance_coefficients(self.means, self.factors)
+        self._quadratics = quadratics_of(self.means, self.factors, self.dofs)
         radial = log_radial_constant(self.dofs[:, None], self.block_axes.sum(0)).sum(1)
         self._constants = self.weights.log() - log_volume(self.factors) + radial
         heavy = torch.isfinite(self.dofs).nonzero()[:, 0]
         whiteners = torch.linalg.inv(self.factors[heavy])
         self._heavy = dict(zip(heavy.tolist(), whiteners, strict=True))
-        precisions = torch.cholesky_inverse(self.factors)
-        centres = torch.einsum("kij,kj->ki", precisions, self.means)
-        # A heavy component's gradient is no linear function of the row.
-        self._pulls = torch.cat([centres, precisions.flatten(1)], dim=1)
-        self._pulls[heavy] = 0.0
 
     def arrays(self):
         """weights, means, factors, dofs and blocks as NumPy arrays."""
@@ -134,13 +127,13 @@ class MixtureDensity:
         return self.means.shape[1]
 
     def _joint(self, z):
-        """log w_k c_k(z), (K, n), and the gradient of log c_k of each heavy component k."""
-        distances = torch.mm(self._coefficients, quadratic_columns(z)).clamp_min_(0.0)
+        """log w_k c_k(z), (K, n), what the gradient of Gaussians needs, and those of heavy ones."""
+        distances, whitened = self._quadratics.distances(z)
         logits = distances.mul_(-0.5).add_(self._constants[:, None])
         gradients = {}
         for k in self._heavy:
             logits[k], gradients[k] = self._heavy_component(k, z)
-        return logits, gradients
+        return logits, whitened, gradients
 
     def _heavy_component(self, k, z):
         """log w_k c_k(z), (n,), and its gradient (n, d)."""
@@ -154,32 +147,71 @@ class MixtureDensity:
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
-        size = block_rows(len(self.weights))
+        size = rows_at_once(*self.means.shape)
         return by_blocks(lambda x: torch.logsumexp(self._joint(x.double())[0], 0), z, size=size)
 
     def responsibilities(self, z):
         """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""
-        return torch.softmax(self._joint(z.double())[0], dim=0).T
+        return self._by_blocks(lambda x: torch.softmax(self._joint(x)[0], dim=0).T, z.double())
 
     def evaluate(self, z):
         """log q (n,), its gradient (n, d) and the responsibilities (n, K)."""
-        z = z.double()
-        logits, heavy = self._joint(z)
+        return self._by_blocks(self._evaluate, z.double())
+
+    def _by_blocks(self, function, z):
+        """function(z): of few columns, rows in bounded number are what callers hand over."""
+        n_components, d = self.means.shape
+        size = rows_at_once(n_components, d) if is_wide(d) else len(z)
+        return by_blocks(function, z, size=size)
+
+    def _evaluate(self, z):
+        logits, whitened, heavy = self._joint(z)
         log_density, responsibilities = _normalised(logits)
-        d = self.n_features
-        pulls = responsibilities.T @ self._pulls
-        precisions = pulls[:, d:].unflatten(1, (d, d))
-        gradient = torch.baddbmm(pulls[:, :d, None], precisions, z[:, :, None], alpha=-1.0)[:, :, 0]
+        gradient = self._quadratics.gradient(z, responsibilities, whitened)
         for k, own in heavy.items():
             gradient = torch.addcmul(gradient, responsibilities[k][:, None], own)
         return log_density, gradient, responsibilities.T
+
+    def hessian(self, z):
+        """Second derivatives of log q, (n, d, d): sum_k r_k (g_k g_k^T + H_k) - g g^T.
+
+        g_k and H_k are the derivatives of log c_k, and g = sum_k r_k g_k.
+        """
+        z = z.double()
+        logits, _, heavy = self._joint(z)
+        shares = torch.softmax(logits, dim=0).T
+        slopes = torch.einsum("kij,nkj->nki", self._precisions, self.means - z[:, None])
+        gaussian = shares.clone()
+        for k, own in heavy.items():
+            slopes[:, k], gaussian[:, k] = own, 0.0
+        pulled = shares[:, :, None] * slopes
+        mean = pulled.sum(1)
+        hessian = pulled.mT @ slopes - mean[:, :, None] * mean[:, None, :]
+        hessian -= torch.einsum("nk,kij->nij", gaussian, self._precisions)
+        for k, own in heavy.items():
+            hessian += shares[:, k, None, None] * self._heavy_hessian(k, z, own)
+        return hessian
+
+    @cached_property
+    def _precisions(self):
+        """C_k^-1, (K, d, d)."""
+        return torch.cholesky_inverse(self.factors)
+
+    def _heavy_hessian(self, k, z, gradient):
+        """Second derivatives of log c_k, (n, d, d), of which the gradient is known."""
+        nu, axes = self.dofs[k], self.block_axes
+        dims, distances = axes.sum(0), ((z - self.means[k]) @ self._heavy[k].T).square() @ axes
+        damping = ((nu + dims) / (nu + distances)) @ axes.T
+        within = (2.0 * axes / (nu + dims)) @ axes.T  # 2 / (nu + d_b) where axes share a block
+        outer = within * gradient[:, :, None] * gradient[:, None, :]
+        return outer - damping[:, :, None] * self._precisions[k]
 
     def sample(self, n_samples, generator):
         """Independent draws, shape (n_samples, d)."""
         k = self._draw_components(n_samples, generator)
         to = {"dtype": torch.float64, "device": self.means.device}
         noise = torch.randn(n_samples, self.n_features, generator=generator, **to)
-        noise = torch.einsum("nij,nj->ni", self.factors[k], noise)
+        noise = row_products(matrices_of_rows(self.factors, k), noise)
         if self._heavy:
             n_blocks = self.block_axes.shape[1]
             dofs = self.dofs[k].repeat_interleave(n_blocks)

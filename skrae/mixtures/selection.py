@@ -18,7 +18,7 @@ among the mixtures that are complete, or of the best size so far of the only one
 
 import math
 from copy import copy
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import torch
@@ -37,12 +37,17 @@ from skrae.mixtures.em import (
     settle,
     stage_rows,
 )
+from skrae.mixtures.factors import FactorShape
 from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.blocks import is_wide, n_matrices
 from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error, weighted_mean
 from skrae.preprocessing.work import breakable, ended_early, recalled
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
+# Of many columns, whose squared distances vary less: what a twentieth would be too much for is not
+# left to the tail.
+WIDE_INFLATIONS = (1.0, 1.01, 1.02, 1.035, *INFLATIONS[1:])
 TAIL_DOF = 3.0
 # Of the covariance of the rows: a t of three degrees of freedom has thrice its scale matrix.
 TAIL_SCALE = 0.5
@@ -57,6 +62,11 @@ FEW_COMPONENTS, MIN_GAIN = 64, 0.1
 # An average of large mixtures is for those to which the rows they were grown with are this many
 # nats likelier than others, and all have no more components than that.
 MIN_OPTIMISM, MAX_TOTAL = 0.1, 4096
+# Of many columns: components for each multiple of the columns that the rows are, and the numbers in
+# the covariances of all mixtures of an average.
+COMPONENTS_PER_RATIO, MAX_WIDE = 2.0, 2**20
+# What the strength of the prior, beside the usual, is tried at.
+WEAKER = 1 / 8
 
 
 class Space(NamedTuple):
@@ -66,6 +76,7 @@ class Space(NamedTuple):
     wild: float = 0.0  # the share of the rows that are left to the tail
     covariance: torch.Tensor | None = None  # (d, d), that of the rows, shrunk where they are few
     final: torch.Tensor | None = None  # the same of the held-out rows too, where they are few
+    axes: tuple | None = None  # of many columns: (d, d) from working space to them, and back
 
 
 class Judged(NamedTuple):
@@ -116,12 +127,13 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
     Choice
     """
     rows, held_out = _shuffled(rows, generator), WeightedRows(*held_out)
-    grower = _Grower(rows, space, generator, max_components)
+    grower = _Grower(rows, held_out, space, generator, max_components)
     first, grower = _first_growth(grower, rows, held_out)
+    if grower.is_wide:
+        max_mixtures = max(1, min(max_mixtures, MAX_WIDE // first.mixture.covariances.numel()))
     if folds and max_mixtures > 1:
         parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
-        ridge = first.settings.ridge
-        more = _complete(lambda part=part: _pooled(grower(*part, ridge)) for part in parts)
+        more = _complete(partial(grower.as_first, first, *part) for part in parts)
         groups = [[growth] for growth in (first, *more)]
     else:
         growths = _average(grower, first, max_mixtures)
@@ -133,18 +145,41 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
 def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
     rows, held_out = _first_rows(_shuffled(rows, generator)), WeightedRows(*held_out)
-    grower = _Grower(rows, space, generator, max_components)
-    return _finish([[grower(rows, held_out, FIRST_RIDGE)]], grower).judged
+    grower = _Grower(rows, held_out, space, generator, max_components)
+    grow = grower.expanded if grower.is_wide else grower
+    return _finish([[grow(rows, held_out, FIRST_RIDGE)]], grower).judged
 
 
 class _Grower:
     """Grows mixtures in one space: grower(rows, held_out, ridge) -> Growth."""
 
-    def __init__(self, rows, space, generator, max_components):
+    def __init__(self, rows, held_out, space, generator, max_components):
         self.space, self.generator = space or Space(), generator
-        self.max_components = max_components
-        self.tail = _tail(rows, self.space)
+        n_rows, d = rows.z.shape
+        self.max_components, shape = max_components, None
+        if is_wide(d):
+            axes = self.space.axes
+            shape = FactorShape.of_columns(d) if axes is None else FactorShape(*axes)
+            shape = shape.chosen(rows, held_out)
+            limits = n_matrices(d), int(COMPONENTS_PER_RATIO * n_rows / d)
+            self.max_components = max(1, min(max_components, *limits))
+        self.settings = Settings(FIRST_RIDGE, 2.0 * d, shape)
+        self.tail = _tail(rows, self.space, self.settings)
         self.tail_weights = [max(weight, self.space.wild) for weight in TAIL_WEIGHTS]
+
+    def tail_of(self, growth, tail):
+        """The tail by which held-out rows of a growth are judged: of many columns, one new to them.
+
+        It is little below a Gaussian there, and has as many numbers to have learned from rows.
+        """
+        if not self.is_wide:
+            return tail
+        return _tail(growth.rows, self.space._replace(blocks=tail.blocks), self.settings)
+
+    @property
+    def is_wide(self):
+        """Whether covariances are given a shape."""
+        return self.settings.shape is not None
 
     def of_at_most(self, max_components):
         """One that grows fewer components."""
@@ -155,11 +190,23 @@ class _Grower:
     def __call__(self, rows, held_out, ridge):
         return self.polished(self.expanded(rows, held_out, ridge))
 
+    def with_settings(self, settings):
+        """One of other settings."""
+        other = copy(self)
+        other.settings = settings
+        return other
+
+    def as_first(self, first, rows, held_out):
+        """The `Growth` of other rows at the ridge of the first, as that was made."""
+        if self.is_wide:
+            return self.expanded(rows, held_out, first.settings.ridge)
+        return _pooled(self(rows, held_out, first.settings.ridge))
+
     def expanded(self, rows, held_out, ridge):
         """A `Growth` that is neither merged nor relaxed."""
         floor = self.tail.log_density(held_out.z) + math.log(TAIL_WEIGHTS[0])
         held_out = HeldOut(held_out.z, held_out.weights, floor)
-        settings = Settings(ridge, 2.0 * rows.z.shape[1])
+        settings = self.settings._replace(ridge=ridge)
         limits = self.max_components, self.space.covariance
         growth = partial(expand, rows, held_out, settings, self.generator, *limits)
         value, mixture = self._recalled(growth)
@@ -169,15 +216,15 @@ class _Grower:
         """The growth merged and relaxed."""
         value, mixture, settings, rows, held_out = growth
         polishing = partial(polish, mixture, value, rows, held_out, settings)
-        value, mixture, settings = self._recalled(polishing)
-        return Growth(value, Mixture(*mixture), Settings(*settings), rows, held_out)
+        value, mixture, found = self._recalled(polishing)
+        return Growth(value, Mixture(*mixture), settings.changed(*found), rows, held_out)
 
     def _recalled(self, compute):
-        """What compute() gives, of a value and tuples: without classes, as a journal takes it."""
+        """A value, a mixture and settings, if any, without classes, as a journal takes them."""
 
         def plain():
-            value, *tuples = compute()
-            return value, *map(tuple, tuples)
+            value, mixture, *settings = compute()
+            return value, tuple(mixture), *(own.found for own in settings)
 
         return recalled(plain, self.generator)
 
@@ -192,9 +239,8 @@ def _complete(growths):
             yield growth
 
 
-def _tail(rows, space):
+def _tail(rows, space, settings):
     """The t component, as a density of its own: narrower than the rows, its tails are wider."""
-    settings = Settings(FIRST_RIDGE, 2.0 * rows.z.shape[1])
     gaussian = first_gaussian(rows, settings, space.covariance)
     covariance = gaussian.covariances.clone()
     if space.blocks is not None:
@@ -206,6 +252,8 @@ def _tail(rows, space):
 
 def _first_growth(grower, rows, held_out):
     """The `Growth` at the best ridge, pooled, and the grower of further ones."""
+    if grower.is_wide:
+        return _first_of_wide(grower, rows, held_out)
     if grower.max_components <= LARGE:
         return _pooled(_best_ridge(grower, rows, held_out)), grower
     few = grower.of_at_most(FEW_COMPONENTS)
@@ -219,6 +267,20 @@ def _first_growth(grower, rows, held_out):
     # As if there had been no trial.
     grower.generator.set_state(state)
     return _pooled(growth), few
+
+
+def _first_of_wide(grower, rows, held_out):
+    """The same of many columns: further growths are about as large and of the same shape."""
+    best = grower.expanded(rows, held_out, FIRST_RIDGE)
+    weaker = {"strength": WEAKER * grower.settings.strength}
+    for change in weaker, {"shape": grower.settings.shape._replace(rank=0)}:
+        if ended_early():
+            break
+        fresh = grower.with_settings(best.settings._replace(**change))
+        best = max(best, fresh.expanded(rows, held_out, FIRST_RIDGE), key=lambda g: g.value)
+    best = grower.polished(best)
+    largest = 2 * len(best.mixture.weights) - 1
+    return best, grower.with_settings(best.settings).of_at_most(largest)
 
 
 def _is_clearly_likelier(growth, other):
@@ -347,16 +409,22 @@ def _finish(groups, grower, every=None):
         pairs = zip(densities, held_out, strict=True)
         return torch.cat([density.log_density(part.z) for density, part in pairs])
 
+    @cache
+    def far(tail):
+        tails = [grower.tail_of(group[0], tail) for group in groups]
+        pairs = zip(tails, held_out, strict=True)
+        return torch.cat([own.log_density(part.z) for own, part in pairs])
+
     def with_tail(values, tail, weight):
-        far = torch.cat([tail.log_density(part.z) for part in held_out])
-        return torch.logaddexp(values + math.log1p(-weight), far + math.log(weight))
+        return torch.logaddexp(values + math.log1p(-weight), far(tail) + math.log(weight))
 
     least = grower.tail_weights[0]
-    inflation, tail, weight = INFLATIONS[0], grower.tail, least
+    inflations = WIDE_INFLATIONS if grower.is_wide else INFLATIONS
+    inflation, tail, weight = inflations[0], grower.tail, least
     with breakable():
-        values = [inner(s) for s in INFLATIONS]
+        values = [inner(s) for s in inflations]
         place = first_as_good([with_tail(v, grower.tail, least) for v in values], weights)
-        inflation = INFLATIONS[place]
+        inflation = inflations[place]
         tail, weight = _best_tail(grower, partial(with_tail, values[place]), weights)
 
     def finished(growths):
@@ -372,7 +440,7 @@ def _finish(groups, grower, every=None):
         return Choice(judged, judged, parts)
     if all(len(growth.mixture.weights) == 1 for growth in growths):
         growths = growths[:1]
-    if grower.space.final is not None:
+    if grower.space.final is not None and not grower.is_wide:
         growths = [growth.shrunk_to(grower.space.final) for growth in growths]
     return Choice(finished([_settled(growth, every) for growth in growths]), judged, parts)
 

@@ -1,4 +1,4 @@
-"""Rows a block at a time: bounded memory, and layers that stay in the cache."""
+"""Rows a block at a time, and a matrix for each: bounded memory, layers that stay in the cache."""
 
 import torch
 
@@ -9,6 +9,23 @@ from skrae.preprocessing.work import check_time
 BLOCK_ROWS, NETWORK_ROWS, BLOCK_DRAWS = 4096, 1024, 8192
 # Numbers of a block that stay in the cache, for what has one for each row and component.
 BLOCK_NUMBERS = 524_288
+# More columns are a wide table: of their d^2 products none is held for many rows at once, and no
+# more numbers than MATRIX_NUMBERS in all matrices (d, d) of a kind.
+WIDE, MATRIX_NUMBERS = 60, 2**23
+
+
+def is_wide(n_columns):
+    """Whether a table has so many columns that no row is given a matrix of its own."""
+    return n_columns > WIDE
+
+
+def n_matrices(d):
+    """How many matrices (d, d) may be held at once: of components, or of rows.
+
+    >>> n_matrices(300), n_matrices(4000)
+    (93, 1)
+    """
+    return max(1, MATRIX_NUMBERS // d**2)
 
 
 def block_rows(n_components):
@@ -57,3 +74,50 @@ def by_blocks(function, *rows, size=BLOCK_ROWS):
     if isinstance(parts[0], tuple):
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
     return torch.cat(parts)
+
+
+class RowMatrices:
+    """matrices[index[i]] of row i, multiplied matrix by matrix.
+
+    Parameters
+    ----------
+    matrices : tensor of shape (K, d, d)
+    index : tensor of shape (n,), whole numbers
+    """
+
+    def __init__(self, matrices, index):
+        self.matrices, self.index = matrices, index
+
+    def __len__(self):
+        return len(self.index)
+
+    def __getitem__(self, rows):
+        """The matrix of one row, or those of several."""
+        index = self.index[rows]
+        return RowMatrices(self.matrices, index) if index.ndim else self.matrices[index]
+
+    @property
+    def mT(self):
+        """The matrices transposed."""
+        return RowMatrices(self.matrices.mT, self.index)
+
+    def products(self, vectors):
+        """Each row's matrix times its vector, (n, d)."""
+        found = torch.empty_like(vectors)
+        for k in self.index.unique().tolist():
+            own = (self.index == k).nonzero()[:, 0]
+            found[own] = vectors[own] @ self.matrices[k].T
+        return found
+
+
+def matrices_of_rows(matrices, index):
+    """matrices[index] (n, d, d), or the same as `RowMatrices` where d is large."""
+    wide = is_wide(matrices.shape[-1])
+    return RowMatrices(matrices, index) if wide else matrices[index]
+
+
+def row_products(matrices, vectors):
+    """M_i v_i of each row i, (n, d), for M a tensor (n, d, d) or `RowMatrices`."""
+    if isinstance(matrices, RowMatrices):
+        return matrices.products(vectors)
+    return torch.einsum("nij,nj->ni", matrices, vectors)

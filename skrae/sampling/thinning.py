@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes
+from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes, is_wide
 from skrae.preprocessing.work import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.runs import concatenate
@@ -14,6 +14,8 @@ from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary
 
 # Transitions by which the chains are judged: doubled until they agree.
 MIN_PILOT, MAX_PILOT = 256, 4096
+# Numbers in all positions of the pilot run of many columns.
+MAX_NUMBERS = 2**24
 MAX_THIN = 128
 
 
@@ -81,18 +83,24 @@ def _pilot(run, reporter):
         return run.draw(n, report=reporter and reporter.draws(n))
 
     pilot, before = draw(MIN_PILOT), math.inf
+    most = _longest_pilot(pilot.positions)
     while True:
         rhat = diagnostics.rhat_of_few(pilot.positions)
         worst = float(np.nanmax(rhat, initial=1.0))
         # Of chains that mix, twice as many draws halve the excess of R-hat^2 over 1.
         stalls = worst**2 - 1.0 >= 0.9 * (before**2 - 1.0)
-        if pilot.interrupted or worst <= RHAT_LIMIT or stalls or pilot.n_transitions >= MAX_PILOT:
+        if pilot.interrupted or worst <= RHAT_LIMIT or stalls or 2 * pilot.n_transitions > most:
             return pilot, rhat
         before = worst
         with interruptible() as interrupted:
             pilot = concatenate(pilot, draw(pilot.n_transitions))
         if interrupted:  # before the first draw
             pilot = pilot._replace(interrupted=True)
+
+
+def _longest_pilot(positions):
+    n_chains, _, d = positions.shape
+    return min(MAX_PILOT, MAX_NUMBERS // (n_chains * d)) if is_wide(d) else MAX_PILOT
 
 
 def _autocorrelation_time(positions):

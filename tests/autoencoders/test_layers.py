@@ -11,6 +11,7 @@ from skrae.autoencoders.layers import (
     MAX_SLOPE,
     differentiable_value_and_gradient,
     encode,
+    hessian,
     initial_parameters,
     localise_first_layer,
     value,
@@ -44,6 +45,18 @@ def test_value_and_gradient_equal_automatic_differentiation(activation, sizes, r
     torch.testing.assert_close(f, expected, rtol=0, atol=1e-12)
     torch.testing.assert_close(gradient, slopes, rtol=0, atol=1e-12)
     torch.testing.assert_close(value(z, parameters, activation), f, rtol=0, atol=1e-14)
+
+
+@each_activation
+@each_depth
+def test_hessian_is_the_derivative_of_the_gradient(activation, sizes, random_seed):
+    parameters = random_parameters(3, sizes, random_seed)
+    z = rows(20, 3, random_seed)
+    found = hessian(z, parameters, activation)
+    expected = finite_differences(lambda x: value_and_gradient(x, parameters, activation)[1], z)
+    if activation != "relu":  # whose kinks a difference may step over
+        torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found, found.mT)
 
 
 @each_activation

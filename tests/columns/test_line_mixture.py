@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from skrae.columns import line_mixture
 from skrae.columns.line_mixture import LineMixture, fit_line, grid_step
 
 MIXTURE = LineMixture(
@@ -57,6 +58,24 @@ def test_a_normal_column_gets_one_component_and_the_wide_one(random_seed):
     mixture, fresh = fit(lambda rng, n: rng.standard_normal(n), 2000, random_seed)
     assert len(mixture.weights) <= 3
     assert stats.norm.logpdf(fresh).mean() - mixture.log_density(fresh).mean() < 0.01
+
+
+def test_sizes_beyond_the_patience_are_not_tried(monkeypatch, random_seed):
+    tried, fit = [], line_mixture._expectation_maximisation
+
+    def recorded(points, counts, size, *rest):
+        tried.append(size)
+        return fit(points, counts, size, *rest)
+
+    monkeypatch.setattr(line_mixture, "_expectation_maximisation", recorded)
+    s, held_out = np.random.default_rng(random_seed).standard_normal((2, 500))
+    share = np.full(500, 1 / 500)
+    fit_line(s, share, held_out, np.ones(500))
+    assert tuple(tried) == line_mixture.SIZES
+    tried.clear()
+    found = fit_line(s, share, held_out, np.ones(500), patience=1)
+    assert len(tried) < len(line_mixture.SIZES)
+    assert len(found.weights) - 1 in tried[:-1]
 
 
 def test_rounded_values_get_no_component_narrower_than_their_step(random_seed):

@@ -307,6 +307,11 @@ def test_columns_far_from_unit_scale_are_named_where_none_is_asked_for(X):
         quick_estimator(scaling=None, max_iter=6).fit(X * [1.0, 1e4, 1.0])
 
 
+def test_more_columns_than_memory_has_room_for_are_refused_at_once(fitted):
+    with pytest.raises(ValueError, match=r"3000 columns.* 7 GB .*at most 2236 columns.*PCA"):
+        fitted.fit(np.random.default_rng(0).standard_normal((20, 3000)))
+
+
 def test_misnamed_columns_are_refused(random_seed):
     pd = pytest.importorskip("pandas")
     X = pd.DataFrame(

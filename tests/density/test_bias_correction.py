@@ -7,6 +7,7 @@ from scipy.interpolate import CubicSpline
 from scipy.linalg import solve_banded
 
 from skrae.autoencoders.decoders.free import FreeDecoder
+from skrae.autoencoders.decoders.gradient import GradientDecoder
 from skrae.autoencoders.decoders.tied import TiedDecoder
 from skrae.datasets import (
     Gaussian,
@@ -16,9 +17,14 @@ from skrae.datasets import (
     denoising_optimum,
     invert_contraction,
 )
-from skrae.density.bias_correction import corrected_score
+from skrae.density.bias_correction import (
+    corrected_score,
+    corrected_slopes,
+    jacobian_by_differences,
+)
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
+from tests.autoencoders.random_networks import random_parameters
 from tests.density.estimators import quick_estimator
 from tests.derivatives import finite_differences
 from tests.mixtures.random_mixtures import generator, random_mixture
@@ -87,6 +93,32 @@ def test_closed_forms_are_not_flat_for_small_noise(random_seed):
         corrected, kept = corrected_score(field, z, sigma, lam)
         assert not kept.any()
         torch.testing.assert_close(corrected, truth, rtol=1e-8, atol=1e-8)
+
+
+# Derivatives of the corrected score
+
+
+@pytest.mark.parametrize("dofs", [None, [np.inf, 3.0]])
+@pytest.mark.parametrize(("sigma", "lam"), [(0.2, 0.0), (0.2, 0.03), (0.0, 0.05), (0.8, 0.3)])
+def test_slopes_are_the_differences_of_the_corrected_score(sigma, lam, dofs, random_seed):
+    base = random_mixture(3, 2, random_seed, dofs)
+    decoder = GradientDecoder("silu", sigma**2 + lam, None)
+    parameters = random_parameters(3, (8, 6), random_seed, 1.0)
+    field = ScoreField(base, decoder, parameters, NoiseMetric(base, "isotropic"))
+    z = base.sample(40, generator(random_seed))
+    slopes, singular = corrected_slopes(field, z, sigma, lam)
+    expected = jacobian_by_differences(lambda x: corrected_score(field, x, sigma, lam)[0], z, 1e-5)
+    # A neighbour may lie on the other side of what bounds w, or of what is singular.
+    gaps = (slopes - expected).abs().amax((1, 2)) / (1.0 + expected.abs().amax((1, 2)))
+    assert float(gaps[~singular].median()) < 1e-6
+    assert float((gaps[~singular] < 1e-4).double().mean()) >= 0.95
+    assert torch.equal(singular, corrected_score(field, z, sigma, lam)[1])
+
+
+def test_slopes_are_left_to_differences_without_a_closed_form():
+    field = Reconstruction(lambda z: -z, 0.1)
+    field.slopes = lambda z: None
+    assert corrected_slopes(field, rows(3, 2, 0), 0.1, 0.0) is None
 
 
 # Optimal reconstructions on the line

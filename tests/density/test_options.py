@@ -39,10 +39,12 @@ def test_more_rows_bear_more_components(n_rows, most):
     assert _base_sizes(options._replace(max_components=7), n_rows)[0] == 7
 
 
-@pytest.mark.parametrize(("n_components", "checks"), [(1, 3), (513, 3), (514, 1)])
-def test_a_large_base_is_tried_fewer_times(n_components, checks):
+@pytest.mark.parametrize(
+    ("n_components", "d", "checks"), [(1, 2, 3), (513, 2, 3), (514, 2, 1), (1, 60, 3), (1, 61, 1)]
+)
+def test_a_large_base_is_tried_fewer_times(n_components, d, checks):
     options, base = resolved_options(RegularizedAutoEncoderScore()), SimpleNamespace()
-    base.weights = np.ones(n_components)
+    base.weights, base.n_features = np.ones(n_components), d
     assert patience(options, base) == checks
     assert patience(options._replace(n_iter_no_change=7), base) == 7
 

@@ -10,6 +10,8 @@ from skrae.mixtures import selection
 from skrae.mixtures.em import log_density, single_gaussian
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import TAIL_SCALE, Space, select_base
+from skrae.preprocessing import blocks
+from skrae.preprocessing.rows import WeightedRows
 from tests.mixtures.growth import grow
 from tests.mixtures.test_em import (
     SETTINGS,
@@ -270,3 +272,79 @@ def test_a_covariance_of_few_rows_is_shrunk_to_that_of_the_space(random_seed):
     assert truth - 2.0 < scores[0]
     assert scores[1] < scores[0] - 2.0
     assert isinstance(judged(rows, held_out, generator(0), 1, 1), MixtureDensity)
+
+
+# Many columns
+
+
+@pytest.fixture
+def wide(monkeypatch):
+    """Every table counts as one of many columns."""
+    monkeypatch.setattr(blocks, "WIDE", 0)
+
+
+def test_many_columns_in_clusters_get_a_component_each(random_seed):
+    """Where a component has fewer rows than columns, shapes without factors are what it takes."""
+    d, rng = 70, np.random.default_rng(random_seed)
+    centres = 1.5 * rng.standard_normal((3, d))
+    X = centres[rng.integers(3, size=640)] + rng.standard_normal((640, d))
+    z, weights = torch.as_tensor(X), torch.ones(640, dtype=torch.float64)
+    rows, held_out = (WeightedRows(z[p], weights[p]) for p in (slice(480), slice(480, 640)))
+    found = judged(rows, held_out, generator(random_seed), 64, 1)
+    truth = [stats.norm.logpdf(X[480:], centre).sum(axis=1) for centre in centres]
+    truth = np.mean(np.logaddexp.reduce(truth, axis=0) - np.log(3))
+    assert len(found.weights) >= 4  # and the tail
+    assert float(found.log_density(held_out.z).mean()) > truth - 1.0
+
+
+def test_components_of_many_columns_are_limited_by_rows_and_by_memory(monkeypatch, wide):
+    rows, held_out = (WeightedRows(*draw(n, 0)) for n in (300, 100))
+    d = rows.z.shape[1]
+
+    def most(n_rows):
+        part = WeightedRows(*(a[:n_rows] for a in rows))
+        return selection._Grower(part, held_out, None, generator(0), 64).max_components
+
+    assert most(300) == 64
+    assert most(10) == int(selection.COMPONENTS_PER_RATIO * 10 / d)
+    monkeypatch.setattr(blocks, "MATRIX_NUMBERS", 5 * d * d)
+    assert most(300) == 5
+
+
+def test_mixtures_of_many_columns_share_their_memory(monkeypatch, wide, random_seed):
+    rows, held_out = (WeightedRows(*draw(n, random_seed + n)) for n in (200, 100))
+    folds = [torch.arange(k, k + 40) for k in range(0, 160, 40)]
+
+    def parts(numbers):
+        monkeypatch.setattr(selection, "MAX_WIDE", numbers)
+        chosen = select_base(rows, held_out, generator(random_seed), 8, 5, None, folds)
+        return chosen.parts
+
+    assert len(parts(2**20)) == 5
+    assert len(parts(0)) == 1
+
+
+def test_axes_of_columns_are_those_of_the_noise(wide, random_seed):
+    """Turned rows, whose columns are told, are fitted as if they had not been turned."""
+    z, weights = draw(300, random_seed)
+    turn = torch.linalg.qr(torch.randn(2, 2, generator=generator(3)).double()).Q
+
+    def density(z, axes):
+        parts = (WeightedRows(z[p], weights[p]) for p in (slice(200), slice(200, 300)))
+        space = Space(axes=axes)
+        return selection.quick_base(*parts, generator(random_seed), 1, space).log_density(z)
+
+    plain = density(z, None)
+    torch.testing.assert_close(density(z @ turn, (turn.T, turn)), plain, rtol=1e-6, atol=1e-6)
+
+
+def test_a_tail_of_many_columns_is_new_to_the_rows_that_judge_it(wide, random_seed):
+    """Of few columns it is one for all folds."""
+    rows, held_out = (WeightedRows(*draw(n, random_seed + n)) for n in (200, 50))
+    grower = selection._Grower(rows, held_out, None, generator(0), 1)
+    part = selection._other_part(rows, held_out, torch.arange(40))
+    growth = grower.expanded(*part, 1e-4)
+    found, expected = (a.arrays()[1:3] for a in (grower.tail_of(growth, grower.tail), grower.tail))
+    mean = growth.rows.z.mean(0)
+    np.testing.assert_allclose(found[0][0], mean)
+    assert not np.allclose(expected[0][0], mean)

@@ -78,3 +78,8 @@ def test_rows_are_thinned_by_twice_the_autocorrelation_time(time, random_seed):
 def test_rows_are_thinned_no_further_than_a_limit(random_seed):
     assert rows_of(0.4 * MAX_THIN, random_seed)[-1] < MAX_THIN
     assert rows_of(0.75 * MAX_THIN, random_seed)[-1] == MAX_THIN
+
+
+@pytest.mark.parametrize(("d", "most"), [(2, 4096), (60, 4096), (100, 2621), (1000, 262)])
+def test_pilot_of_many_columns_is_shorter(d, most):
+    assert thinning._longest_pilot(np.empty((64, 0, d))) == most

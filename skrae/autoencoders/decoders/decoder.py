@@ -109,6 +109,10 @@ class Decoder(ABC):
         """dr/dz (n, d, d) and the Laplacian of r (n, d), exact; None without a closed form."""
         return None
 
+    def tilt_hessian(self, z, parameters):
+        """Second derivatives of f, (n, d, d), exact; None without a closed form."""
+        return None
+
     # --- training -----------------------------------------------------------------------------
 
     def start_level(self, parameters, draw_rows, log_density, generator, renew):

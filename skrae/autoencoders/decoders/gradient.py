@@ -37,6 +37,10 @@ class GradientDecoder(layers.Layers, TiltDecoder):
             return layers.differentiable_value_and_gradient(z, parameters, self.activation)
         return layers.value_and_gradient(z, parameters, self.activation)
 
+    def tilt_hessian(self, z, parameters):
+        """Second derivatives of f, (n, d, d)."""
+        return layers.hessian(z, parameters, self.activation)
+
     def code(self, z, parameters):
         """The encoder's output, shape (n, k)."""
         return layers.encode(z, parameters, self.activation)

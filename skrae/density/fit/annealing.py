@@ -138,13 +138,15 @@ class LevelTrainer:
         )
 
 
-def _has_passed(gains):
+def _has_passed(gains, first_decides):
     """Whether finer noise is not worth a visit, by the gains of the levels visited so far.
 
     The gain has fallen from its best, or the base density has nothing to be gained over: no gain
     to speak of, which the last level has not raised. Below the base a falling gain is no reason,
-    as finer noise may still rise above it.
+    as finer noise may still rise above it, unless the first level decides.
     """
+    if first_decides and gains[-1] <= 0.0:
+        return True
     if len(gains) < 2:
         return False
     best = max(gains[:-1])
@@ -164,15 +166,14 @@ class Record(NamedTuple):
     interrupted: bool = False
 
 
-def _with_level(record, training, level, candidate, interrupted):
+def _with_level(record, training, level, candidate, interrupted, first_decides):
     """The `Record` with the level that the training has gone through; it goes on from its best."""
     found, ends = training.best, interrupted or training.stopped
     record = record._replace(n_done=record.n_done + 1, ended=found is None, interrupted=interrupted)
     if found is not None and (candidate or ends):
         gains = (*record.gains, found.value)
-        record = record._replace(
-            visited=(*record.visited, level), gains=gains, ended=ends or _has_passed(gains)
-        )
+        ends = ends or _has_passed(gains, first_decides)
+        record = record._replace(visited=(*record.visited, level), gains=gains, ended=ends)
         if record.best is None or found.value > record.best.value:
             record = record._replace(best=found, best_level=level)
     if not record.ended:
@@ -199,7 +200,7 @@ def _recalled(trainer):
     return record._replace(best=record.best and Best(*record.best))
 
 
-def anneal(trainer, schedule, max_steps, on_check=None):
+def anneal(trainer, schedule, max_steps, on_check=None, first_decides=False):
     """Visit the levels until the held-out gain falls; `Outcome` of the best candidate.
 
     Levels that may not be chosen prepare the first that may, with half its steps. A
@@ -211,6 +212,7 @@ def anneal(trainer, schedule, max_steps, on_check=None):
     schedule : Schedule
     max_steps : int, at each level
     on_check : callable(trainer) or None; a true answer ends the annealing
+    first_decides : bool, whether a level that is no better than the base ends it at once
     """
     levels, start = schedule.levels, [p.clone() for p in trainer.training.average]
     record = _recalled(trainer) or Record(levels[-1])
@@ -220,7 +222,8 @@ def anneal(trainer, schedule, max_steps, on_check=None):
         with interruptible() as interrupted:
             trainer.start_level(level)
             trainer.run(max_steps if candidate else (max_steps + 1) // 2, on_check)
-        record = _with_level(record, trainer.training, level, candidate, bool(interrupted))
+        found = trainer.training, level, candidate, bool(interrupted)
+        record = _with_level(record, *found, first_decides)
         _keep(trainer, record)
     best, best_level = record.best, record.best_level
     parameters, gain = (start, -np.inf) if best is None else (best.parameters, best.value)

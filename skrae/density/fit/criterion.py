@@ -21,7 +21,7 @@ from skrae.autoencoders.objectives import (
 from skrae.autoencoders.training import Criterion, Validation
 from skrae.density.score_field import ScoreField
 from skrae.mixtures.components import draw_indices
-from skrae.preprocessing.blocks import by_blocks
+from skrae.preprocessing.blocks import by_blocks, matrices_of_rows
 
 COMPONENT_DRAWS = 4
 # Shrinkage of the head offered to the held-out rows at every check, against overfitting.
@@ -114,7 +114,8 @@ class ScoreCriterion(Criterion):
         else:
             f, psi = decoder.training_score(corrupted, parameters, base_gradient.float())
         drawn, weights = self.metric.draw(shares, self.rows.generator)
-        loss = denoising_loss(psi, whitened, self.factors[drawn], weights.float(), sigma, tau)
+        factors = matrices_of_rows(self.factors, drawn)
+        loss = denoising_loss(psi, whitened, factors, weights.float(), sigma, tau)
         if self.weights.contraction > 0.0:
             penalty = penalty if shared else self._contraction(parameters, z, k)
             loss = loss + self.weights.contraction / tau * penalty
@@ -126,7 +127,8 @@ class ScoreCriterion(Criterion):
     def _corrupt(self, z, k):
         if self.noise_level == 0.0:
             return z, torch.zeros_like(z)
-        covariance = self.factors[k], self.inverse_transposes[k]
+        parts = self.factors, self.inverse_transposes
+        covariance = (matrices_of_rows(part, k) for part in parts)
         return corrupt(z, *covariance, self.noise_level, self.rows.generator)
 
     def _tilts(self, parameters, f, corrupted, log_q):
@@ -141,7 +143,9 @@ class ScoreCriterion(Criterion):
         if closed is not None:
             return closed
         field = ScoreField(self.base, self.decoder, parameters, self.metric)
-        where = z.double(), self.metric.factors[k], self.metric.inverse_transposes[k].mT, self.tau
+        factors = matrices_of_rows(self.metric.factors, k)
+        inverses = matrices_of_rows(self.metric.inverse_transposes, k).mT
+        where = z.double(), factors, inverses, self.tau
         if z.shape[1] <= EXACT_CONTRACTION_FEATURES:
             twice = partial(field.vector_field, create_graph=True)
             return contraction_penalty(twice, *where).float()

@@ -29,6 +29,7 @@ from skrae.mixtures.components import draw_index
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import Choice, select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
+from skrae.preprocessing.blocks import is_wide, matrices_of_rows
 from skrae.preprocessing.rows import weighted_mean
 from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_folds, split_rows
 from skrae.preprocessing.work import breakable, ended_early, interruptible
@@ -91,11 +92,13 @@ def check_every(max_steps):
 def patience(options, base):
     """The held-out checks without a gain that end a noise level.
 
-    Where the base is large a step takes long, and it has learned by itself what rows can tell.
+    Where the base is large or of many columns a step takes long, and it has learned by itself what
+    rows can tell.
     """
     if options.n_iter_no_change != "auto":
         return options.n_iter_no_change
-    return PATIENCE if len(base.weights) <= LARGE_BASE else LITTLE_PATIENCE
+    few = len(base.weights) <= LARGE_BASE and not is_wide(base.n_features)
+    return PATIENCE if few else LITTLE_PATIENCE
 
 
 def n_checks(options):
@@ -332,7 +335,7 @@ def _initial_parameters(z, base, metric, options, generator):
     index = torch.randint(len(z), (N_INITIAL_ROWS,), generator=generator, device=z.device)
     rows = z[index]
     components = draw_index(metric.responsibilities(rows), generator)
-    whiteners = metric.inverse_transposes[components].float()
+    whiteners = matrices_of_rows(metric.inverse_transposes.float(), components)
     return decoder.localise(parameters, rows.float(), whiteners, generator)
 
 
@@ -354,7 +357,8 @@ def _train(trainer, rows, n_rows, options, previous, on_check):
         return _solve(trainer, rows, options)
     if previous is None:
         max_steps = steps_per_level(len(trainer.rows.z), trainer.base, options)
-        return anneal(trainer, schedule, max_steps, on_check)
+        # Of many columns a step takes long, and a base of factors knows most.
+        return anneal(trainer, schedule, max_steps, on_check, is_wide(trainer.base.n_features))
     return _continue(trainer, schedule.levels[-1], options, previous, on_check)
 
 

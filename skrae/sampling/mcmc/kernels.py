@@ -17,6 +17,7 @@ import torch
 
 from skrae.mixtures.components import draw_index
 from skrae.mixtures.noise import normal, uniform
+from skrae.preprocessing.blocks import matrices_of_rows, row_products
 from skrae.sampling.mcmc.density_ratios import exact
 
 
@@ -178,7 +179,7 @@ def _draw_factor(state, factors, generator):
         return None, factors
     k = draw_index(state.responsibilities, generator)
     if factors.ndim == 3:
-        return k, factors[k]
+        return k, matrices_of_rows(factors, k)
     return k, factors[torch.arange(len(k), device=k.device) % len(factors), k]
 
 
@@ -193,10 +194,10 @@ def _component_ratio(state, proposed, k):
 def _apply(factors, vectors):
     if len(factors) == 1:
         return vectors @ factors[0].T
-    return torch.einsum("nij,nj->ni", factors, vectors)
+    return row_products(factors, vectors)
 
 
 def _apply_transposed(factors, vectors):
     if len(factors) == 1:
         return vectors @ factors[0]
-    return torch.einsum("nji,nj->ni", factors, vectors)
+    return row_products(factors.mT, vectors)

@@ -17,6 +17,8 @@ from skrae.sampling.mcmc.kernels import State, independence_step, langevin_step
 
 # Draws of q a repeat: as many as a standard error of 0.008 nat takes, within these limits.
 MIN_DRAWS, MAX_DRAWS = 4096, 131072
+# Of all draws of all repeats: 256 MB.
+MAX_NUMBERS = 2**25
 STANDARD_ERROR = 0.008
 N_PARTICLES = 8192
 FIRST_EFFECTIVE_SHARE, EFFECTIVE_SHARE = 0.04, 0.5
@@ -43,7 +45,9 @@ def tempered_target(field, beta):
 
 def log_normalizer(field, generator, n_repeats=4, n_particles=N_PARTICLES):
     """Repeated tempered SMC of the field's unnormalised density; returns `Normalizer`."""
-    n_draws = max(_draws_needed(field, generator), n_particles)
+    most = max(MIN_DRAWS, MAX_NUMBERS // (n_repeats * field.base.n_features))
+    n_particles = min(n_particles, most)
+    n_draws = min(max(_draws_needed(field, generator), n_particles), most)
     z, f = _draw_base(field, n_repeats * n_draws, generator)
     z, f = z.reshape(n_repeats, n_draws, -1), f.reshape(n_repeats, n_draws)
     log_z, beta, step, share = torch.zeros_like(f[:, 0]), 0.0, 0.5, FIRST_EFFECTIVE_SHARE

@@ -231,3 +231,12 @@ def test_levels_that_gain_nothing_over_the_base_end_the_annealing(gains, n_visit
     trainer = ScriptedTrainer(gains)
     anneal(trainer, Schedule([0.3, 0.2, 0.1], 3), 10)
     assert trainer.levels == [0.3, 0.2, 0.1][:n_visited]
+
+
+@pytest.mark.parametrize(
+    ("gains", "n_visited"), [([-0.5, 0.2, 0.3], 1), ([0.1, 0.2, 0.3], 3), ([0.1, -0.1, 0.3], 2)]
+)
+def test_the_first_level_decides_where_it_may(gains, n_visited):
+    trainer = ScriptedTrainer(gains)
+    anneal(trainer, Schedule([0.3, 0.2, 0.1], 3), 10, first_decides=True)
+    assert trainer.levels == [0.3, 0.2, 0.1][:n_visited]

@@ -1,0 +1,137 @@
+"""Squared distances from components, their gradients and moments: by monomials or by whitening.
+
+Few columns: |L_k^-1 (z - mu_k)|^2 is a polynomial of the monomials (1, z, z z^T), so that all
+distances are one matrix product, and so are the moments that a maximisation step takes. Many: a
+row has d^2 / 2 monomials, more than fit in the cache or, of all rows, in memory; there the
+deviations w_k = L_k^-1 (z - mu_k), linear in (1, z), are had for all components in one product, and
+
+    distance_k = |w_k|^2,      gradient of -sum_k r_k distance_k / 2 = -sum_k r_k L_k^-T w_k.
+
+Either costs of the order of K d^2 for each row.
+"""
+
+import torch
+
+from skrae.mixtures.components import distance_coefficients, quadratic_columns, unpack_symmetric
+from skrae.preprocessing.blocks import block_rows, is_wide
+
+
+def rows_at_once(n_components, d):
+    """Rows of a block: each has a number for every component, or d of them."""
+    return block_rows(n_components * (d if is_wide(d) else 1))
+
+
+# --- expectation and maximisation -----------------------------------------------------------------
+
+
+def row_columns(z):
+    """What distances and moments are made of, a row in each column: monomials, or (1, z)."""
+    if not is_wide(z.shape[1]):
+        return quadratic_columns(z)
+    return torch.cat([torch.ones_like(z[:, :1]), z], dim=1).T.contiguous()
+
+
+def log_kernels(constants, means, factors):
+    """A function of `row_columns` of z -> constants_k - distance_k / 2, shape (K, n)."""
+    n_components, d = means.shape
+    if not is_wide(d):
+        coefficients = -0.5 * distance_coefficients(means, factors)
+        coefficients[:, 0] += constants
+        return lambda columns: coefficients @ columns
+    whiteners = _inverse(factors)
+    origins = -torch.einsum("kij,kj->ki", whiteners, means)
+    forms = torch.cat([origins[:, :, None], whiteners], dim=2).flatten(0, 1)
+
+    def kernels(columns):
+        squares = (forms @ columns).square_().view(n_components, d, -1).sum(1)
+        return squares.mul_(-0.5).add_(constants[:, None])
+
+    return kernels
+
+
+def weighted_moments(shares, columns, d):
+    """Sums over rows of shares (K, n) times `row_columns`, or times the products of (1, z)."""
+    if not is_wide(d):
+        return shares @ columns.T
+    return torch.stack([(share * columns) @ columns.T for share in shares])
+
+
+def unpacked_moments(moments, d):
+    """Sums of shares (K, 1), weighted means (K, d) and weighted means of z z^T (K, d, d)."""
+    if not is_wide(d):
+        counts = moments[:, :1]
+        second = unpack_symmetric(moments[:, d + 1 :] / counts, d)
+        return counts, moments[:, 1 : d + 1] / counts, second
+    counts = moments[:, 0, :1]
+    return counts, moments[:, 0, 1:] / counts, moments[:, 1:, 1:] / counts[:, :, None]
+
+
+# --- the density and its gradient -----------------------------------------------------------------
+
+
+def quadratics_of(means, factors, dofs):
+    """`Monomials` of few columns, `Whiteners` of many; those of a finite dof have no gradient."""
+    return (Whiteners if is_wide(means.shape[1]) else Monomials)(means, factors, dofs)
+
+
+class Monomials:
+    """Distances and gradients of Gaussians by two products with fixed coefficients.
+
+    Parameters
+    ----------
+    means : tensor of shape (K, d)
+    factors : tensor of shape (K, d, d)
+    dofs : tensor of shape (K,); those that are finite are left out of the gradient, which is no
+        linear function of the row
+    """
+
+    def __init__(self, means, factors, dofs):
+        self._coefficients = distance_coefficients(means, factors)
+        precisions = torch.cholesky_inverse(factors)
+        centres = torch.einsum("kij,kj->ki", precisions, means)
+        self._pulls = torch.cat([centres, precisions.flatten(1)], dim=1)
+        self._pulls[torch.isfinite(dofs)] = 0.0
+
+    def distances(self, z):
+        """|L_k^-1 (z - mu_k)|^2, (K, n), and what `gradient` needs besides."""
+        return torch.mm(self._coefficients, quadratic_columns(z)).clamp_min_(0.0), None
+
+    def gradient(self, z, responsibilities, _):
+        """sum_k r_k grad log c_k, (n, d), for responsibilities (K, n)."""
+        d = z.shape[1]
+        pulls = responsibilities.T @ self._pulls
+        precisions = pulls[:, d:].unflatten(1, (d, d))
+        return torch.baddbmm(pulls[:, :d, None], precisions, z[:, :, None], alpha=-1.0)[:, :, 0]
+
+
+class Whiteners:
+    """The same by the whitened deviations of all Gaussians: no row has d^2 numbers.
+
+    Parameters
+    ----------
+    means, factors, dofs : as of `Monomials`; a distance from a component of finite dof is 0
+    """
+
+    def __init__(self, means, factors, dofs):
+        self._gaussian = torch.isinf(dofs).nonzero()[:, 0]
+        self._size, whiteners = len(dofs), _inverse(factors[self._gaussian])
+        origins = torch.einsum("kij,kj->ki", whiteners, means[self._gaussian])
+        self._origins, self._whiteners = origins.flatten()[:, None], whiteners.flatten(0, 1)
+
+    def distances(self, z):
+        """|L_k^-1 (z - mu_k)|^2, (K, n), and the whitened deviations (K, d, n)."""
+        whitened = torch.addmm(self._origins, self._whiteners, z.T, beta=-1.0)
+        whitened = whitened.view(-1, z.shape[1], len(z))
+        distances = z.new_zeros(self._size, len(z))
+        distances[self._gaussian] = whitened.square().sum(1)
+        return distances, whitened
+
+    def gradient(self, z, responsibilities, whitened):
+        """sum_k r_k grad log c_k, (n, d), for responsibilities (K, n)."""
+        pulled = (responsibilities[self._gaussian, None] * whitened).flatten(0, 1)
+        return -pulled.T @ self._whiteners
+
+
+def _inverse(factors):
+    identity = torch.eye(factors.shape[1], dtype=factors.dtype, device=factors.device)
+    return torch.linalg.solve_triangular(factors, identity, upper=False)
