@@ -229,7 +229,7 @@ class ScoreField:
         """Derivatives of the score, (n, d, d), in closed form; None where they have none."""
         if self.average is not None:
             return None
-        own = self.decoder.tilt_hessian(self._narrow(z), self.parameters)
+        own = self.decoder.tilt_hessian(*self._asked(z))
         return None if own is None else self.base.hessian(z) + own.double()
 
     def curl(self, z):

@@ -63,7 +63,7 @@ def test_draws_by_chains_are_a_frame(kind):
     model.coefs_[-1] = model.coefs_[-1] + 0.1
     assert not model._sampling_target().is_base
     assert list(sampler(model).sample(3).columns) == NAMES
-    assert isinstance(sampler(model).sample_chains(2).draws, np.ndarray)
+    assert isinstance(sampler(model).sample_chains(4).draws, np.ndarray)
 
 
 def test_float32_stays_float32():
