@@ -9,7 +9,7 @@ pytest.importorskip("resource", reason="damaged files are read under a limit of 
 from tests.benchmarks import reliability, reliability_interrupts, reliability_persistence
 from tests.benchmarks.reliability_persistence import flips
 
-N_FLIPS, N_PLACES = 20, 5
+N_FLIPS, N_PLACES = 12, 5
 
 
 def test_no_flipped_bit_is_answered_silently(random_seed):

@@ -145,6 +145,8 @@ def signals(call, is_usable, n_signals, seed=0):
         call()
     total, rng = time.perf_counter() - began, random.Random(seed)
     found, longest = Counter(), 0.0
+    # A process in the background may have been started to ignore it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for _ in range(n_signals):
         before = ambient()
         result, late, told = _interrupted_after(rng.uniform(0.0, total), call)
