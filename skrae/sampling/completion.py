@@ -53,6 +53,7 @@ class Completion(NamedTuple):
     n_draws: int  # a chain
     n_undefined: int
     n_proposed: int
+    interrupted: bool = False
 
 
 class _Proposals:
@@ -93,7 +94,7 @@ def complete(target, density_ratio, X, n_samples, seed, take, *, repeats, report
     )
     parts, keys = [], _keys(_filled(space, X), np.isnan(X), seed, repeats).to(target.device)
     size = max(1, min(MAX_ROWS, MAX_NUMBERS // target.base.factors.numel()))
-    with interruptible():
+    with interruptible() as interrupted:
         tuned = _tuned(target, space, settings, min(size, TUNING_ROWS), seed)
         for start in range(0, len(X), size):
             place = slice(start, start + size)
@@ -110,6 +111,7 @@ def complete(target, density_ratio, X, n_samples, seed, take, *, repeats, report
         n_draws=parts[0].n_draws,
         n_undefined=sum(p.n_undefined for p in parts),
         n_proposed=sum(p.n_proposed for p in parts),
+        interrupted=bool(interrupted),
     )
 
 

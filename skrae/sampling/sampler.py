@@ -328,9 +328,8 @@ class RAESampler(BaseEstimator):
                 repeats=repeats,
                 reporter=reporter,
             )
-        n_done = len(X)
-        if len(done.rhat) < len(rows):
-            n_done = int(rows[len(done.rhat)])
+        n_done = int(rows[len(done.rhat)]) if len(done.rhat) < len(rows) else len(X)
+        if done.interrupted:
             warn_of_interruption(f"the first {n_done} rows")
         warn_of_undefined(done.n_undefined, done.n_proposed)
         warn_of_rows(done.rhat, done.n_draws, rows)

@@ -215,6 +215,7 @@ def arrange(text, monkeypatch):
             n_draws=100,
             n_undefined=summary.n_undefined,
             n_proposed=summary.n_proposed,
+            interrupted=interrupted,
         )
 
     monkeypatch.setattr(face, "chain_rows", lambda *run: (np.zeros((2, 2)), quality))
