@@ -419,9 +419,7 @@ class RegularizedAutoEncoderScore(
         fitted = {name: value for name, value in vars(twin).items() if _is_fitted_attribute(name)}
         kept = {name: value for name, value in vars(self).items() if name not in INPUT_ATTRIBUTES}
         self.__dict__ = {**kept, **fitted}
-        if result.members:
-            share = result.members.share[result.members.place]
-            report.tell(f"radial units: a share of {share:g} in the model")
+        _tell_of_model(report, self)
         report.end()
         self._warn(result, ended_by)
         return self
@@ -709,6 +707,14 @@ def _tell_of_base(report, n_components, base_score):
     report.tell(
         f"base density of {n_components} components: held-out log density {base_score:.3f} nats"
     )
+
+
+def _tell_of_model(report, model):
+    gain = f"a gain of {model.network_gain_:.3f} nats at noise level {model.noise_level_:g}"
+    report.tell(f"network: {gain if model.network_gain_ else 'none beat the base density'}")
+    if model.members_:
+        share = (model.radial_units_ or {"share": 0.0})["share"]
+        report.tell(f"radial units: a share of {share:g} in the model")
 
 
 def _tell_of_check(report, trainer):

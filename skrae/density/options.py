@@ -108,9 +108,9 @@ def _check_checkpoint(path):
         return
     if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"Got checkpoint={path!r}, expected a path or None.")
-    if not Path(path).parent.is_dir():
+    if Path(path).is_dir() or not Path(path).parent.is_dir():
         raise ValueError(
-            f"Got checkpoint={str(path)!r}, expected a path in a folder that there is."
+            f"Got checkpoint={str(path)!r}, expected the path of a file in a folder that there is."
         )
 
 

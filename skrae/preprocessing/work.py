@@ -51,14 +51,16 @@ class Journal:
             self.parts, self.state = found["parts"], found["state"]
         except Exception as error:
             raise ValueError(
-                f"Got checkpoint={str(self.path)!r}, which cannot be read, expected the file of an"
-                " unfinished fit, or none: remove it to begin anew."
+                f"Got checkpoint={str(self.path)!r}, which is no file of an unfinished fit, or a"
+                " damaged one, expected such a file or none: pass another path, or remove it if it"
+                " is one."
             ) from error
         other = [name for name in self.identity if identity.get(name) != self.identity[name]]
         if other:
             raise ValueError(
                 f"Got checkpoint={str(self.path)!r} of a fit with other {' and '.join(other)},"
-                " expected one begun with the same: pass another path, or remove it."
+                " expected one begun with the same: pass another path, or remove it. In a search,"
+                " whose fits are of many tables, leave checkpoint=None."
             )
 
     def write(self):

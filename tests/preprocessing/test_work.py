@@ -137,7 +137,7 @@ def test_a_damaged_journal_is_refused(tmp_path):
     path = tmp_path / "journal"
     Journal(path, {}).write()
     path.write_bytes(path.read_bytes()[:-50])
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="is no file of an unfinished fit"):
         Journal(path, {})
 
 

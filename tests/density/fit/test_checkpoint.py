@@ -223,7 +223,8 @@ def test_a_checkpoint_goes_on_where_the_time_was_up(X, expected, tmp_path):
         ({"time_limit": 0}, ValueError, "Got time_limit=0, expected a finite number > 0"),
         ({"time_limit": "1h"}, TypeError, "Got time_limit='1h'"),
         ({"checkpoint": 3}, TypeError, "Got checkpoint=3, expected a path or None"),
-        ({"checkpoint": "no/such/fit"}, ValueError, "expected a path in a folder that there is"),
+        ({"checkpoint": "no/such/fit"}, ValueError, "expected the path of a file in a folder"),
+        ({"checkpoint": ""}, ValueError, "expected the path of a file"),
     ],
 )
 def test_other_limits_are_refused(option, error, message, X):

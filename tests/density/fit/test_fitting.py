@@ -124,15 +124,16 @@ def test_same_seed_same_model(X):
     assert not np.array_equal(first.score_samples(X), other.score_samples(X))
 
 
-def test_verbose_prints_a_line_for_the_base_and_one_a_check(X, capsys):
+def test_verbose_prints_a_line_for_the_base_one_a_check_and_the_verdict(X, capsys):
     quick_estimator(max_iter=30).fit(X)
     assert capsys.readouterr().out == ""
     model = quick_estimator(max_iter=30, verbose=1).fit(X)
-    first, *lines = capsys.readouterr().out.splitlines()
+    first, *lines, last = capsys.readouterr().out.splitlines()
     assert f"{len(model.base_weights_)} components" in first
     assert f"{model.base_score_:.3f} nats" in first
     assert len(lines) == len(model.validation_curve_)
     assert all("noise level" in line and "nats" in line for line in lines)
+    assert f"network: a gain of {model.network_gain_:.3f} nats at noise level 0.3" in last
 
 
 def global_state():
