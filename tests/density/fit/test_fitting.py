@@ -133,7 +133,12 @@ def test_verbose_prints_a_line_for_the_base_one_a_check_and_the_verdict(X, capsy
     assert f"{model.base_score_:.3f} nats" in first
     assert len(lines) == len(model.validation_curve_)
     assert all("noise level" in line and "nats" in line for line in lines)
+    assert "network: none beat the base density" in last
+    assert model.network_gain_ == 0.0
+    model = quick_estimator(verbose=1).fit(X)
+    *_, last = capsys.readouterr().out.splitlines()
     assert f"network: a gain of {model.network_gain_:.3f} nats at noise level 0.3" in last
+    assert model.network_gain_ > 0.0
 
 
 def global_state():
