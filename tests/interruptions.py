@@ -78,7 +78,9 @@ def ambient():
     return (
         torch.is_grad_enabled(),
         torch.is_inference_mode_enabled(),
+        torch.get_default_device(),
         torch.get_default_dtype(),
+        torch.is_autocast_enabled("cpu"),
         torch.get_num_threads(),
         torch.get_rng_state().tolist(),
         np.random.get_state()[1].tolist(),  # noqa: NPY002 - that it does not change

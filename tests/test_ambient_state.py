@@ -12,6 +12,7 @@ from sklearn.neighbors import KernelDensity
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.metrics import hyvarinen_score
 from tests.density.estimators import quick_estimator
+from tests.interruptions import ambient
 
 
 @contextmanager
@@ -64,18 +65,6 @@ def everything():
         for state in list(STATES.values()):
             stack.enter_context(state())
         yield
-
-
-def ambient():
-    """All of torch's state that the caller may have set."""
-    return (
-        torch.is_grad_enabled(),
-        torch.is_inference_mode_enabled(),
-        torch.get_default_device(),
-        torch.get_default_dtype(),
-        torch.is_autocast_enabled("cpu"),
-        torch.get_num_threads(),
-    )
 
 
 def models():

@@ -180,7 +180,7 @@ class RAESampler(BaseEstimator):
             Where the chains do not mix, or the rows are worth fewer than half as many independent
             ones, and after an interrupt.
         RuntimeWarning
-            Where proposals had a log density of NaN or infinity.
+            Where proposals had a log density of NaN or +infinity.
         """
         check_number("n_samples", n_samples, 1, kind=Integral)
         setup = make_setup(self._seeded(random_state))
@@ -237,7 +237,7 @@ class RAESampler(BaseEstimator):
             Where R-hat is above 1.01, or above what as many independent draws may show, and after
             an interrupt.
         RuntimeWarning
-            Where proposals had a log density of NaN or infinity.
+            Where proposals had a log density of NaN or +infinity.
         """
         check_number("n_draws", n_draws, 1, kind=Integral)
         check_start(sampled_estimator(self.estimator), X_init, continue_from)
@@ -295,7 +295,7 @@ class RAESampler(BaseEstimator):
         ConvergenceWarning
             Where the chains of some rows do not mix, and after an interrupt.
         RuntimeWarning
-            Where proposals had a log density of NaN or infinity.
+            Where proposals had a log density of NaN or +infinity.
         """
         X, setup = self._incomplete(X, n_samples)
         draws = np.empty((len(X), n_samples, X.shape[1]), X.dtype)

@@ -20,6 +20,7 @@ from tests.benchmarks.records import argument_parser, choose, run, table
 from tests.benchmarks.reliability_accuracy import errors
 from tests.benchmarks.reliability_diagnostics import count_told
 from tests.benchmarks.reliability_persistence import FORMS, flips
+from tests.interruptions import ambient
 
 ATTACKS = ("lines", "signals", "kills", "flips", "states", "diagnostics", "accuracy")
 # How many in full and with --quick; None is every line.
@@ -69,9 +70,9 @@ def states(quick):
         right = _answers(name, X)
         for state in (*ambient_state.STATES.values(), ambient_state.everything):
             with state():
-                before = ambient_state.ambient()
+                before = ambient()
                 answers = _answers(name, X)
-                kept = ambient_state.ambient() == before
+                kept = ambient() == before
             found["same" if kept and np.array_equal(answers, right) else "wrong"] += 1
     return dict(found)
 

@@ -1,6 +1,7 @@
 """How exact a log density is: the same arrays evaluated in extended precision, row by row."""
 
 import warnings
+from math import lgamma, log, pi
 
 import numpy as np
 
@@ -33,8 +34,6 @@ def _solved(lower, vectors):
 
 def _log_radial(model, whitened, factor, nu):
     """log of N or of a product of t_nu over blocks of axes."""
-    from math import lgamma, log, pi
-
     d = len(whitened)
     volume = np.log(np.diag(factor).astype(np.longdouble)).sum()
     if np.isinf(nu):

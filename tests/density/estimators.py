@@ -8,6 +8,17 @@ from skrae.autoencoders.training import Training
 from skrae.preprocessing.affine import fit_affine
 from skrae.preprocessing.split import split_rows
 
+# All that is asked of rows and answered row by row.
+ROW_QUESTIONS = (
+    "score_samples",
+    "base_log_density",
+    "log_density_gradient",
+    "log_density_hessian",
+    "transform",
+    "reconstruct",
+    "local_moments",
+)
+
 
 def quick_estimator(**options):
     """A small network over one Gaussian, so that the network has work to do; options override."""

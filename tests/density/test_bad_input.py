@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from sklearn.exceptions import NotFittedError
 
 from skrae import RAESampler, RegularizedAutoEncoderScore
-from tests.density.estimators import quick_estimator
+from tests.density.estimators import ROW_QUESTIONS, quick_estimator
 
 
 @pytest.fixture(scope="module")
@@ -82,16 +82,8 @@ BAD_ROWS_TO_FIT = {
         "Got column 0 with .* expected units",
     ),
 }
-QUESTIONS = (
-    "score_samples",
-    "score",
-    "base_log_density",
-    "log_density_gradient",
-    "log_density_hessian",
-    "transform",
-    "reconstruct",
-    "local_moments",
-)
+
+QUESTIONS = ("score", *ROW_QUESTIONS)
 
 
 @pytest.mark.parametrize("name", BAD_ROWS_TO_FIT)

@@ -128,8 +128,8 @@ def test_a_warm_start_goes_on_from_its_own_checkpoint(X, tmp_path, monkeypatch):
     assert_equal(fitted(model.fit(X)), fitted(right))
 
 
-def is_usable(model, X):
-    """Whether the density integrates to one, by importance draws of its base density."""
+def check_usable(model, X):
+    """That a model answers, draws, and is no farther from its base density than f may be."""
     assert np.isfinite(model.log_density_hessian(X)).all()
     rows = model.sample(200, random_state=0)
     assert np.isfinite(rows).all()
@@ -172,7 +172,7 @@ def test_every_stage_can_be_interrupted(stage, X, expected, monkeypatch):
     margins = "auto" if stage in list(STAGES)[:2] else "identity"
     with pytest.warns(ConvergenceWarning, match="was interrupted; the best density so far"):
         model = a_fit(margins=margins).fit(X)
-    is_usable(model, X)
+    check_usable(model, X)
     assert model.score(X) > expected.score(X) - 1.0
 
 
@@ -201,7 +201,7 @@ def test_a_second_interrupt_raises_and_loses_nothing(X, monkeypatch):
 def test_a_time_limit_gives_the_best_so_far(time_limit, X):
     with pytest.warns(ConvergenceWarning, match=f"reached its time_limit of {time_limit:g} s"):
         model = a_fit(time_limit=time_limit).fit(X)
-    is_usable(model, X)
+    check_usable(model, X)
 
 
 def test_a_time_limit_that_is_not_reached_changes_nothing(X, expected):

@@ -9,17 +9,8 @@ from skrae import RAESampler
 from skrae.density.fit import fitting
 from skrae.density.fit.finite import ADVICE, require_finite, require_reach
 from skrae.preprocessing.affine import AffineMap
-from tests.density.estimators import quick_estimator
+from tests.density.estimators import ROW_QUESTIONS, quick_estimator
 
-QUESTIONS = (
-    "score_samples",
-    "base_log_density",
-    "log_density_gradient",
-    "log_density_hessian",
-    "transform",
-    "reconstruct",
-    "local_moments",
-)
 NETWORKS = (
     {},
     {"base_density": "mixture", "select": "likelihood"},
@@ -76,7 +67,7 @@ def test_a_fit_is_refused_or_answers_every_question_of_its_rows(seed):
         if refusal(fit, ("standard deviation", "spreads from", "share", "all constant")):
             return
         narrow = ("overflows float32",) if X.dtype == np.float32 else ()
-        for question in QUESTIONS:
+        for question in ROW_QUESTIONS:
             refusal(lambda question=question: getattr(model, question)(X), narrow)
         refusal(lambda: model.sample(5, random_state=0), narrow)
 
@@ -90,7 +81,7 @@ def test_far_rows_in_float32_are_answered_as_in_float64(far, network, random_see
         warnings.simplefilter("ignore")
         options = {"max_iter": 20, "hidden_layer_sizes": 6, **network, "scaling": "whiten"}
         model = quick_estimator(**options).fit(X)
-    for question in QUESTIONS[:-1]:
+    for question in ROW_QUESTIONS[:-1]:
         narrow, wide = (getattr(model, question)(X.astype(t)) for t in ("f4", "f8"))
         assert narrow.dtype == np.float32
         np.testing.assert_allclose(narrow[3], wide[3], rtol=1e-5, atol=1e-37, err_msg=question)
