@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 import skrae
-from skrae.preprocessing.work import ended_early
+from skrae.preprocessing.contract.work import ended_early
 
 SOURCES = (
     str(Path(skrae.__file__).parent),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.preprocessing.work import check_time
+from skrae.preprocessing.contract.work import check_time
 
 # Steps over which the learning rate rises to its value.
 RISING_STEPS = 20

@@ -7,7 +7,7 @@ radial_average   the average of an energy with that of radial units
 score_field      log p~, its derivatives and the reconstruction, in working space
 bias_correction  the score without the bias of a finite noise level
 fitted           the fitted density in the units of the data, and as a target of chains
-storage          what makes a fitted estimator outlive its process
+soundness        whether a fitted density is one that a fit may give
 """
 
 from skrae.density.estimator import RegularizedAutoEncoderScore

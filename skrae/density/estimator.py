@@ -20,7 +20,6 @@ from skrae.density.fit.checkpoint import Limits, early_end, fit_within
 from skrae.density.fit.fitting import n_checks
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.options import (
-    available_device,
     check_columns,
     check_continuation,
     check_options,
@@ -28,10 +27,11 @@ from skrae.density.options import (
     resolved_options,
 )
 from skrae.density.radial_average import RadialEnergy
-from skrae.density.storage.seal import opened, sealed
-from skrae.density.storage.soundness import check_sound
+from skrae.density.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
-from skrae.preprocessing.caller import in_own_state, warn
+from skrae.preprocessing.contract.caller import in_own_state, warn
+from skrae.preprocessing.contract.options import available_device
+from skrae.preprocessing.contract.seal import opened, sealed
 from skrae.preprocessing.rows import (
     check_rows,
     check_weights,

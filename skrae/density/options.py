@@ -6,11 +6,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from skrae.autoencoders.activations import ACTIVATIONS
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.contract.options import (
+    available_device,
+    check_choice,
+    check_flag,
+    check_number,
+    layer_sizes,
+)
 
 CHOICES = {
     "noise_covariance": ("auto", "local", "isotropic"),
@@ -76,14 +81,11 @@ class Options(NamedTuple):
 def check_options(estimator):
     """Raise TypeError or ValueError for the first option outside what is expected."""
     for name, choices in CHOICES.items():
-        option = getattr(estimator, name)
-        if not any(option is c or (isinstance(option, str) and option == c) for c in choices):
-            raise ValueError(f"Got {name}={option!r}, expected one of {list(choices)}.")
+        check_choice(name, getattr(estimator, name), choices)
     for name, (low, high, interval) in INTERVALS.items():
         check_number(name, getattr(estimator, name), low, high, **interval)
     for name in FLAGS:
-        flag = getattr(estimator, name)
-        check_number(name, int(flag) if isinstance(flag, np.bool_) else flag, 0, kind=Integral)
+        check_flag(name, getattr(estimator, name))
     if estimator.time_limit is not None:
         check_number("time_limit", estimator.time_limit, 0.0, above=True)
     _check_checkpoint(estimator.checkpoint)
@@ -196,10 +198,7 @@ def _check_noise_level(noise_level, contraction_weight):
 
 
 def _check_hidden_layers(sizes):
-    if isinstance(sizes, str) and sizes == "auto":
-        return
-    listed = [sizes] if isinstance(sizes, Integral) else list(sizes) if np.iterable(sizes) else []
-    if not listed or not all(isinstance(s, Integral) and s >= 1 for s in listed):
+    if not _is_auto(sizes) and not layer_sizes(sizes):
         raise ValueError(
             f"Got hidden_layer_sizes={sizes!r}, expected 'auto' or a non-empty sequence of"
             " integers >= 1."
@@ -230,7 +229,7 @@ def hidden_layers(estimator):
     sizes = estimator.hidden_layer_sizes
     if _is_auto(sizes):
         return DECODERS[estimator.decoder].hidden_layer_sizes
-    return (int(sizes),) if isinstance(sizes, Integral) else tuple(int(s) for s in sizes)
+    return layer_sizes(sizes)
 
 
 def chosen_network_options(estimator):
@@ -241,12 +240,3 @@ def chosen_network_options(estimator):
         # An array of layer sizes compares entry by entry.
         if np.ndim(getattr(estimator, name)) or getattr(estimator, name) != default
     ]
-
-
-def available_device(device):
-    """The torch device of "auto", "cpu" or "cuda"; ValueError where CUDA is asked for in vain."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("Got device='cuda', expected 'cpu' or 'auto': torch finds no CUDA device.")
-    return device

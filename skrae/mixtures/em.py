@@ -24,8 +24,8 @@ from skrae.mixtures.quadratics import (
     weighted_moments,
 )
 from skrae.preprocessing.blocks import by_blocks, is_wide, n_matrices
+from skrae.preprocessing.contract.work import breakable, check_time, ended_early
 from skrae.preprocessing.rows import weighted_mean
-from skrae.preprocessing.work import breakable, check_time, ended_early
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.

@@ -40,8 +40,8 @@ from skrae.mixtures.em import (
 from skrae.mixtures.factors import FactorShape
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import is_wide, n_matrices
+from skrae.preprocessing.contract.work import breakable, ended_early, recalled
 from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error, weighted_mean
-from skrae.preprocessing.work import breakable, ended_early, recalled
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)

@@ -25,7 +25,7 @@ from skrae.plotting.panels import (
     wrapped,
     write_outside,
 )
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.contract.options import check_number
 
 MAX_FEATURES = 5
 

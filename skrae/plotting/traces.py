@@ -23,7 +23,7 @@ from skrae.plotting.panels import (
     transparency,
     write_outside,
 )
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.contract.options import check_number
 from skrae.sampling.mcmc import diagnostics
 
 POOLED_COLOR = "0.82"

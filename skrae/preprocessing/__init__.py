@@ -6,5 +6,5 @@ scales       of columns, without wild values
 rows         checks of rows and weights; rows as data frames
 split        held-out rows
 blocks       rows a block at a time
-caller       warnings at the caller's line, errors in the library's words
+contract     what every estimator owes its caller
 """

@@ -2,7 +2,7 @@
 
 import torch
 
-from skrae.preprocessing.work import check_time
+from skrae.preprocessing.contract.work import check_time
 
 # Rows at a time; where all layers of a network are kept, as many as leave them in the cache; and
 # draws of a base density at a time, on which the stream of random numbers depends.

@@ -1,9 +1,7 @@
-"""Rows, weights and numbers as users hand them over, and rows handed back in the same container."""
+"""Rows and weights as users hand them over, and rows handed back in the same container."""
 
 import importlib
-import math
 import sys
-from numbers import Integral, Real
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +9,7 @@ import torch
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from skrae.preprocessing.caller import warn
+from skrae.preprocessing.contract.caller import warn
 
 # Libraries whose data frames are handed back as such. None is imported before it was used.
 FRAME_LIBRARIES = "pandas", "polars"
@@ -257,33 +255,3 @@ def merged(X, weights):
     order = np.argsort(first)
     sums = np.bincount(inverse.ravel(), weights, len(first))
     return X[first[order]], sums[order]
-
-
-def check_number(name, value, low, high=None, *, kind=Real, above=False):
-    """Raise TypeError or ValueError unless an option is a finite number in its interval.
-
-    Parameters
-    ----------
-    name : str
-    value : object
-    low : float, the least value, or the one to exceed where `above`
-    high : float, which is not reached, or None
-    kind : {Real, Integral}
-    above : bool
-
-    Examples
-    --------
-    >>> check_number("n_chains", 0, 1, kind=Integral)
-    Traceback (most recent call last):
-    ValueError: Got n_chains=0, expected an integer >= 1.
-    """
-    what = "an integer" if kind is Integral else "a finite number"
-    interval = f"{'>' if above else '>='} {low:g}"
-    if high is not None:
-        interval += f" and < {high:g}"
-    message = f"Got {name}={value!r}, expected {what} {interval}."
-    if not isinstance(value, kind):
-        raise TypeError(message)
-    inside = (value > low if above else value >= low) and (high is None or value < high)
-    if not (inside and math.isfinite(value)):
-        raise ValueError(message)

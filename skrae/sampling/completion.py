@@ -19,7 +19,7 @@ import torch
 
 from skrae.mixtures.conditional import ConditionalMixture
 from skrae.mixtures.noise import RowStreams, uniform
-from skrae.preprocessing.work import interruptible
+from skrae.preprocessing.contract.work import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.density_ratios import PathIntegral, exact
 from skrae.sampling.mcmc.runs import Checkpoint, Kernel, Run

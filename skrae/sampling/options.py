@@ -8,7 +8,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrae.preprocessing.rows import check_number, plain_array
+from skrae.preprocessing.contract.options import check_number
+from skrae.preprocessing.rows import plain_array
 from skrae.sampling.mcmc.density_ratios import DENSITY_RATIOS
 
 CHOICES = {

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from skrae.preprocessing.caller import warn
+from skrae.preprocessing.contract.caller import warn
 from skrae.sampling.mcmc.diagnostics import split_rhat
 
 RHAT_LIMIT = 1.01

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, clone
 
-from skrae.preprocessing.caller import in_own_state
-from skrae.preprocessing.rows import as_fitted, check_number, check_overflow, completed_as
+from skrae.preprocessing.contract.caller import in_own_state
+from skrae.preprocessing.contract.options import check_number
+from skrae.preprocessing.rows import as_fitted, check_overflow, completed_as
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
 from skrae.sampling.mcmc.runs import Run

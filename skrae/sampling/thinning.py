@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from skrae.preprocessing.blocks import BLOCK_DRAWS, block_sizes, is_wide
-from skrae.preprocessing.work import interruptible
+from skrae.preprocessing.contract.work import interruptible
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.runs import concatenate
 from skrae.sampling.reports import RHAT_LIMIT, ConvergenceSummary

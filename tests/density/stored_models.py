@@ -13,7 +13,7 @@ import joblib
 import numpy as np
 
 from skrae import datasets
-from skrae.density.storage.seal import FORMAT
+from skrae.preprocessing.contract.seal import FORMAT
 from tests.density.estimators import quick_estimator
 
 FOLDER = Path(__file__).parent / "stored"

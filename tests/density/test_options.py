@@ -1,16 +1,14 @@
-"""What "auto" stands for, and the device."""
+"""What "auto" stands for, and what was chosen."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.density.fit.fitting import _base_sizes, patience
 from skrae.density.options import (
-    available_device,
     check_options,
     chosen_network_options,
     resolved_options,
@@ -66,16 +64,3 @@ def test_layers_given_as_any_sequence_are_chosen(sizes):
 def test_bias_correction_trains_the_paper_alone_on_isotropic_noise():
     options = resolved_options(quick_estimator(bias_correction=True))
     assert (options.noise_covariance, options.calibration_weight) == ("isotropic", 0.0)
-
-
-@pytest.mark.parametrize(("present", "found"), [(False, "cpu"), (True, "cuda")])
-def test_device_is_the_one_asked_for_or_the_best(present, found, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: present)
-    assert available_device("auto") == found
-    assert available_device("cpu") == "cpu"
-
-
-def test_absent_device_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ValueError, match="Got device='cuda', expected 'cpu' or 'auto': torch"):
-        available_device("cuda")

@@ -9,7 +9,7 @@ from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Best
 from skrae.density.fit.criterion import HEAD_FACTORS, ScoreCriterion
-from skrae.preprocessing.work import current_journal, ended_early, interruptible
+from skrae.preprocessing.contract.work import current_journal, ended_early, interruptible
 
 LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
 ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)

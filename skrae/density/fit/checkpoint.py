@@ -8,8 +8,8 @@ import torch
 from sklearn.utils import check_random_state
 
 from skrae.density.fit.fitting import fit_density
-from skrae.density.storage.seal import checksum
-from skrae.preprocessing.work import TIME_LIMIT, Journal, as_work
+from skrae.preprocessing.contract.seal import checksum
+from skrae.preprocessing.contract.work import TIME_LIMIT, Journal, as_work
 
 
 class Limits(NamedTuple):

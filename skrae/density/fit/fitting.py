@@ -30,9 +30,9 @@ from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.selection import Choice, select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
 from skrae.preprocessing.blocks import is_wide, matrices_of_rows
+from skrae.preprocessing.contract.work import breakable, ended_early, interruptible
 from skrae.preprocessing.rows import weighted_mean
 from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_folds, split_rows
-from skrae.preprocessing.work import breakable, ended_early, interruptible
 
 N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from skrae.mixtures.noise import RowStreams, integer, resumed, uniform
-from skrae.preprocessing.work import interruptible
+from skrae.preprocessing.contract.work import interruptible
 from skrae.sampling.mcmc.adaptation import STEP_JITTER
 from skrae.sampling.mcmc.density_ratios import exact
 from skrae.sampling.mcmc.kernels import (

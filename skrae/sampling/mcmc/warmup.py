@@ -14,7 +14,7 @@ import torch
 
 from skrae.mixtures.selection import quick_base
 from skrae.preprocessing.blocks import block_sizes
-from skrae.preprocessing.work import interruptible
+from skrae.preprocessing.contract.work import interruptible
 from skrae.sampling.mcmc.adaptation import (
     TARGET_ACCEPTANCE,
     DualAveraging,

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skrae import RegularizedAutoEncoderScore
 from skrae.density.fit import fitting
 from skrae.mixtures import em, selection
-from skrae.preprocessing.work import Journal
+from skrae.preprocessing.contract.work import Journal
 from tests.density.estimators import quick_estimator
 
 

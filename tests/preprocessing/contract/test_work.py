@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from skrae.preprocessing.work import (
+from skrae.preprocessing.contract.work import (
     INTERRUPT,
     TIME_LIMIT,
     Journal,

@@ -10,7 +10,7 @@ import numpy as np
 import sklearn
 from sklearn.exceptions import InconsistentVersionWarning
 
-from skrae.preprocessing.caller import warn
+from skrae.preprocessing.contract.caller import warn
 
 # What attributes there are and what they mean: raised where older states would be misread.
 FORMAT = 1

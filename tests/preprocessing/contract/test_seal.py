@@ -12,8 +12,8 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 from skrae import RegularizedAutoEncoderScore, datasets
-from skrae.density.storage import seal
-from skrae.density.storage.seal import checksum, in_memory, opened, sealed
+from skrae.preprocessing.contract import seal
+from skrae.preprocessing.contract.seal import checksum, in_memory, opened, sealed
 from tests.density.estimators import quick_estimator
 
 STATE = {

@@ -11,7 +11,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skrae import RAESampler
-from skrae.preprocessing.caller import in_own_state, warn
+from skrae.preprocessing.contract.caller import in_own_state, warn
 
 LIBRARY = {"__name__": "skrae.somewhere"}
 exec("def outer(function, *arguments): return function(*arguments)", LIBRARY)

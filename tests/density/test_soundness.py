@@ -9,7 +9,7 @@ from skrae import datasets
 from skrae.columns.margins import ARRAYS, Chain, Margins
 from skrae.density.fitted import Fitted
 from skrae.density.radial_average import RadialEnergy
-from skrae.density.storage.soundness import check_sound
+from skrae.density.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
 from tests.density.estimators import quick_estimator
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from skrae.preprocessing.caller import restore_grad_mode
+from skrae.preprocessing.contract.caller import restore_grad_mode
 
 INTERRUPT, TIME_LIMIT = "interrupt", "time limit"
 

@@ -1,0 +1,76 @@
+"""Options as users hand them over: what is outside of what is expected raises, and says so."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+
+
+def check_choice(name, option, choices):
+    """Raise ValueError unless an option is one of its choices.
+
+    >>> check_choice("device", "gpu", ("auto", "cpu", "cuda"))
+    Traceback (most recent call last):
+    ValueError: Got device='gpu', expected one of ['auto', 'cpu', 'cuda'].
+    """
+    if not any(option is c or (isinstance(option, str) and option == c) for c in choices):
+        raise ValueError(f"Got {name}={option!r}, expected one of {list(choices)}.")
+
+
+def check_flag(name, flag):
+    """Raise TypeError or ValueError unless an option is a bool or a whole number from 0 on."""
+    check_number(name, int(flag) if isinstance(flag, np.bool_) else flag, 0, kind=Integral)
+
+
+def layer_sizes(sizes):
+    """Sizes of layers as a tuple of ints, one integer being one layer; None where it is no such.
+
+    >>> layer_sizes(8), layer_sizes([8, 2]), layer_sizes(()), layer_sizes((8, 0))
+    ((8,), (8, 2), (), None)
+    """
+    if isinstance(sizes, str):
+        return None
+    listed = [sizes] if isinstance(sizes, Integral) else sizes if np.iterable(sizes) else [None]
+    if not all(isinstance(size, Integral) and size >= 1 for size in listed):
+        return None
+    return tuple(int(size) for size in listed)
+
+
+def available_device(device):
+    """The torch device of "auto", "cpu" or "cuda"; ValueError where CUDA is asked for in vain."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("Got device='cuda', expected 'cpu' or 'auto': torch finds no CUDA device.")
+    return device
+
+
+def check_number(name, value, low, high=None, *, kind=Real, above=False):
+    """Raise TypeError or ValueError unless an option is a finite number in its interval.
+
+    Parameters
+    ----------
+    name : str
+    value : object
+    low : float, the least value, or the one to exceed where `above`
+    high : float, which is not reached, or None
+    kind : {Real, Integral}
+    above : bool
+
+    Examples
+    --------
+    >>> check_number("n_chains", 0, 1, kind=Integral)
+    Traceback (most recent call last):
+    ValueError: Got n_chains=0, expected an integer >= 1.
+    """
+    what = "an integer" if kind is Integral else "a finite number"
+    interval = f"{'>' if above else '>='} {low:g}"
+    if high is not None:
+        interval += f" and < {high:g}"
+    message = f"Got {name}={value!r}, expected {what} {interval}."
+    if not isinstance(value, kind):
+        raise TypeError(message)
+    inside = (value > low if above else value >= low) and (high is None or value < high)
+    if not (inside and math.isfinite(value)):
+        raise ValueError(message)
