@@ -1,9 +1,18 @@
 """Density, score and samples from regularized auto-encoders, as one scikit-learn estimator."""
 
 from skrae import datasets, metrics, plotting
+from skrae.autoencoders.transformers import AutoEncoder
 from skrae.density import RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
 
 __version__ = "0.1.0.dev0"
 
-__all__ = ["Chains", "RAESampler", "RegularizedAutoEncoderScore", "datasets", "metrics", "plotting"]
+__all__ = [
+    "AutoEncoder",
+    "Chains",
+    "RAESampler",
+    "RegularizedAutoEncoderScore",
+    "datasets",
+    "metrics",
+    "plotting",
+]

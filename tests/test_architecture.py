@@ -21,7 +21,14 @@ from tests.rooms import (
     room,
 )
 
-PUBLIC = {"datasets", "density", "metrics", "plotting", "sampling"}  # what skrae itself imports
+PUBLIC = {
+    "autoencoders",
+    "datasets",
+    "density",
+    "metrics",
+    "plotting",
+    "sampling",
+}  # what skrae itself imports
 MAX_CODE_LINES, MAX_MODULES, MAX_ENTRIES = 300, 8, 10
 TOP_LEVEL = {
     ".ci",

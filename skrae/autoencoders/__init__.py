@@ -7,5 +7,6 @@ radial        one hidden layer of radial units, its criterion a quadratic of the
 objectives    the terms of training criteria, as pure functions
 training      the loop: optimiser, running average, validation, early stopping
 callbacks     progress, for scikit-learn's callbacks and for verbose
-decoders/     from a network to a reconstruction and a log tilt
+decoders/    from a network to a reconstruction and a log tilt
+transformers/ the auto-encoder family as one transformer
 """

@@ -56,6 +56,12 @@ def _log_cosh(u):
 
 
 ACTIVATIONS = {
+    "identity": Activation(
+        lambda u: u,
+        lambda u: (u, torch.ones_like(u)),
+        lambda u, h, slope: torch.zeros_like(u),
+        lambda u: 0.5 * u.square(),
+    ),
     "sigmoid": Activation(
         torch.sigmoid, _sigmoid, lambda u, h, slope: slope.addcmul(h, slope, value=-2.0), _softplus
     ),

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrae.autoencoders.activations import ACTIVATIONS
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.preprocessing.contract.options import (
     available_device,
@@ -19,7 +18,7 @@ from skrae.preprocessing.contract.options import (
 
 CHOICES = {
     "noise_covariance": ("auto", "local", "isotropic"),
-    "activation": ("auto", *ACTIVATIONS, "gaussian"),
+    "activation": ("auto", *dict.fromkeys(a for d in DECODERS.values() for a in d.activations)),
     "decoder": DECODERS,
     "base_density": ("mixture", "gaussian"),
     "margins": ("auto", "identity"),

@@ -13,12 +13,13 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
+from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.objectives import contraction_penalty
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.density.fit import criterion
 from skrae.density.fit.annealing import LevelTrainer
-from skrae.density.fit.criterion import Rows, TermWeights
+from skrae.density.fit.criterion import TermWeights
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows

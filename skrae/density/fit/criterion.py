@@ -36,31 +36,6 @@ class TermWeights(NamedTuple):
     calibration: float
 
 
-class Rows:
-    """Weighted training rows on a device, and batches of them.
-
-    Parameters
-    ----------
-    rows : WeightedRows
-    batch_size : int
-    generator : torch.Generator
-    """
-
-    def __init__(self, rows, batch_size, generator):
-        self.z, self.cumulative = rows.z.float(), rows.weights.cumsum(0)
-        self.batch_size, self.generator = batch_size, generator
-
-    def draw_index(self, size):
-        """Indices of rows, drawn by weight."""
-        to = {"generator": self.generator, "device": self.z.device}
-        uniform = torch.rand(size, dtype=torch.float64, **to) * self.cumulative[-1]
-        return torch.searchsorted(self.cumulative, uniform).clamp_max(len(self.z) - 1)
-
-    def draw(self, size):
-        """Rows, drawn by weight."""
-        return self.z[self.draw_index(size)]
-
-
 class ScoreCriterion(Criterion):
     """Denoising at one noise level, contraction and calibration, for one decoder.
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
@@ -19,7 +20,7 @@ from skrae.density.fit.annealing import (
     anneal,
     schedule_for,
 )
-from skrae.density.fit.criterion import HeldOutGain, Rows, TermWeights
+from skrae.density.fit.criterion import HeldOutGain, TermWeights
 from skrae.density.fit.finite import base_parts, require_finite, require_reach
 from skrae.density.fit.members import Members, choose_member
 from skrae.density.fit.radial_fit import fit_kernel

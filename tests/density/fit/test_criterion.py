@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.decoders.gradient import GradientDecoder
 from skrae.autoencoders.layers import initial_parameters, scale_head, value
 from skrae.autoencoders.objectives import EXACT_CONTRACTION_FEATURES, contraction_penalty
 from skrae.autoencoders.training import Training, TrainingOptions, Validation
 from skrae.density.fit.annealing import LevelTrainer, Schedule, anneal
-from skrae.density.fit.criterion import HEAD_FACTORS, HeldOutGain, Rows, TermWeights
+from skrae.density.fit.criterion import HEAD_FACTORS, HeldOutGain, TermWeights
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows

@@ -1,0 +1,209 @@
+"""The objective of an auto-encoder: of batches to train on, of held-out rows to validate with."""
+
+from typing import NamedTuple
+
+import torch
+
+from skrae.autoencoders.training import Criterion, Validation
+from skrae.autoencoders.transformers.terms import penalties
+from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
+
+# Held-out rows at a time, and pairs among them.
+VALIDATION_ROWS = 1024
+
+
+class Objective(NamedTuple):
+    """The weights of the terms, and what the terms depend on."""
+
+    noise: str
+    noise_level: float
+    sparsity: str
+    sparsity_weight: float
+    sparsity_target: float
+    encoder_contraction_weight: float
+    distance_weight: float
+    distance: str
+    weight_decay: float
+    scales_code: bool
+
+    @property
+    def is_plain(self):
+        """Whether it is the reconstruction alone, of clean rows."""
+        penalties = self.sparsity_weight, self.encoder_contraction_weight, self.distance_weight
+        return not any((self.noise_level, *penalties))
+
+    def weights(self):
+        """The weight of each term that is on."""
+        found = {
+            "reconstruction": 1.0,
+            "sparsity": self.sparsity_weight,
+            "encoder_contraction": self.encoder_contraction_weight,
+            "distance": self.distance_weight,
+        }
+        return {name: weight for name, weight in found.items() if weight > 0.0}
+
+
+class Geodesics(NamedTuple):
+    """Distances along the rows between landmarks among them."""
+
+    rows: torch.Tensor  # (m, d), float32
+    distances: torch.Tensor  # (m, m)
+
+
+class Terms:
+    """The terms of the objective as functions of parameters and rows.
+
+    Parameters
+    ----------
+    network : Network
+    objective : Objective
+    variance : float, the total variance of the rows
+    varies : bool tensor of shape (d,), which columns are corrupted
+    """
+
+    def __init__(self, network, objective, variance, varies):
+        self.network, self.objective, self.variance = network, objective, variance
+        self.fixed = None if bool(varies.all()) else ~varies
+
+    def corrupt(self, x, generator):
+        """Rows x~; constant columns stay as they are."""
+        objective = self.objective
+        noisy = CORRUPTIONS[objective.noise].corrupt(x, objective.noise_level, generator)
+        return noisy if self.fixed is None else noisy.masked_fill(self.fixed, 0.0)
+
+    def of_rows(self, parameters, x, noisy, pairs, generator):
+        """Each term that is on, by its name.
+
+        Parameters
+        ----------
+        x, noisy : tensors of shape (n, d), the same where there is no noise
+        pairs : (rows (m, d), their distances (m, m)) for the distance term
+        generator : torch.Generator, of the directions of the contraction
+        """
+        network, weights = self.network, self.objective.weights()
+        slopes = None
+        if "encoder_contraction" in weights:
+            code, slopes = network.encode_with_slopes(x, parameters)
+        elif noisy is x or "sparsity" in weights:
+            code = network.encode(x, parameters)
+        read = code if noisy is x else network.encode(noisy, parameters)
+        r = network.decode(read, parameters)
+        found = {"reconstruction": penalties.reconstruction_error(x, r, self.variance)}
+        if "sparsity" in weights:
+            found["sparsity"] = self._sparsity(code)
+        if slopes is not None:
+            found["encoder_contraction"] = self._contraction(parameters, code, slopes, generator)
+        if "distance" in weights:
+            found["distance"] = self._distance(parameters, *pairs)
+        return found
+
+    def total(self, terms):
+        """The objective from its terms."""
+        return sum(weight * terms[name] for name, weight in self.objective.weights().items())
+
+    def _sparsity(self, code):
+        if self.objective.sparsity == "kl":
+            return penalties.kl_sparsity(code, self.objective.sparsity_target)
+        return penalties.l1_sparsity(code, self.network.units.rows)
+
+    def _contraction(self, parameters, code, slopes, generator):
+        network = self.network
+        scale = torch.ones_like(code[0])
+        if self.objective.scales_code:
+            scale = penalties.deviations(code)
+        if not network.architecture.hidden_layer_sizes:
+            weight = network.first_weight(parameters)
+            return penalties.layer_contraction(slopes[-1], weight, scale)
+
+        def pull_back(v):
+            return network.pull_back(v / scale, slopes, parameters)
+
+        return penalties.jacobian_contraction(pull_back, code, generator)
+
+    def _distance(self, parameters, rows, distances):
+        code = self.network.encode(rows, parameters)
+        apart = torch.cdist(code, code)
+        if self.objective.distance == "geodesic":
+            return penalties.elastic_stress(distances, apart)
+        return penalties.relative_stress(distances, apart)
+
+
+class AutoEncoderCriterion(Criterion):
+    """The objective of batches of rows, drawn by weight.
+
+    Parameters
+    ----------
+    terms : Terms
+    rows : Rows
+    geodesics : Geodesics or None
+    """
+
+    def __init__(self, terms, rows, geodesics):
+        self.terms, self.rows, self.geodesics = terms, rows, geodesics
+
+    def loss(self, parameters):
+        x = self.rows.draw(self.rows.batch_size)
+        generator, objective = self.rows.generator, self.terms.objective
+        noisy = self.terms.corrupt(x, generator) if objective.noise_level > 0.0 else x
+        pairs = self._pairs(x) if objective.distance_weight > 0.0 else None
+        loss = self.terms.total(self.terms.of_rows(parameters, x, noisy, pairs, generator))
+        if objective.weight_decay > 0.0:
+            decay = sum(weight.square().sum() for weight in parameters[0::2])
+            loss = loss + objective.weight_decay * decay
+        return loss
+
+    def _pairs(self, x):
+        if self.geodesics is None:
+            return x, torch.cdist(x, x)
+        to = {"generator": self.rows.generator, "device": x.device}
+        index = torch.randint(len(self.geodesics.rows), (len(x),), **to)
+        return self.geodesics.rows[index], self.geodesics.distances[index][:, index]
+
+    def confine(self, parameters):
+        """Atoms of unit norm, without which a penalty on the code is gamed by scale."""
+        if self.terms.objective.sparsity_weight > 0.0:
+            self.terms.network.confine_atoms(parameters)
+
+
+class HeldOutObjective:
+    """The objective of held-out rows, their noise and the directions of contraction held fixed.
+
+    Parameters
+    ----------
+    terms : Terms
+    rows : tensor of shape (n, d), each as often as it weighs
+    geodesics : Geodesics or None, of held-out landmarks
+    seed : int
+    """
+
+    def __init__(self, terms, rows, geodesics, seed):
+        self.terms, self.geodesics, self.seed = terms, geodesics, seed
+        self.blocks, generator = [], self._generator(rows.device)
+        for x in rows.split(VALIDATION_ROWS):
+            noisy = terms.corrupt(x, generator) if terms.objective.noise_level > 0.0 else x
+            self.blocks.append((x, noisy, self._pairs(x), len(x) / len(rows)))
+
+    def _generator(self, device):
+        return torch.Generator(device=device).manual_seed(self.seed)
+
+    def _pairs(self, x):
+        if self.terms.objective.distance_weight == 0.0:
+            return None
+        if self.geodesics is not None:
+            return self.geodesics
+        return x, torch.cdist(x, x)
+
+    def terms_of(self, parameters):
+        """Each term that is on, a float, by its name: the mean over blocks of held-out rows."""
+        totals, generator = {}, self._generator(self.blocks[0][0].device)
+        with torch.no_grad():
+            for x, noisy, pairs, share in self.blocks:
+                found = self.terms.of_rows(parameters, x, noisy, pairs, generator)
+                for name, value in found.items():
+                    totals[name] = totals.get(name, 0.0) + share * float(value)
+        return totals
+
+    def __call__(self, parameters):
+        """Minus the objective, as a `Validation`."""
+        value = -self.terms.total(self.terms_of(parameters))
+        return Validation(value, 0.0, [p.clone() for p in parameters])

@@ -1,0 +1,517 @@
+"""AutoEncoder: the border between scikit-learn and torch."""
+
+from functools import partial
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
+from skrae.autoencoders.transformers.fitted import FittedAutoEncoder
+from skrae.autoencoders.transformers.fitting import CHECK_EVERY, fit_auto_encoder
+from skrae.autoencoders.transformers.network import Architecture
+from skrae.autoencoders.transformers.options import (
+    check_continuation,
+    check_neighbors,
+    check_options,
+    check_size,
+    resolved_options,
+)
+from skrae.autoencoders.transformers.soundness import check_sound
+from skrae.preprocessing.contract.caller import in_own_state, warn
+from skrae.preprocessing.contract.options import available_device
+from skrae.preprocessing.contract.seal import opened, sealed
+from skrae.preprocessing.contract.work import TIME_LIMIT, as_work
+from skrae.preprocessing.rows import (
+    check_overflow,
+    check_rows,
+    check_weights,
+    completed_as,
+    distinct_rows,
+    plain_array,
+)
+
+INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
+# What of a fit has no name ending in an underscore.
+PRIVATE = "_fitted_as"
+
+
+class AutoEncoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport, BaseEstimator
+):
+    r"""Auto-encoder: undercomplete, sparse, denoising, contractive or distance-preserving.
+
+    Rows x are encoded as h = f(x) and reconstructed as r(x) = g(h). All members of the family
+    minimise one objective, whose weights a search can choose: the reconstruction error of rows x~
+    that noise has corrupted, plus weighted terms,
+
+    .. math::
+
+        E \frac{|x - r(\tilde x)|^2}{\mathrm{Var}\,x} + w_s S(h)
+        + w_c E \left| \frac{\partial f}{\partial x} \right|^2 + w_d D(x, h).
+
+    Parameters
+    ----------
+    n_components : int >= 1, default=2
+        Units of the code.
+    hidden_layer_sizes : int or sequence of int, default=(256, 128)
+        Layers of the encoder before the code; the decoder has them in reverse. An empty sequence is
+        the auto-encoder of one layer, whose decoder is linear: its atoms are `components_`.
+    activation : {"silu", "identity", "sigmoid", "tanh", "relu", "softplus"}, default="silu"
+        Of the hidden layers. "identity" makes all linear: the code then spans the principal axes.
+    code_activation : {"identity", "relu", "sigmoid"}, default="identity"
+        Of the code. With "identity" the networks stand on a linear path: the code is that of PCA
+        (or of the best linear denoiser) plus a network, the reconstruction likewise, and the
+        networks start at zero; only what beats PCA on held-out rows is kept.
+    noise_level : float >= 0, default=0.0
+        Of the corruption: the standard deviation in working space for "gaussian", else the share of
+        the entries, below 1.
+    noise : {"gaussian", "masking", "swap"}, default="gaussian"
+        "masking" replaces entries by their column's mean, "swap" by those of other rows.
+    sparsity : {"l1", "kl"}, default="l1"
+        S: "l1" is the mean of \|h\|, in units of the rows; "kl" the sum over units of
+        KL(rho \| mean activation), for sigmoid codes. The decoder's weights from each unit are kept
+        at norm one, without which either is gamed by scale.
+    sparsity_weight : float >= 0, default=0.0
+    sparsity_target : float in (0, 1), default=0.05
+        rho, the mean activation that "kl" asks for.
+    encoder_contraction_weight : float >= 0, default=0.0
+        Of the squared Frobenius norm of the derivatives of the code: exact for one layer and up to
+        two units, else by Hutchinson's estimate with one direction a row. (`contraction_weight` of
+        `RegularizedAutoEncoderScore` is about the whole reconstruction.)
+    distance_weight : float >= 0, default=0.0
+        Of how far distances between codes are from those between rows, in units of working space.
+    distance : {"euclidean", "geodesic"}, default="euclidean"
+        D: "euclidean" is the squared relative stress of the pairs in a batch; "geodesic" compares
+        with the lengths of shortest paths along the rows, all pairs alike in proportion, which
+        unrolls a curved sheet. Paths are known between at most 5000 rows.
+    n_neighbors : int >= 1, default=10
+        Of each row in the graph whose paths are "geodesic".
+    code_scaling : {"auto", "standardize", None}, default="auto"
+        "standardize" gives each unit mean 0 and deviation 1 over the training rows. "auto" does so
+        with a contraction: on a free scale it would shrink the code and not the map.
+    scaling : {"auto", "standardize", None}, default="auto"
+        Of columns, to working space; undone in every output. "standardize" gives all one deviation,
+        None only centres. "auto" standardises unless the columns seem to be in one unit, as pixels
+        and coordinates are: no range more than 2.5 times the median range.
+    weight_decay : float >= 0, default=1e-4
+        Of the sum of squared weights, in the objective.
+    learning_rate : float > 0, default=0.002
+        Of Adam.
+    batch_size : int >= 1, default=256
+    max_iter : int >= 1, default=2000
+        Most steps.
+    n_iter_no_change : int >= 1, default=5
+        Checks, one every 50 steps, without a better objective on held-out rows that end the fit.
+    validation_fraction : float in (0, 1), default=0.1
+        Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
+    time_limit : float > 0 or None, default=None
+        Seconds after which a fit ends with the best parameters so far and a warning, as it does
+        after a KeyboardInterrupt.
+    warm_start : bool, default=False
+        Continue from the last fit: its scaling and linear path, and its networks, which must be of
+        the same sizes.
+    device : {"auto", "cpu", "cuda"}, default="auto"
+    verbose : bool or int, default=0
+        Print a line at each check.
+    random_state : int, RandomState instance or None, default=None
+        Of the split, the initial weights, batches and noise.
+
+    Attributes
+    ----------
+    components_ : array of shape (n_components, n_features)
+        What each unit of the code adds to the reconstruction, in working space: the derivative of
+        the decoder at the mean code, which of a linear decoder are its atoms.
+    coefs_, intercepts_ : lists of arrays
+        Weights (n_in, n_out) and biases (n_out,) of the networks, in working space; the first
+        `n_encoder_layers_` of them are the encoder's. With hidden layers and an identity code they
+        come on top of the linear path.
+    n_encoder_layers_ : int
+    location_, scale_ : arrays of shape (n_features,)
+        Working space is (X - location_) / scale_.
+    code_mean_, code_scale_ : arrays of shape (n_components,)
+        Of the code before code_scaling; 0 and 1 without.
+    residual_variance_ : array of shape (n_features,)
+        Mean squared error of each column on held-out rows, in squared units of X.
+    terms_ : dict of str to float
+        The value of each term on held-out rows, before its weight: "reconstruction" (1 - R^2, of
+        corrupted rows), "sparsity", "encoder_contraction", "distance".
+    loss_curve_ : list of float
+        The objective with weight decay, a mean over the steps before each check.
+    validation_curve_ : list of float
+        The objective on held-out rows at the start and at each check; the lower the better.
+    n_iter_ : int
+        Steps in all; 0 where the linear path is the exact minimum.
+    n_features_in_ : int
+    feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
+
+    See Also
+    --------
+    RegularizedAutoEncoderScore : The density of the rows, its score and samples; take it for
+        likelihoods, outliers, imputation and simulation, and this one for codes.
+    sklearn.decomposition.PCA : The best linear auto-encoder.
+    sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by optimisation.
+
+    Notes
+    -----
+    `score` is R^2, which falls as any weight grows: a search by it always returns the weights 0.
+    Search by `skrae.metrics.trustworthiness_scorer`, `skrae.metrics.stress_scorer`, or in a
+    Pipeline that ends in a classifier.
+
+    References
+    ----------
+    Baldi & Hornik (1989), "Neural networks and principal component analysis". Vincent et al.
+    (2010), "Stacked denoising autoencoders". Rifai et al. (2011), "Contractive auto-encoders".
+    Tenenbaum, de Silva & Langford (2000), "A global geometric framework for nonlinear
+    dimensionality reduction".
+
+    Examples
+    --------
+    A circle is no plane: one unit of PCA keeps half of its variance, one of an auto-encoder nearly
+    all of it.
+
+    >>> import numpy as np
+    >>> from skrae import AutoEncoder
+    >>> angle = np.random.default_rng(0).uniform(-3, 3, 1000)
+    >>> X = np.column_stack([np.cos(angle), np.sin(angle)])
+    >>> model = AutoEncoder(n_components=1, random_state=0).fit(X)
+    >>> bool(model.score(X) > 0.95)
+    True
+    >>> model.transform(X).shape, model.get_feature_names_out().tolist()
+    ((1000, 1), ['autoencoder0'])
+    """
+
+    def __init__(
+        self,
+        n_components=2,
+        *,
+        hidden_layer_sizes=(256, 128),
+        activation="silu",
+        code_activation="identity",
+        noise_level=0.0,
+        noise="gaussian",
+        sparsity="l1",
+        sparsity_weight=0.0,
+        sparsity_target=0.05,
+        encoder_contraction_weight=0.0,
+        distance_weight=0.0,
+        distance="euclidean",
+        n_neighbors=10,
+        code_scaling="auto",
+        scaling="auto",
+        weight_decay=1e-4,
+        learning_rate=2e-3,
+        batch_size=256,
+        max_iter=2000,
+        n_iter_no_change=5,
+        validation_fraction=0.1,
+        time_limit=None,
+        warm_start=False,
+        device="auto",
+        verbose=0,
+        random_state=None,
+    ):
+        self.n_components = n_components
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.code_activation = code_activation
+        self.noise_level = noise_level
+        self.noise = noise
+        self.sparsity = sparsity
+        self.sparsity_weight = sparsity_weight
+        self.sparsity_target = sparsity_target
+        self.encoder_contraction_weight = encoder_contraction_weight
+        self.distance_weight = distance_weight
+        self.distance = distance
+        self.n_neighbors = n_neighbors
+        self.code_scaling = code_scaling
+        self.scaling = scaling
+        self.weight_decay = weight_decay
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.validation_fraction = validation_fraction
+        self.time_limit = time_limit
+        self.warm_start = warm_start
+        self.device = device
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def __getstate__(self):
+        return sealed(super().__getstate__())
+
+    def __setstate__(self, state):
+        state = opened(state, type(self).__name__)
+        # Parameters that came after it was stored are what they were before there were any.
+        parameters = type(self)().get_params(deep=False).items()
+        missing = {name: value for name, value in parameters if name not in state}
+        super().__setstate__({**missing, **state})
+        if hasattr(self, "coefs_"):
+            check_sound(self._fitted(), self.n_features_in_)
+
+    @with_callbacks
+    @in_own_state
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit scaling, linear path and networks to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Finite numbers in any units; at least two different rows.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; a weight of 2 counts as the row twice. Only their ratios matter.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For an option or data outside what is expected; nothing fitted before is lost.
+
+        Warns
+        -----
+        ConvergenceWarning
+            Where the fit was interrupted or reached its time limit.
+        """
+        check_options(self)
+        previous = self._fitted() if self.warm_start and hasattr(self, "coefs_") else None
+        # What is fitted is set on a twin: this object is the old one until it is the new one.
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
+        X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
+        check_size(self, X.shape[1])
+        options = resolved_options(self, X.shape[1])
+        if previous is not None:
+            check_continuation(options.architecture, previous.architecture)
+        rows, weights = distinct_rows(X, sample_weight)
+        check_neighbors(self, len(rows))
+        report = FitReport(self, rows, -(-self.max_iter // CHECK_EVERY))
+        result, ended_by = as_work(
+            fit_auto_encoder,
+            rows,
+            weights,
+            options,
+            check_random_state(self.random_state),
+            available_device(self.device),
+            previous=previous,
+            on_check=partial(_tell_of_check, report),
+            time_limit=self.time_limit,
+        )
+        twin._store(result, X.dtype, previous)
+        fitted = {
+            name: value
+            for name, value in vars(twin).items()
+            if (name.endswith("_") and not name.startswith("_")) or name == PRIVATE
+        }
+        kept = {name: value for name, value in vars(self).items() if name not in INPUT_ATTRIBUTES}
+        self.__dict__ = {**kept, **fitted}
+        report.end()
+        if ended_by:
+            cause = "was interrupted"
+            if ended_by == TIME_LIMIT:
+                cause = f"reached its time_limit of {self.time_limit:g} seconds"
+            warn(
+                f"The fit {cause}; the best networks so far are kept and usable.",
+                ConvergenceWarning,
+            )
+        return self
+
+    def _store(self, result, dtype, previous):
+        """Set the attributes; the curves of a fit that was continued grow on."""
+        fitted = result.fitted
+        self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
+        self.n_encoder_layers_ = fitted.architecture.n_encoder_layers
+        self.components_ = fitted.components()
+        self.location_, self.scale_ = fitted.location, fitted.scale
+        self.code_mean_, self.code_scale_ = fitted.code_mean, fitted.code_scale
+        self.residual_variance_, self.terms_ = result.residual_variance, result.terms
+        if previous is None:
+            self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
+        self.loss_curve_ = self.loss_curve_ + result.loss_curve
+        self.validation_curve_ = self.validation_curve_ + result.validation_curve
+        self.n_iter_ += result.n_iter
+        self._fitted_as = {
+            "architecture": fitted.architecture._asdict(),
+            "varies": fitted.varies,
+            "row_unit": fitted.row_unit,
+            "code_unit": fitted.code_unit,
+            "path": fitted.path,
+            "dtype": dtype.name,
+        }
+
+    def _fitted(self):
+        """The auto-encoder that the attributes define."""
+        own = {name: value for name, value in self._fitted_as.items() if name != "dtype"}
+        return FittedAutoEncoder(
+            location=self.location_,
+            scale=self.scale_,
+            coefs=self.coefs_,
+            intercepts=self.intercepts_,
+            code_mean=self.code_mean_,
+            code_scale=self.code_scale_,
+            **{**own, "architecture": Architecture(**own["architecture"])},
+        )
+
+    def _answers(self):
+        return self._fitted().on(available_device(self.device))
+
+    @property
+    def _n_features_out(self):
+        return len(self.components_)
+
+    @in_own_state
+    def transform(self, X):
+        """The code of each row; that of a row is the same in any batch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        code : array of shape (n_samples, n_components)
+        """
+        answers, X = self._asked(X)
+        return _as(answers.encode(answers.working_rows(X)), X.dtype)
+
+    @in_own_state
+    def inverse_transform(self, X):
+        """Rows that codes stand for: inverse_transform(transform(X)) is reconstruct(X).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_components)
+            Codes, as `transform` returns.
+
+        Returns
+        -------
+        rows : array of shape (n_samples, n_features)
+        """
+        check_is_fitted(self)
+        codes = check_array(plain_array(X), dtype=[np.float64, np.float32], input_name="X")
+        if codes.shape[1] != self._n_features_out:
+            raise ValueError(
+                f"Got X with {codes.shape[1]} columns, expected {self._n_features_out}, the size of"
+                " a code."
+            )
+        answers = self._answers()
+        return _as(answers.in_units(answers.decode(codes.astype(np.float64))), codes.dtype)
+
+    @in_own_state
+    def reconstruct(self, X):
+        """r(x), the row decoded from its code; where noise was in the fit, denoised.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        reconstruction : array of shape (n_samples, n_features)
+        """
+        answers, X = self._asked(X)
+        return _as(answers.in_units(answers.reconstruct(answers.working_rows(X))), X.dtype)
+
+    @in_own_state
+    def reconstruction_error(self, X, per_feature=False):
+        """Squared error of each row in working space: of columns in units of `scale_`.
+
+        What it explains is where a row differs from what was learned; to find outliers a density is
+        the better guide, since an auto-encoder reconstructs many of them well.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        per_feature : bool, default=False
+            Return the square of each entry, not their sums.
+
+        Returns
+        -------
+        error : array of shape (n_samples,), or (n_samples, n_features)
+        """
+        answers, X = self._asked(X)
+        squares = self._squares(answers, X)
+        return _as(squares if per_feature else squares.sum(axis=1), X.dtype)
+
+    @in_own_state
+    def score(self, X, y=None, sample_weight=None):
+        """R^2: the share of the variance about the mean, in working space, that is reconstructed.
+
+        1 - sum |x - r(x)|^2 / sum |x|^2 over rows, x in working space, where `location_` is 0.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float, at most 1
+        """
+        answers, X = self._asked(X)
+        weights = check_weights(sample_weight, X)
+        error = weights @ self._squares(answers, X).sum(axis=1)
+        total = weights @ np.square((X - self.location_) / self.scale_).sum(axis=1)
+        return float(1.0 - error / total)
+
+    @in_own_state
+    def impute(self, X):
+        """Rows with their missing entries as reconstructed from the others, in one pass.
+
+        Missing entries are read as the mean of their column, which `noise="masking"` trains for.
+        `sklearn.impute.KNNImputer`, and `RAESampler.impute` with a density, are more accurate.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN where unknown.
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), or a data frame where X is one
+        """
+        check_is_fitted(self)
+        found = validate_data(
+            self,
+            plain_array(X),
+            reset=False,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+        )
+        answers = self._answers()
+        r = answers.in_units(answers.reconstruct(answers.working_rows(found)))
+        return completed_as(X, _as(np.where(np.isnan(found), r, found), found.dtype))
+
+    def _asked(self, X):
+        check_is_fitted(self)
+        return self._answers(), check_rows(self, X, reset=False)
+
+    def _squares(self, answers, X):
+        """Squared errors in working space, float64; of columns that did not vary, those of X."""
+        r = answers.reconstruct(answers.working_rows(X))
+        return (((X.astype(np.float64) - self.location_) / self.scale_) - r) ** 2
+
+
+def _as(values, dtype):
+    """In the dtype of the rows that were asked about."""
+    with np.errstate(over="ignore"):
+        return check_overflow(values.astype(dtype, copy=False))
+
+
+def _tell_of_check(report, training):
+    return report.check(
+        f"step {training.n_steps}: objective {training.loss_curve[-1]:.4f}, on held-out rows"
+        f" {-training.validation_curve[-1]:.4f}"
+    )

@@ -1,0 +1,116 @@
+"""A fitted auto-encoder, and what it answers in the units of the data."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from skrae.autoencoders.transformers.network import Architecture, Network, Units
+
+# Every product is of so many rows, the last ones padded: an answer hangs on its own row alone, to
+# the last bit, since libraries sum in an order that depends on the shape.
+ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class FittedAutoEncoder:
+    """The maps of a fitted auto-encoder, of NumPy arrays.
+
+    In working space x = (X - location) / scale, the code that is given out is
+    (h - code_mean) / code_scale.
+    """
+
+    architecture: Architecture
+    location: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
+    varies: np.ndarray  # (d,), bool
+    row_unit: float
+    code_unit: np.ndarray  # (k,)
+    path: tuple | None  # E (d, k) and D (k, d)
+    coefs: list
+    intercepts: list
+    code_mean: np.ndarray  # (k,)
+    code_scale: np.ndarray  # (k,)
+
+    def network(self):
+        """The `Network`, in float64."""
+        units = Units(self.row_unit, torch.from_numpy(self.code_unit))
+        path = self.path and tuple(torch.from_numpy(part) for part in self.path)
+        return Network(self.architecture, units, path)
+
+    def parameters(self):
+        """Those that training went on with."""
+        arrays = ([torch.from_numpy(a) for a in part] for part in (self.coefs, self.intercepts))
+        return self.network().parameters(*arrays)
+
+    def on(self, device):
+        """What answers questions, on a device."""
+        return Answers(self, device)
+
+    def components(self):
+        """What a unit of code adds to the reconstruction at the mean code, in working space."""
+        answers = self.on("cpu")
+        mean = torch.from_numpy(self.code_mean)[None]
+        return answers.network.decoder_jacobian(mean, answers.parameters).numpy()
+
+
+class Answers:
+    """What a fitted auto-encoder answers, row by row.
+
+    Parameters
+    ----------
+    fitted : FittedAutoEncoder
+    device : str
+    """
+
+    def __init__(self, fitted, device):
+        self.fitted = fitted
+        reference = torch.zeros(1, dtype=torch.float64, device=device)
+        self.network = fitted.network().to(reference)
+        self.parameters = [p.to(reference) for p in fitted.parameters()]
+        self.code_mean = torch.from_numpy(fitted.code_mean).to(reference)
+        self.code_scale = torch.from_numpy(fitted.code_scale).to(reference)
+
+    def working_rows(self, X):
+        """x of rows X (n, d); columns that did not vary, and NaN, are the mean."""
+        x = (X.astype(np.float64) - self.fitted.location) / self.fitted.scale
+        return np.where(self.fitted.varies & ~np.isnan(x), x, 0.0)
+
+    def encode(self, x):
+        """The code given out of rows in working space, (n, k)."""
+
+        def of_rows(rows):
+            return (self.network.encode(rows, self.parameters) - self.code_mean) / self.code_scale
+
+        return self._by_rows(of_rows, x)
+
+    def decode(self, codes):
+        """The reconstruction of codes as they are given out, in working space, (n, d)."""
+
+        def of_codes(u):
+            return self.network.decode(u * self.code_scale + self.code_mean, self.parameters)
+
+        return self._by_rows(of_codes, codes)
+
+    def reconstruct(self, x):
+        """The reconstruction of rows in working space, (n, d)."""
+
+        def of_rows(rows):
+            return self.network.decode(self.network.encode(rows, self.parameters), self.parameters)
+
+        return self._by_rows(of_rows, x)
+
+    def in_units(self, r):
+        """Rows of working space in the units of the data."""
+        return r * self.fitted.scale + self.fitted.location
+
+    def _by_rows(self, function, rows):
+        parts = []
+        with torch.no_grad():
+            for start in range(0, len(rows), ROWS):
+                part = rows[start : start + ROWS]
+                padded = np.zeros((ROWS, rows.shape[1]))
+                padded[: len(part)] = part
+                found = function(torch.from_numpy(padded).to(self.code_mean.device))
+                parts.append(found[: len(part)].numpy(force=True))
+        return np.concatenate(parts)

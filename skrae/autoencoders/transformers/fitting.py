@@ -1,0 +1,260 @@
+"""The fit of an auto-encoder, from rows to what is stored of it."""
+
+import math
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from skrae.autoencoders.batches import Rows
+from skrae.autoencoders.training import Training, TrainingOptions, run
+from skrae.autoencoders.transformers.criterion import (
+    AutoEncoderCriterion,
+    Geodesics,
+    HeldOutObjective,
+    Terms,
+)
+from skrae.autoencoders.transformers.fitted import FittedAutoEncoder
+from skrae.autoencoders.transformers.linear import linear_path
+from skrae.autoencoders.transformers.network import started
+from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
+from skrae.autoencoders.transformers.terms.geodesics import MAX_LANDMARKS, geodesic_distances
+from skrae.preprocessing.contract.work import interruptible
+from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.scales import ROUNDING, location_and_scale
+from skrae.preprocessing.split import split_rows
+
+# Steps from one validation to the next, and the share of the running average that a step keeps.
+CHECK_EVERY, AVERAGING = 50, 0.99
+# Held-out rows are repeated up to so many, for noise to average over and weights to tell.
+MIN_DRAWS, MAX_DRAWS = 256, 8192
+# Held-out landmarks, whose pairs are all compared at each validation.
+MAX_HELD_OUT_LANDMARKS = 1024
+# Columns are in one unit where no range is more than so many times the median one.
+MAX_RANGE = 2.5
+
+
+class AutoEncoderFit(NamedTuple):
+    """A fitted auto-encoder, and the record of its fit."""
+
+    fitted: FittedAutoEncoder
+    residual_variance: np.ndarray  # (d,), of held-out rows, in the units of the data
+    terms: dict  # of str: the value of each term on held-out rows
+    loss_curve: list
+    validation_curve: list
+    n_iter: int
+
+
+class Space(NamedTuple):
+    """Working space: x = (X - location) / scale, 0 where a column does not vary."""
+
+    location: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
+    varies: np.ndarray  # (d,), bool
+
+    def forward(self, X):
+        """Rows in working space, float64."""
+        return np.where(self.varies, (X - self.location) / self.scale, 0.0)
+
+
+def working_space(X, weights, scaling):
+    """The `Space` of weighted rows.
+
+    "auto" is "standardize" but where all columns are in one unit: then only the mean is taken.
+    """
+    location, scale = location_and_scale(X, weights / weights.sum())
+    ranges = X.max(axis=0).astype(np.float64) - X.min(axis=0).astype(np.float64)
+    rounding = ROUNDING * np.abs(location)
+    varies = (scale > rounding) & (ranges > rounding)
+    if not varies.any():
+        raise ValueError(
+            "Got columns that are all constant up to rounding, expected at least one that varies."
+        )
+    if scaling == "auto" and ranges.max() <= MAX_RANGE * np.median(ranges[varies]):
+        scaling = None
+    standardizes = varies & (scaling is not None)
+    return Space(location, np.where(standardizes, scale, 1.0), varies)
+
+
+class _Fit:
+    """One fit: rows in working space, split, and the objective on them."""
+
+    def __init__(self, X, weights, options, rng, device, previous):
+        self.options, self.device, self.previous = options, device, previous
+        seeds = rng.randint(2**31 - 1, size=3).tolist()
+        self.start_seed, self.batch_seed, self.held_out_seed = seeds
+        self.space = (
+            working_space(X, weights, options.scaling)
+            if previous is None
+            else Space(previous.location, previous.scale, previous.varies)
+        )
+        z = self.space.forward(X)
+        self.all = WeightedRows(torch.from_numpy(z), torch.from_numpy(weights))
+        indices = split_rows(z, options.validation_fraction, rng)
+        self.train, self.held_out = (
+            WeightedRows(self.all.z[index], self.all.weights[index]) for index in indices
+        )
+        self.geodesics = None, None
+        if options.objective.distance_weight > 0.0 and options.objective.distance == "geodesic":
+            self.geodesics = _geodesics(z, indices, options.n_neighbors, rng, device)
+        self.variance = float(np.trace(_covariance(self.train)))
+
+    def start(self):
+        """The network and the parameters to begin with."""
+        if self.previous is not None:
+            return self.previous.network(), self.previous.parameters()
+        generator = torch.Generator().manual_seed(self.start_seed)
+        path = self._path(self.train)
+        varies = torch.from_numpy(self.space.varies)
+        return started(self.options.architecture, path, self.variance, varies, generator)
+
+    def closed_form(self):
+        """The same from all rows, where the linear path is all there is."""
+        generator = torch.Generator().manual_seed(self.start_seed)
+        path, varies = self._path(self.all), torch.from_numpy(self.space.varies)
+        return started(self.options.architecture, path, self.variance, varies, generator)
+
+    def _path(self, rows):
+        architecture, objective = self.options.architecture, self.options.objective
+        if not architecture.has_linear_path:
+            return None
+        covariance, kept, added = _covariance(rows), 1.0, 0.0
+        if objective.noise_level > 0.0:
+            corruption = CORRUPTIONS[objective.noise]
+            kept = corruption.kept(objective.noise_level)
+            variances = np.diag(covariance)
+            added = self.space.varies * corruption.added(objective.noise_level, variances)
+        return linear_path(covariance, architecture.n_components, kept, added)
+
+    def terms(self, network):
+        """The terms of the objective, on the device."""
+        varies = torch.from_numpy(self.space.varies).to(self.device)
+        reference = torch.zeros(1, device=self.device)
+        return Terms(network.to(reference), self.options.objective, self.variance, varies)
+
+    def criterion(self, terms):
+        """The objective of batches."""
+        generator = torch.Generator(device=self.device).manual_seed(self.batch_seed)
+        size = min(self.options.batch_size, len(self.train.z))
+        rows = Rows(self.train.to(self.device), size, generator)
+        return AutoEncoderCriterion(terms, rows, self.geodesics[0])
+
+    def validation(self, terms):
+        """The objective of the rows held out."""
+        rows = _repeated(self.held_out, terms.objective.noise_level > 0.0)
+        return HeldOutObjective(
+            terms, rows.float().to(self.device), self.geodesics[1], self.held_out_seed
+        )
+
+
+def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=None):
+    """Fit the linear path, then the networks to what it leaves.
+
+    Parameters
+    ----------
+    X : array of shape (n, d), distinct rows
+    weights : array of shape (n,), of mean 1
+    options : Options
+    rng : numpy.random.RandomState
+    device : str
+    previous : FittedAutoEncoder or None
+        Whose scaling is kept, and whose networks go on.
+    on_check : callable(training) or None
+
+    Returns
+    -------
+    AutoEncoderFit
+    """
+    fit = _Fit(X, weights, options, rng, device, previous)
+    network, start = fit.start()
+    terms = fit.terms(network)
+    validate = fit.validation(terms)
+    training = Training(
+        [p.float().to(device) for p in start],
+        TrainingOptions(options.learning_rate, AVERAGING, CHECK_EVERY, options.n_iter_no_change),
+    )
+    is_solved = options.objective.is_plain and options.architecture.is_linear
+    with interruptible():
+        training.validate(fit.criterion(terms), validate)
+        if not is_solved:
+            run(training, fit.criterion(terms), validate, options.max_iter, on_check=on_check)
+    parameters = training.best.parameters if training.best else training.average
+    if _are_equal(parameters, start) and previous is None and network.architecture.has_linear_path:
+        network, parameters = fit.closed_form()
+        validate = fit.validation(fit.terms(network))
+    return _result(fit, network, parameters, validate, training)
+
+
+def _are_equal(parameters, start):
+    return all(torch.equal(p.cpu(), q.float()) for p, q in zip(parameters, start, strict=True))
+
+
+def _result(fit, network, parameters, validate, training):
+    coefs, intercepts = network.arrays([p.cpu().to(network.units.code) for p in parameters])
+    k = fit.options.architecture.n_components
+    fitted = FittedAutoEncoder(
+        architecture=fit.options.architecture,
+        location=fit.space.location,
+        scale=fit.space.scale,
+        varies=fit.space.varies,
+        row_unit=network.units.rows,
+        code_unit=network.units.code.numpy(),
+        path=network.path and tuple(part.numpy() for part in network.path),
+        coefs=[c.numpy() for c in coefs],
+        intercepts=[b.numpy() for b in intercepts],
+        code_mean=np.zeros(k),
+        code_scale=np.ones(k),
+    )
+    answers = fitted.on(fit.device)
+    if fit.options.objective.scales_code:
+        fitted = _standardised(fitted, answers.encode(fit.all.z.numpy()), fit.all.weights.numpy())
+    held_out = fit.held_out.z.numpy()
+    squares = (answers.reconstruct(held_out) - held_out) ** 2
+    residual_variance = np.average(squares, axis=0, weights=fit.held_out.weights.numpy())
+    return AutoEncoderFit(
+        fitted=fitted,
+        residual_variance=residual_variance * fit.space.scale**2,
+        terms=validate.terms_of([p.float().to(fit.device) for p in parameters]),
+        loss_curve=training.loss_curve,
+        validation_curve=[-value for value in training.validation_curve],
+        n_iter=training.n_steps,
+    )
+
+
+def _standardised(fitted, codes, weights):
+    """The same, giving codes of mean 0 and deviation 1 over the rows; a constant unit stays so."""
+    mean, scale = location_and_scale(codes, weights / weights.sum())
+    scale = np.where(scale > ROUNDING * np.abs(mean), scale, 1.0)
+    return replace(fitted, code_mean=mean, code_scale=scale)
+
+
+def _covariance(rows):
+    """Second moments about the mean of all rows, (d, d)."""
+    z, weights = rows.z.numpy(), rows.weights.numpy()
+    return z.T @ (weights[:, None] * z) / weights.sum()
+
+
+def _repeated(rows, has_noise):
+    """Rows, each as often as it weighs, and all several times where there are few to corrupt."""
+    n, weights = len(rows.z), rows.weights
+    size = n if bool((weights == weights[0]).all()) else min(max(4 * n, MIN_DRAWS), MAX_DRAWS)
+    if has_noise:
+        size *= max(1, math.ceil(MIN_DRAWS / size))
+    places = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    index = torch.searchsorted(weights.cumsum(0) / weights.sum(), places)
+    return rows.z[index.clamp_max(n - 1)]
+
+
+def _geodesics(z, indices, n_neighbors, rng, device):
+    """`Geodesics` among the rows to train on and among those held out."""
+    landmarks = np.arange(len(z))
+    if len(z) > MAX_LANDMARKS:
+        landmarks = np.sort(rng.choice(len(z), MAX_LANDMARKS, replace=False))
+    distances = torch.from_numpy(geodesic_distances(z, n_neighbors, landmarks)).to(device)
+    rows = torch.from_numpy(z[landmarks]).float().to(device)
+    found = []
+    for index, most in zip(indices, (None, MAX_HELD_OUT_LANDMARKS), strict=True):
+        own = torch.from_numpy(np.flatnonzero(np.isin(landmarks, index))[:most]).to(device)
+        found.append(Geodesics(rows[own], distances[own][:, own]))
+    return found

@@ -1,0 +1,61 @@
+"""Whether a fitted auto-encoder is one that a fit may give: shapes, finite numbers, known names."""
+
+import numpy as np
+
+from skrae.autoencoders.activations import ACTIVATIONS
+
+
+def check_sound(fitted, n_features):
+    """Raise ValueError for the first part of a `FittedAutoEncoder` that no fit gives.
+
+    Parameters
+    ----------
+    fitted : FittedAutoEncoder
+    n_features : int, the columns it was fitted to
+    """
+    architecture = fitted.architecture
+    k, sizes = architecture.n_components, architecture.hidden_layer_sizes
+    for name in ("activation", "code_activation"):
+        option = getattr(architecture, name)
+        _require(option in ACTIVATIONS, f"{name}={option!r}", f"one of {list(ACTIVATIONS)}")
+    columns, codes = (n_features,), (k,)
+    arrays = {
+        "location_": (fitted.location, columns),
+        "scale_": (fitted.scale, columns),
+        "code_mean_": (fitted.code_mean, codes),
+        "code_scale_": (fitted.code_scale, codes),
+        "units of the code": (fitted.code_unit, codes),
+    }
+    widths = [n_features, *sizes, k, *sizes[::-1], n_features]
+    n_layers = len(widths) - 1
+    n_coefs, n_intercepts = len(fitted.coefs), len(fitted.intercepts)
+    _require(
+        n_coefs == n_intercepts == n_layers,
+        f"{n_coefs} coefs_ and {n_intercepts} intercepts_",
+        f"{n_layers} of each",
+    )
+    for place, (coef, intercept) in enumerate(zip(fitted.coefs, fitted.intercepts, strict=True)):
+        n_in, n_out = widths[place : place + 2]
+        arrays[f"coefs_[{place}]"] = coef, (n_in, n_out)
+        arrays[f"intercepts_[{place}]"] = intercept, (n_out,)
+    if fitted.path is not None:
+        encoder, decoder = fitted.path
+        arrays["encoder of the linear path"] = encoder, (n_features, k)
+        arrays["decoder of the linear path"] = decoder, (k, n_features)
+    for name, (array, shape) in arrays.items():
+        _check_array(name, array, shape)
+    for name, positive in (("scale_", fitted.scale), ("code_scale_", fitted.code_scale)):
+        _require((positive > 0.0).all(), f"{name} not above 0", "positive numbers")
+    _require(np.shape(fitted.varies) == columns, "another number of columns that vary", "as many")
+
+
+def _require(holds, got, expected):
+    if not holds:
+        raise ValueError(f"Got a fitted state with {got}, expected {expected}.")
+
+
+def _check_array(name, array, shape):
+    _require(isinstance(array, np.ndarray), f"{name} of type {type(array).__name__}", "an array")
+    _require(array.shape == shape, f"{name} of shape {array.shape}", f"shape {shape}")
+    _require(array.dtype.kind == "f", f"{name} of dtype {array.dtype}", "floats")
+    _require(np.isfinite(array).all(), f"{name} that is not finite", "finite numbers")
