@@ -1,10 +1,14 @@
 """Numbers that say how good a fitted object is, of rows alone: no labels, no truth.
 
-hyvarinen    densities, without their normalisers
-embedding    maps of rows to codes: which neighbours and which distances they keep
-scorers      two of those for a search over options
-codes        codes by themselves: how evenly they are decoded, how sparse they are
-spaces       rows before and after a map: checks, distances by blocks, neighbours, ranks
+=============  ==================================================================================
+module         what is in it
+=============  ==================================================================================
+``hyvarinen``  densities, without their normalisers
+``embedding``  maps of rows to codes: which neighbours and which distances they keep
+``codes``      codes by themselves: how evenly they are decoded, how sparse they are
+``scorers``    two of embeddings for a search over options
+``spaces``     for these: distances by blocks, neighbours, ranks, and checks of what is given
+=============  ==================================================================================
 """
 
 from skrae.metrics.codes import decoder_distortion, hoyer_sparseness
