@@ -163,11 +163,12 @@ def escaped(line):
 
 
 def escape_docstring(app, what, name, obj, options, lines):
-    """Take formulas, plain text in docstrings, for what they are."""
-    in_doctest = False
+    """Take formulas, plain text in docstrings, for what they are; those in TeX are it already."""
+    in_doctest = in_math = False
     for i, line in enumerate(lines):
         in_doctest = line.strip().startswith(">>>") or (in_doctest and bool(line.strip()))
-        if not in_doctest:
+        in_math = line == ".. math::" or (in_math and (not line or line.startswith(" ")))
+        if not in_doctest and not in_math:
             lines[i] = escaped(line)
 
 

@@ -4,8 +4,6 @@ import numpy as np
 
 from skrae.preprocessing.rows import check_weights
 
-__all__ = ["hyvarinen_score", "hyvarinen_scorer"]
-
 METHODS = ("log_density_gradient", "log_density_hessian")
 # Numbers of Hessians at a time: 4 MiB of float64, and what the estimator computes them of.
 CHUNK_NUMBERS = 2**19

@@ -10,8 +10,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skrae import RegularizedAutoEncoderScore, metrics
-from skrae.metrics import hyvarinen_score, hyvarinen_scorer
+from skrae import RegularizedAutoEncoderScore
+from skrae.metrics import hyvarinen, hyvarinen_score, hyvarinen_scorer
 
 
 class IsotropicGaussian(BaseEstimator):
@@ -89,7 +89,7 @@ def test_hessians_of_a_few_rows_at_a_time_give_the_same_score(container, fitted,
     if container == "frame":
         # Of rows in another order, by names that are no places.
         X = pytest.importorskip("pandas").DataFrame(X, index=np.arange(150)[::-1])
-    monkeypatch.setattr(metrics, "CHUNK_NUMBERS", 16 * 7 + 3)
+    monkeypatch.setattr(hyvarinen, "CHUNK_NUMBERS", 16 * 7 + 3)
     hessian = type(fitted).log_density_hessian
 
     def counted(model, X):
@@ -114,7 +114,7 @@ def test_memory_is_that_of_gradients_not_of_hessians(random_seed):
     finally:
         tracemalloc.stop()
     # The gradient and what it is computed of, or the Hessians of some rows and theirs.
-    assert peak < max(3 * 8 * n * d, 2.5 * 8 * metrics.CHUNK_NUMBERS)
+    assert peak < max(3 * 8 * n * d, 2.5 * 8 * hyvarinen.CHUNK_NUMBERS)
     assert peak < 0.7 * 8 * n * d**2
 
 
