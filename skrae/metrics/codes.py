@@ -3,7 +3,8 @@
 import numpy as np
 from sklearn.utils import check_array, gen_batches
 
-from skrae.preprocessing.rows import check_number, plain_array
+from skrae.preprocessing.contract.options import check_number
+from skrae.preprocessing.rows import plain_array
 
 # Numbers that a decoder is asked for at a time, 32 MiB of float64.
 BLOCK_NUMBERS = 2**22
