@@ -84,11 +84,11 @@ def drawing():
         below = " ".join(sorted(looks_into(name), key=lambda name: (-depth(name), name)))
         lines.append(f"{name:<15}{'looks into ' + below if below else 'looks into nothing'}")
         for folder in sorted({m.rpartition(".")[0] for m in MODULES if room(m) == name}):
-            inner = folder.split(".", 2)[2:]
+            inner = folder.split(".")[2:]
             modules = [m.rpartition(".")[2] for m in MODULES if m.rpartition(".")[0] == folder]
             names = [m for m in modules if f"{folder}.{m}" not in PACKAGES]
             if folder != PACKAGE:
-                lines.append(f"    {'/'.join([*inner, '']):<11}{'  '.join(names)}".rstrip())
+                lines.append(f"    {'/'.join([*inner, '']):<10} {'  '.join(names)}".rstrip())
     return "\n".join(lines)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from skrae.metrics.spaces import checked_spaces, pairs_of_distances
-from skrae.preprocessing.rows import check_number
+from skrae.preprocessing.contract.options import check_number
 
 # Ranks of all pairs are had at once: of so many, with what sorts them, 0.9 GB.
 MAX_RANKED_PAIRS = 10**7
