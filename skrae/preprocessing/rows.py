@@ -229,17 +229,33 @@ def distinct_rows(X, sample_weight):
     if (X[0] == X).all():
         raise ValueError(
             f"Got {len(X)} row(s) of positive weight, all equal, expected at least two"
-            " different rows: one point has no density."
+            " different rows: of one point nothing can be learned."
         )
     X, weights = merged(X, weights)
     others = np.delete(weights, weights.argmax()).sum() / weights.sum()
     if others < LEAST_OTHERS:
         raise ValueError(
             f"Got sample_weight of which one row leaves all others a share of {others:.2g},"
-            f" expected at least {LEAST_OTHERS:g}: beside it they vanish in every sum, and one"
-            " point has no density. Lower its weight, or leave the row out."
+            f" expected at least {LEAST_OTHERS:g}: beside it they vanish in every sum, and of"
+            " one point nothing can be learned. Lower its weight, or leave the row out."
         )
     return X, weights / weights.mean()
+
+
+def canonical_order(X):
+    """Indices (n,) that bring distinct rows into an order of their own, whatever they came in.
+
+    >>> X = np.array([[2.0, 1.0], [1.0, 3.0], [1.0, 2.0]])
+    >>> X[canonical_order(X)].tolist() == X[[1, 2, 0]][canonical_order(X[[1, 2, 0]])].tolist()
+    True
+    """
+    return np.argsort(_keys(X), kind="stable")
+
+
+def _keys(X):
+    """One key a row, equal where the rows are."""
+    contiguous = np.ascontiguousarray(X) + 0.0  # -0.0 is 0.0
+    return contiguous.view(np.dtype((np.void, contiguous.dtype.itemsize * X.shape[1]))).ravel()
 
 
 def merged(X, weights):
@@ -247,9 +263,7 @@ def merged(X, weights):
 
     What is repeated says no more than its weight does: k copies and a weight of k are one table.
     """
-    contiguous = np.ascontiguousarray(X) + 0.0  # -0.0 is 0.0
-    keys = contiguous.view(np.dtype((np.void, contiguous.dtype.itemsize * X.shape[1]))).ravel()
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(_keys(X), return_index=True, return_inverse=True)
     if len(first) == len(X):
         return X, weights
     order = np.argsort(first)

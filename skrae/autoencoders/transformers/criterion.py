@@ -104,7 +104,7 @@ class Terms:
     def _sparsity(self, code):
         if self.objective.sparsity == "kl":
             return penalties.kl_sparsity(code, self.objective.sparsity_target)
-        return penalties.l1_sparsity(code, self.network.units.rows)
+        return penalties.l1_sparsity(code, self.variance)
 
     def _contraction(self, parameters, code, slopes, generator):
         network = self.network

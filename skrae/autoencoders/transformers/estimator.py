@@ -25,6 +25,7 @@ from skrae.preprocessing.contract.options import available_device
 from skrae.preprocessing.contract.seal import opened, sealed
 from skrae.preprocessing.contract.work import TIME_LIMIT, as_work
 from skrae.preprocessing.rows import (
+    canonical_order,
     check_overflow,
     check_rows,
     check_weights,
@@ -55,7 +56,8 @@ class AutoEncoder(
     Parameters
     ----------
     n_components : int >= 1, default=2
-        Units of the code.
+        Units of the code; fewer than columns, unless noise or a weight keeps the code from being a
+        copy of the row.
     hidden_layer_sizes : int or sequence of int, default=(256, 128)
         Layers of the encoder before the code; the decoder has them in reverse. An empty sequence is
         the auto-encoder of one layer, whose decoder is linear: its atoms are `components_`.
@@ -71,9 +73,10 @@ class AutoEncoder(
     noise : {"gaussian", "masking", "swap"}, default="gaussian"
         "masking" replaces entries by their column's mean, "swap" by those of other rows.
     sparsity : {"l1", "kl"}, default="l1"
-        S: "l1" is the mean of \|h\|, in units of the rows; "kl" the sum over units of
-        KL(rho \| mean activation), for sigmoid codes. The decoder's weights from each unit are kept
-        at norm one, without which either is gamed by scale.
+        S: "l1" is half the L1 norm of the code over the root mean square norm of the rows; "kl",
+        for sigmoid codes, the sum over units of KL(rho \| mean activation), divided by the number
+        of units that rho lets be active. The decoder's weights from each unit are kept at one norm,
+        1 (for sigmoid codes half that of the rows), without which either is gamed by scale.
     sparsity_weight : float >= 0, default=0.0
     sparsity_target : float in (0, 1), default=0.05
         rho, the mean activation that "kl" asks for.
@@ -295,6 +298,8 @@ class AutoEncoder(
         if previous is not None:
             check_continuation(options.architecture, previous.architecture)
         rows, weights = distinct_rows(X, sample_weight)
+        order = canonical_order(rows)
+        rows, weights = rows[order], weights[order]
         check_neighbors(self, len(rows))
         report = FitReport(self, rows, -(-self.max_iter // CHECK_EVERY))
         result, ended_by = as_work(
@@ -346,6 +351,7 @@ class AutoEncoder(
             "varies": fitted.varies,
             "row_unit": fitted.row_unit,
             "code_unit": fitted.code_unit,
+            "atom_norm": fitted.atom_norm,
             "path": fitted.path,
             "dtype": dtype.name,
         }

@@ -26,6 +26,7 @@ class FittedAutoEncoder:
     varies: np.ndarray  # (d,), bool
     row_unit: float
     code_unit: np.ndarray  # (k,)
+    atom_norm: float
     path: tuple | None  # E (d, k) and D (k, d)
     coefs: list
     intercepts: list
@@ -34,7 +35,7 @@ class FittedAutoEncoder:
 
     def network(self):
         """The `Network`, in float64."""
-        units = Units(self.row_unit, torch.from_numpy(self.code_unit))
+        units = Units(self.row_unit, torch.from_numpy(self.code_unit), self.atom_norm)
         path = self.path and tuple(torch.from_numpy(part) for part in self.path)
         return Network(self.architecture, units, path)
 

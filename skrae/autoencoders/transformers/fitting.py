@@ -27,6 +27,9 @@ from skrae.preprocessing.split import split_rows
 
 # Steps from one validation to the next, and the share of the running average that a step keeps.
 CHECK_EVERY, AVERAGING = 50, 0.99
+# The learning rate falls by these factors where held-out rows gain no more, or these shares of
+# the steps are done.
+RATES = (1.0, 0.6), (0.3, 0.85), (0.1, 1.0)
 # Held-out rows are repeated up to so many, for noise to average over and weights to tell.
 MIN_DRAWS, MAX_DRAWS = 256, 8192
 # Held-out landmarks, whose pairs are all compared at each validation.
@@ -107,13 +110,26 @@ class _Fit:
         generator = torch.Generator().manual_seed(self.start_seed)
         path = self._path(self.train)
         varies = torch.from_numpy(self.space.varies)
-        return started(self.options.architecture, path, self.variance, varies, generator)
+        network, parameters = started(
+            self.options.architecture, path, self.variance, varies, generator
+        )
+        return network, self._sparse(network, parameters)
 
     def closed_form(self):
         """The same from all rows, where the linear path is all there is."""
         generator = torch.Generator().manual_seed(self.start_seed)
         path, varies = self._path(self.all), torch.from_numpy(self.space.varies)
         return started(self.options.architecture, path, self.variance, varies, generator)
+
+    def _sparse(self, network, parameters):
+        """Parameters whose atoms are as they are kept, whose units are as active as asked for."""
+        objective = self.options.objective
+        if objective.sparsity_weight > 0.0:
+            network.confine_atoms(parameters)
+            if objective.sparsity == "kl":
+                target = objective.sparsity_target
+                parameters[network.n_encoder - 1] += math.log(target / (1.0 - target))
+        return parameters
 
     def _path(self, rows):
         architecture, objective = self.options.architecture, self.options.objective
@@ -174,16 +190,26 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
         [p.float().to(device) for p in start],
         TrainingOptions(options.learning_rate, AVERAGING, CHECK_EVERY, options.n_iter_no_change),
     )
-    is_solved = options.objective.is_plain and options.architecture.is_linear
+    is_solved = options.objective.is_plain and options.architecture.is_linear_at_best
     with interruptible():
         training.validate(fit.criterion(terms), validate)
         if not is_solved:
-            run(training, fit.criterion(terms), validate, options.max_iter, on_check=on_check)
+            _train(training, fit.criterion(terms), validate, options.max_iter, on_check)
     parameters = training.best.parameters if training.best else training.average
     if _are_equal(parameters, start) and previous is None and network.architecture.has_linear_path:
         network, parameters = fit.closed_form()
         validate = fit.validation(fit.terms(network))
     return _result(fit, network, parameters, validate, training)
+
+
+def _train(training, criterion, validate, max_iter, on_check):
+    """Train at falling rates, each from the best of those before."""
+    first = training.n_steps
+    for factor, share in RATES:
+        training.restart_from(training.best.average)
+        n_steps = math.ceil(share * max_iter) - (training.n_steps - first)
+        if not training.stopped:
+            run(training, criterion, validate, n_steps, factor, on_check)
 
 
 def _are_equal(parameters, start):
@@ -200,6 +226,7 @@ def _result(fit, network, parameters, validate, training):
         varies=fit.space.varies,
         row_unit=network.units.rows,
         code_unit=network.units.code.numpy(),
+        atom_norm=network.units.atoms,
         path=network.path and tuple(part.numpy() for part in network.path),
         coefs=[c.numpy() for c in coefs],
         intercepts=[b.numpy() for b in intercepts],

@@ -40,10 +40,10 @@ class Architecture(NamedTuple):
         return self.code_activation == "identity"
 
     @property
-    def is_linear(self):
-        """Whether code and reconstruction are linear maps."""
-        deep = bool(self.hidden_layer_sizes)
-        return self.has_linear_path and (not deep or self.activation == "identity")
+    def is_linear_at_best(self):
+        """Whether no network reconstructs clean rows better than the linear path does."""
+        is_linear = not self.hidden_layer_sizes or self.activation == "identity"
+        return self.has_linear_path and (is_linear or self.n_components >= self.n_features)
 
 
 class Units(NamedTuple):
@@ -51,6 +51,7 @@ class Units(NamedTuple):
 
     rows: float  # x_u
     code: torch.Tensor  # c_u (k,)
+    atoms: float = 1.0  # the norm that atoms are kept at, in working space
 
 
 class Network:
@@ -126,12 +127,13 @@ class Network:
         return parameters[0] * (self.units.code / self.units.rows)
 
     def confine_atoms(self, parameters):
-        """Give the weights of each unit of the code in the decoder the norm one, in place."""
-        weight = parameters[self.n_encoder]
-        length = 1.0 if self.architecture.hidden_layer_sizes else self.units.code / self.units.rows
+        """Give the weights from each unit of the code one norm, in place."""
+        weight, lengths = parameters[self.n_encoder], torch.ones_like(self.units.code)
+        if not self.architecture.hidden_layer_sizes:
+            lengths = self.units.atoms * self.units.code / self.units.rows
         with torch.no_grad():
-            norms = weight.norm(dim=1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)
-            weight.mul_(torch.as_tensor(length).to(weight).reshape(-1, 1) / norms)
+            norms = weight.norm(dim=1).clamp_min(torch.finfo(weight.dtype).tiny)
+            weight.mul_((lengths.to(weight) / norms)[:, None])
 
     def arrays(self, parameters):
         """coefs and intercepts of f and g in the units of working space."""
@@ -179,17 +181,24 @@ def started(architecture, path, variance, varies, generator):
     network : Network
     parameters : list of tensors, float32, or float64 where all is linear
     """
-    rows = math.sqrt(variance / max(1, int(varies.sum())))
-    code = torch.full((architecture.n_components,), rows)
-    if path is not None:
-        code = torch.from_numpy(np.maximum(path.deviations, LEAST_UNIT * rows))
-    network = Network(architecture, Units(rows, code.double()), None)
+    rows = math.sqrt(variance / int(varies.sum()))
+    network = Network(architecture, _units(architecture, path, rows, variance), None)
     if path is None:
         return network, _random(architecture, varies, generator)
     if architecture.hidden_layer_sizes:
         network.path = torch.from_numpy(path.encoder), torch.from_numpy(path.decoder)
         return network, _random(architecture, varies, generator, last=0.0)
     return network, _linear(network, path, varies, generator)
+
+
+def _units(architecture, path, rows, variance):
+    if path is not None:
+        deviations = np.maximum(path.deviations, LEAST_UNIT * rows)
+        return Units(rows, torch.from_numpy(deviations))
+    ones = torch.ones(architecture.n_components, dtype=torch.float64)
+    if architecture.code_activation == "sigmoid":  # a few units, each at most 1, make up a row
+        return Units(rows, ones, 0.5 * math.sqrt(variance))
+    return Units(rows, rows * ones)
 
 
 def _random(architecture, varies, generator, last=1.0):

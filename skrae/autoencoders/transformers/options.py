@@ -101,18 +101,22 @@ def _check_terms(estimator):
 
 
 def check_size(estimator, n_features):
-    """Raise ValueError where nothing keeps the code from being a copy of the row."""
+    """Raise ValueError where nothing keeps the code from being a copy of the row.
+
+    The default of two units passes on two columns, as those of `sklearn.decomposition.PCA` do.
+    """
     weights = {
         "noise_level": estimator.noise_level,
         "sparsity_weight": estimator.sparsity_weight,
         "encoder_contraction_weight": estimator.encoder_contraction_weight,
         "distance_weight": estimator.distance_weight,
     }
-    if estimator.n_components >= n_features and not any(weights.values()):
+    k = estimator.n_components
+    if k >= n_features and not k == n_features == 2 and not any(weights.values()):
         raise ValueError(
-            f"Got n_components={estimator.n_components} for {n_features} feature(s), with"
-            f" {', '.join(weights)} all 0, expected fewer components than features, or one of these"
-            " > 0: nothing keeps the code from being a copy of the row."
+            f"Got n_components={k} for {n_features} feature(s), with {', '.join(weights)} all 0,"
+            " expected fewer components than features, or one of these > 0: nothing keeps the code"
+            " from being a copy of the row."
         )
 
 

@@ -25,26 +25,26 @@ def reconstruction_error(x, r, variance):
     return (x - r).square().sum(1).mean() / variance
 
 
-def l1_sparsity(h, unit):
-    """Mean over rows and units of |h| / unit.
+def l1_sparsity(h, variance):
+    """Mean over rows of |h|_1 / (2 sqrt(Var)): half the size of the code over that of the rows.
 
     Parameters
     ----------
     h : tensor of shape (n, k)
-    unit : float, of the code
+    variance : float, the total variance of the rows
 
     Examples
     --------
-    >>> l1_sparsity(torch.tensor([[1.0, -3.0]]), 2.0)
+    >>> l1_sparsity(torch.tensor([[1.0, -3.0]]), 4.0)
     tensor(1.)
     """
-    return h.abs().mean() / unit
+    return h.abs().sum(1).mean() / (2.0 * variance**0.5)
 
 
 def kl_sparsity(h, target):
-    """sum_k KL(rho | rho_k) of the units' mean activations rho_k, from a mean of rho.
+    """sum_k KL(rho | rho_k) / (k rho) of mean activations rho_k, per unit that rho lets be active.
 
-    A mean activation is in (0, 1), as those of sigmoid units are (Ng 2011, "Sparse autoencoder").
+    Mean activations are in (0, 1), as those of sigmoid units are (Ng 2011, "Sparse autoencoder").
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def kl_sparsity(h, target):
     target = torch.as_tensor(target).to(mean)
     active = target * (target / mean).log()
     silent = (1.0 - target) * ((1.0 - target) / (1.0 - mean)).log()
-    return (active + silent).sum()
+    return (active + silent).mean() / target
 
 
 def deviations(h):
