@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.transformers.fitted import FittedAutoEncoder
-from skrae.autoencoders.transformers.fitting import CHECK_EVERY, fit_auto_encoder
+from skrae.autoencoders.transformers.fitting import fit_auto_encoder, n_checks
 from skrae.autoencoders.transformers.network import Architecture
 from skrae.autoencoders.transformers.options import (
     check_continuation,
@@ -301,7 +301,7 @@ class AutoEncoder(
         order = canonical_order(rows)
         rows, weights = rows[order], weights[order]
         check_neighbors(self, len(rows))
-        report = FitReport(self, rows, -(-self.max_iter // CHECK_EVERY))
+        report = FitReport(self, rows, n_checks(self.max_iter))
         result, ended_by = as_work(
             fit_auto_encoder,
             rows,

@@ -38,6 +38,11 @@ MAX_HELD_OUT_LANDMARKS = 1024
 MAX_RANGE = 2.5
 
 
+def n_checks(max_iter):
+    """The most validations of a fit of so many steps, that of its start left out."""
+    return math.ceil(max_iter / CHECK_EVERY) + len(RATES)
+
+
 class AutoEncoderFit(NamedTuple):
     """A fitted auto-encoder, and the record of its fit."""
 
