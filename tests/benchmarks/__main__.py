@@ -23,6 +23,7 @@ COMMANDS = {
     "outliers": "1 hour",
     "speed": "1 hour",
     "sampling": "1 hour",
+    "autoencoders": "1 hour",
     "imputation": "20 minutes",
     "trust": "20 minutes",
     "reliability": "2 hours",

@@ -136,10 +136,12 @@ class AutoEncoderCriterion(Criterion):
     terms : Terms
     rows : Rows
     geodesics : Geodesics or None
+    weight_decay : float, of the sum of squared weights
     """
 
-    def __init__(self, terms, rows, geodesics):
+    def __init__(self, terms, rows, geodesics, weight_decay):
         self.terms, self.rows, self.geodesics = terms, rows, geodesics
+        self.weight_decay = weight_decay
 
     def loss(self, parameters):
         x = self.rows.draw(self.rows.batch_size)
@@ -147,9 +149,9 @@ class AutoEncoderCriterion(Criterion):
         noisy = self.terms.corrupt(x, generator) if objective.noise_level > 0.0 else x
         pairs = self._pairs(x) if objective.distance_weight > 0.0 else None
         loss = self.terms.total(self.terms.of_rows(parameters, x, noisy, pairs, generator))
-        if objective.weight_decay > 0.0:
-            decay = sum(weight.square().sum() for weight in parameters[0::2])
-            loss = loss + objective.weight_decay * decay
+        if self.weight_decay > 0.0:
+            squares = sum(weight.square().sum() for weight in parameters[0::2])
+            loss = loss + self.weight_decay * squares
         return loss
 
     def _pairs(self, x):

@@ -154,12 +154,13 @@ class _Fit:
         reference = torch.zeros(1, device=self.device)
         return Terms(network.to(reference), self.options.objective, self.variance, varies)
 
-    def criterion(self, terms):
-        """The objective of batches."""
+    def criterion(self, terms, error):
+        """The objective of batches; weights decay in proportion to the error there is to mend."""
         generator = torch.Generator(device=self.device).manual_seed(self.batch_seed)
         size = min(self.options.batch_size, len(self.train.z))
         rows = Rows(self.train.to(self.device), size, generator)
-        return AutoEncoderCriterion(terms, rows, self.geodesics[0])
+        decay = self.options.objective.weight_decay * min(1.0, error)
+        return AutoEncoderCriterion(terms, rows, self.geodesics[0], decay)
 
     def validation(self, terms):
         """The objective of the rows held out."""
@@ -196,10 +197,11 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
         TrainingOptions(options.learning_rate, AVERAGING, CHECK_EVERY, options.n_iter_no_change),
     )
     is_solved = options.objective.is_plain and options.architecture.is_linear_at_best
+    criterion = fit.criterion(terms, validate.terms_of(training.average)["reconstruction"])
     with interruptible():
-        training.validate(fit.criterion(terms), validate)
+        training.validate(criterion, validate)
         if not is_solved:
-            _train(training, fit.criterion(terms), validate, options.max_iter, on_check)
+            _train(training, criterion, validate, options.max_iter, on_check)
     parameters = training.best.parameters if training.best else training.average
     if _are_equal(parameters, start) and previous is None and network.architecture.has_linear_path:
         network, parameters = fit.closed_form()
