@@ -16,7 +16,11 @@ class Regression:
     def __init__(self, n_components, seed):
         sizes = (*HIDDEN, n_components, *HIDDEN[::-1])
         self.network = MLPRegressor(
-            sizes, activation="tanh", early_stopping=True, max_iter=500, random_state=seed
+            hidden_layer_sizes=sizes,
+            activation="tanh",
+            early_stopping=True,
+            max_iter=500,
+            random_state=seed,
         )
         self.n_layers = len(HIDDEN) + 1
 
