@@ -109,7 +109,8 @@ class AutoEncoder(
     max_iter : int >= 1, default=2000
         Most steps.
     n_iter_no_change : int >= 1, default=5
-        Checks, one every 50 steps, without a better objective on held-out rows that end the fit.
+        Checks, one every 50 steps (fewer below 1000 rows), without a better objective on held-out
+        rows that end a learning rate.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
     time_limit : float > 0 or None, default=None
@@ -303,7 +304,7 @@ class AutoEncoder(
         order = canonical_order(rows)
         rows, weights = rows[order], weights[order]
         check_neighbors(self, len(rows))
-        report = FitReport(self, rows, n_checks(self.max_iter))
+        report = FitReport(self, rows, n_checks(self.max_iter, len(rows)))
         result, ended_by = as_work(
             fit_auto_encoder,
             rows,

@@ -25,8 +25,9 @@ from skrae.preprocessing.rows import WeightedRows
 from skrae.preprocessing.scales import ROUNDING, location_and_scale
 from skrae.preprocessing.split import split_rows
 
-# Steps from one validation to the next, and the share of the running average that a step keeps.
-CHECK_EVERY, AVERAGING = 50, 0.99
+# Steps from one validation to the next, fewer for few rows, on which all happens sooner; and the
+# share of the running average that a step keeps.
+CHECK_EVERY, LEAST_CHECK_EVERY, ROWS_A_STEP, AVERAGING = 50, 10, 20, 0.99
 # The learning rate falls by these factors where held-out rows gain no more, or these shares of
 # the steps are done.
 RATES = (1.0, 0.6), (0.3, 0.85), (0.1, 1.0)
@@ -38,9 +39,18 @@ MAX_HELD_OUT_LANDMARKS = 1024
 MAX_RANGE = 2.5
 
 
-def n_checks(max_iter):
+def check_every(n_rows):
+    """Steps from one validation to the next.
+
+    >>> check_every(30), check_every(500), check_every(100_000)
+    (10, 25, 50)
+    """
+    return min(CHECK_EVERY, max(LEAST_CHECK_EVERY, n_rows // ROWS_A_STEP))
+
+
+def n_checks(max_iter, n_rows):
     """The most validations of a fit of so many steps, that of its start left out."""
-    return math.ceil(max_iter / CHECK_EVERY) + len(RATES)
+    return math.ceil(max_iter / check_every(n_rows)) + len(RATES)
 
 
 class AutoEncoderFit(NamedTuple):
@@ -192,10 +202,8 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
     network, start = fit.start()
     terms = fit.terms(network)
     validate = fit.validation(terms)
-    training = Training(
-        [p.float().to(device) for p in start],
-        TrainingOptions(options.learning_rate, AVERAGING, CHECK_EVERY, options.n_iter_no_change),
-    )
+    settings = options.learning_rate, AVERAGING, check_every(len(X)), options.n_iter_no_change
+    training = Training([p.float().to(device) for p in start], TrainingOptions(*settings))
     is_solved = options.objective.is_plain and options.architecture.is_linear_at_best
     criterion = fit.criterion(terms, validate.terms_of(training.average)["reconstruction"])
     with interruptible():
