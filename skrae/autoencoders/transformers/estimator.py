@@ -109,7 +109,7 @@ class AutoEncoder(
     max_iter : int >= 1, default=2000
         Most steps.
     n_iter_no_change : int >= 1, default=5
-        Checks, one every 50 steps (fewer below 1000 rows), without a better objective on held-out
+        Checks, one every 25 steps (fewer below 1000 rows), without a better objective on held-out
         rows that end a learning rate.
     validation_fraction : float in (0, 1), default=0.1
         Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.

@@ -27,7 +27,7 @@ from skrae.preprocessing.split import split_rows
 
 # Steps from one validation to the next, fewer for few rows, on which all happens sooner; and the
 # share of the running average that a step keeps.
-CHECK_EVERY, LEAST_CHECK_EVERY, ROWS_A_STEP, AVERAGING = 50, 10, 20, 0.99
+CHECK_EVERY, LEAST_CHECK_EVERY, ROWS_A_STEP, AVERAGING = 25, 10, 40, 0.99
 # The learning rate falls by these factors where held-out rows gain no more, or these shares of
 # the steps are done.
 RATES = (1.0, 0.6), (0.3, 0.85), (0.1, 1.0)
@@ -43,7 +43,7 @@ def check_every(n_rows):
     """Steps from one validation to the next.
 
     >>> check_every(30), check_every(500), check_every(100_000)
-    (10, 25, 50)
+    (10, 12, 25)
     """
     return min(CHECK_EVERY, max(LEAST_CHECK_EVERY, n_rows // ROWS_A_STEP))
 
