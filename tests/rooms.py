@@ -21,7 +21,7 @@ ALLOWED = {
     "sampling": {"preprocessing", "mixtures"},
     "density": {"preprocessing", "mixtures", "columns", "autoencoders", "sampling"},
     "metrics": {"preprocessing"},
-    "plotting": {"preprocessing", "sampling", "density"},
+    "plotting": {"preprocessing", "sampling", "density", "metrics"},
 }
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

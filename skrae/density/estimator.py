@@ -240,6 +240,7 @@ class RegularizedAutoEncoderScore(
     See Also
     --------
     RAESampler : Chains, conditional draws and imputation from a fitted model.
+    AutoEncoder : Codes of a chosen size, and rows from them, without a density.
     skrae.metrics.hyvarinen_score : Compares scores of densities without their normalisers.
     sklearn.mixture.GaussianMixture : One mixture of a given size.
     sklearn.neighbors.KernelDensity : A density without derivatives or parameters.

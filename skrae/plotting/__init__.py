@@ -1,11 +1,17 @@
-"""Pictures of chains, as scikit-learn's displays.
+"""Pictures of chains and of codes, as scikit-learn's displays.
 
-pairs   `PairDisplay`: pairs of features beside the data
-traces  `TraceDisplay`: traces and marginal densities, with R-hat
-panels  what both share: columns, axes, limits, histograms
+atoms    `AtomDisplay`: what each unit of a code stands for
+codes    `CodeDisplay`: codes of rows, coloured by labels or numbers
+shepard  `ShepardDisplay`: distances between rows and between their codes
+pairs    `PairDisplay`: pairs of features beside the data
+traces   `TraceDisplay`: traces and marginal densities, with R-hat
+panels   what they share: columns, axes, limits, histograms
 """
 
+from skrae.plotting.atoms import AtomDisplay
+from skrae.plotting.codes import CodeDisplay
 from skrae.plotting.pairs import PairDisplay
+from skrae.plotting.shepard import ShepardDisplay
 from skrae.plotting.traces import TraceDisplay
 
-__all__ = ["PairDisplay", "TraceDisplay"]
+__all__ = ["AtomDisplay", "CodeDisplay", "PairDisplay", "ShepardDisplay", "TraceDisplay"]

@@ -1,4 +1,4 @@
-"""What pictures of draws share: the columns to show, panels, limits of axes and histograms.
+"""What pictures share: the columns and codes to show, panels, limits of axes and histograms.
 
 Functions import matplotlib where they need it, and pyplot only for a new figure.
 """
@@ -7,6 +7,7 @@ import textwrap
 from numbers import Integral
 
 import numpy as np
+from sklearn.utils import check_array
 
 # Of the palette of Okabe and Ito, which the colour-blind tell apart.
 DRAWS_COLOR, DATA_COLOR, WARNING_COLOR = "#0072B2", "#E69F00", "#D55E00"
@@ -41,26 +42,43 @@ def column_names(given, found, d):
     return [str(name) for name in names]
 
 
-def chosen_columns(features, names):
-    """Indices of the columns that `features`, one or many names or indices, asks for."""
-    single = isinstance(features, str | Integral)
-    columns = [_column(feature, names) for feature in ([features] if single else features)]
+def chosen_columns(chosen, names, option="features"):
+    """Indices of the columns that an option, one or many names or indices, asks for."""
+    single = isinstance(chosen, str | Integral)
+    columns = [_column(column, names, option) for column in ([chosen] if single else chosen)]
     if not columns:
-        raise ValueError("Got features=[], expected at least one.")
+        raise ValueError(f"Got {option}=[], expected at least one.")
     return columns
 
 
-def _column(feature, names):
-    if isinstance(feature, str):
-        if feature not in names:
-            raise ValueError(f"Got features with {feature!r}, expected names among {names}.")
-        return names.index(feature)
-    if isinstance(feature, bool | np.bool_) or not isinstance(feature, Integral):
-        raise TypeError(f"Got features with {feature!r}, expected names or indices of columns.")
-    if not 0 <= feature < len(names):
+def _column(column, names, option):
+    if isinstance(column, str):
+        if column not in names:
+            raise ValueError(f"Got {option} with {column!r}, expected names among {names}.")
+        return names.index(column)
+    if isinstance(column, bool | np.bool_) or not isinstance(column, Integral):
+        raise TypeError(f"Got {option} with {column!r}, expected names or indices of columns.")
+    if not 0 <= column < len(names):
         last = len(names) - 1
-        raise ValueError(f"Got features with {feature}, expected indices from 0 to {last}.")
-    return int(feature)
+        raise ValueError(f"Got {option} with {column}, expected indices from 0 to {last}.")
+    return int(column)
+
+
+def codes_of(estimator, X, caller):
+    """Codes (n, k) of rows, by the estimator's `transform`."""
+    if not hasattr(estimator, "transform"):
+        raise TypeError(
+            f"Got {caller} of {type(estimator).__name__} without transform, expected a fitted"
+            " object that maps rows to codes."
+        )
+    return check_array(estimator.transform(X), dtype=np.float64, input_name="codes")
+
+
+def code_names(estimator, k):
+    """Names of k units of code, as `get_feature_names_out` has them, or else code0, code1, ..."""
+    if hasattr(estimator, "get_feature_names_out"):
+        return [str(name) for name in estimator.get_feature_names_out()]
+    return [f"code{unit}" for unit in range(k)]
 
 
 def evenly_spaced(n, most):
