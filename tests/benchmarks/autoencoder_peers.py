@@ -1,7 +1,10 @@
 """What the auto-encoders stand beside, each with `transform` and `inverse_transform`."""
 
+import logging
+import os
 import tempfile
 import warnings
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 import numpy as np
 from sklearn.decomposition import PCA, KernelPCA
@@ -60,7 +63,7 @@ class Pythae:
         rows = X.astype(np.float32)
         held_out = np.random.RandomState(self.seed).permutation(len(rows))[: len(rows) // 10]
         model = AE(AEConfig(input_dim=(1, X.shape[1]), latent_dim=self.n_components))
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, _silence():
             settings = BaseTrainerConfig(
                 output_dir=folder,
                 num_epochs=100,
@@ -91,6 +94,17 @@ class Pythae:
         with torch.no_grad():
             found = self.model.decoder(torch.tensor(X, dtype=torch.float32)).reconstruction
         return found.reshape(len(X), -1).numpy()
+
+
+@contextmanager
+def _silence():
+    """Nothing printed, whatever the package tells of its progress."""
+    logging.disable(logging.CRITICAL)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 class _Rows:

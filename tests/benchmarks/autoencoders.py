@@ -2,9 +2,9 @@
 
 ``python -m tests.benchmarks.autoencoders`` prints a table for each member of the family: the error
 of a bottleneck on test rows as a share of PCA's; sparse codes; contraction of the encoder;
-distances between test rows and training rows; denoising, inpainting and retrieval; and what a step
-costs beside a plain one. Digits are those of scikit-learn divided by 16, three tenths of them test
-rows. ``--quick`` runs the bottlenecks and sparse codes of digits in a few steps.
+distances between test rows and training rows; denoising, inpainting, retrieval and outliers; and
+what a step costs beside a plain one. Digits are those of scikit-learn divided by 16, three tenths
+of them test rows. ``--quick`` runs the bottlenecks and sparse codes of digits in a few steps.
 """
 
 import statistics
@@ -14,13 +14,16 @@ from functools import partial
 
 import numpy as np
 from sklearn.decomposition import PCA, MiniBatchDictionaryLearning
+from sklearn.ensemble import IsolationForest
 from sklearn.impute import KNNImputer
 from sklearn.manifold import MDS, Isomap
+from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from skrae import AutoEncoder, metrics
 from tests.benchmarks import autoencoder_tables as tables
 from tests.benchmarks.autoencoder_peers import peer
+from tests.benchmarks.data import load_splits
 from tests.benchmarks.records import argument_parser, cell, grouped, mean, run, table, timed
 
 SEEDS = 0, 1, 2
@@ -246,6 +249,17 @@ def retrieval(case):
     return {"precision": float(np.mean(y[near] == y_test[:, None])), "recall": recall}
 
 
+def outliers(case):
+    """ROC-AUC of the error of reconstruction, and of an isolation forest, on the fitted rows."""
+    X, y = load_splits().labelled(case["set"])
+    if case["model"] == "isolation forest":
+        forest = IsolationForest(random_state=case["seed"]).fit(X)
+        return {"auc": float(roc_auc_score(y, -forest.score_samples(X)))}
+    k = max(1, X.shape[1] // 2)
+    model = _auto_encoder(case, n_components=k, scaling="standardize").fit(X)
+    return {"auc": float(roc_auc_score(y, model.reconstruction_error(X)))}
+
+
 def step_cost(case):
     """How long a step takes beside a plain one, the median of pairs of short fits."""
     (X, _), _ = tables.digits(case["seed"])
@@ -286,6 +300,7 @@ SECTIONS = {
     "denoising": denoising,
     "inpainting": inpainting,
     "retrieval": retrieval,
+    "outliers": outliers,
     "step cost": step_cost,
     "default fit": default_fit,
 }
@@ -324,6 +339,9 @@ def _cases_of(seed):
             yield _section("inpainting", set=name, model=model)
     for model in ("pixels", "PCA", "plain", "Euclidean, weight 10"):
         yield _section("retrieval", model=model)
+    for name in ("cardio", "mammography", "pendigits", "thyroid"):
+        for model in ("skrae", "isolation forest"):
+            yield _section("outliers", set=name, model=model)
     if seed == 0:
         yield from (_section("step cost", model=name) for name in STEPS)
     yield _section("default fit", model="skrae")
@@ -364,6 +382,7 @@ COLUMNS = {
     "denoising": {"rmse": 4},
     "inpainting": {"rmse": 3},
     "retrieval": {"precision": 3, "recall": 3},
+    "outliers": {"auc": 3},
     "step cost": {"ratio": 2},
     "default fit": {"fit_cpu": 1, "n_iter": 0, "rate": 0},
 }
@@ -371,11 +390,12 @@ KEYS = "set", "n_components", "noise_level", "model", "weight"
 TITLES = {
     "ratio": "ratio",
     "fit_cpu": "fit, CPU s",
-    "r2": "R^2",
     "raw": "squared Jacobian",
     "relative": "at deviation one",
     "test": "of test rows, median",
-    "rate": "rows a second",
+    "rate": "codes a second",
+    "auc": "ROC-AUC",
+    "r2": "R^2",
 }
 
 
