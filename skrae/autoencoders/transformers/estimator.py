@@ -129,7 +129,7 @@ class AutoEncoder(
     ----------
     components_ : array of shape (n_components, n_features)
         What each unit of the code adds to the reconstruction, in working space: the derivative of
-        the decoder at the mean code, which of a linear decoder are its atoms.
+        the decoder at the code 0, which of a linear decoder are its atoms.
     coefs_, intercepts_ : lists of arrays
         Weights (n_in, n_out) and biases (n_out,) of the networks, in working space; the first
         `n_encoder_layers_` of them are the encoder's. With hidden layers and an identity code they

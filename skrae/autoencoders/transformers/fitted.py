@@ -49,10 +49,11 @@ class FittedAutoEncoder:
         return Answers(self, device)
 
     def components(self):
-        """What a unit of code adds to the reconstruction at the mean code, in working space."""
+        """The derivative of the decoder at the code 0 as it is given out, in working space."""
         answers = self.on("cpu")
         mean = torch.from_numpy(self.code_mean)[None]
-        return answers.network.decoder_jacobian(mean, answers.parameters).numpy()
+        jacobian = answers.network.decoder_jacobian(mean, answers.parameters).numpy()
+        return jacobian * self.code_scale[:, None]
 
 
 class Answers:
