@@ -26,6 +26,7 @@ from skrae.preprocessing.contract.seal import opened, sealed
 from skrae.preprocessing.contract.work import TIME_LIMIT, as_work
 from skrae.preprocessing.rows import (
     canonical_order,
+    canonical_weights,
     check_overflow,
     check_rows,
     check_weights,
@@ -302,7 +303,7 @@ class AutoEncoder(
             check_continuation(options.architecture, previous.architecture)
         rows, weights = distinct_rows(X, sample_weight)
         order = canonical_order(rows)
-        rows, weights = rows[order], weights[order]
+        rows, weights = rows[order], canonical_weights(weights[order])
         check_neighbors(self, len(rows))
         report = FitReport(self, rows, n_checks(self.max_iter, len(rows)))
         result, ended_by = as_work(
