@@ -211,9 +211,11 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
         if not is_solved:
             _train(training, criterion, validate, options.max_iter, on_check)
     parameters = training.best.parameters if training.best else training.average
-    if _are_equal(parameters, start) and previous is None and network.architecture.has_linear_path:
-        network, parameters = fit.closed_form()
-        validate = fit.validation(fit.terms(network))
+    if _are_equal(parameters, start):
+        parameters = start  # in full precision
+        if previous is None and network.architecture.has_linear_path:
+            network, parameters = fit.closed_form()
+            validate = fit.validation(fit.terms(network))
     return _result(fit, network, parameters, validate, training)
 
 
