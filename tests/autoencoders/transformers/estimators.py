@@ -61,4 +61,4 @@ def held_out_rows(model, X):
     rng = check_random_state(model.random_state)
     rng.randint(2**31 - 1, size=3)
     z = working_space(rows, weights, model.scaling).forward(rows)
-    return rows[split_rows(z, model.validation_fraction, rng)[1]]
+    return rows[split_rows(z / np.sqrt(np.square(z).mean()), model.validation_fraction, rng)[1]]

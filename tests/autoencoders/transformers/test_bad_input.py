@@ -82,6 +82,11 @@ BAD_ROWS_TO_FIT = {
         ValueError,
         "all constant up to rounding, expected at least one that varies",
     ),
+    "too wide": (
+        lambda X: 1e200 * X,
+        ValueError,
+        r"Got a column with a range of .*e.200 .*expected units .* between 0 and 1e\+140",
+    ),
 }
 
 
@@ -130,12 +135,20 @@ def test_an_unfitted_auto_encoder_says_so(question, X):
         AutoEncoder().get_feature_names_out()
 
 
+@pytest.mark.parametrize("factor", [1e-20, 1e20])
+def test_columns_that_float32_cannot_square_are_scaled_or_refused(factor, X):
+    message = r"range of .* and scaling=None, expected units .* between 1e-15 and 1e\+15"
+    refused(quick_auto_encoder(scaling=None), factor * X, message)
+    model = quick_auto_encoder(max_iter=3).fit(factor * X)
+    np.testing.assert_allclose(model.scale_, factor * X.std(axis=0))
+
+
 def test_answers_beyond_float32_are_refused():
     rng = np.random.default_rng(0)
     X = rng.uniform(-3e38, 3e38, (60, 3)).astype(np.float32)
     model = quick_auto_encoder(max_iter=3).fit(X)
     assert np.isfinite(model.reconstruct(X / 4)).all()
-    codes = np.full((1, 2), 1e3, np.float32)
+    codes = np.full((1, 2), 1e6, np.float32)
     with pytest.raises(ValueError, match=r"Got .* overflows float32, expected .*float64"):
         model.inverse_transform(codes)
     assert np.isfinite(model.inverse_transform(codes.astype(np.float64))).all()
