@@ -173,7 +173,7 @@ class _Fit:
     def terms(self, network):
         """The terms of the objective, on the device."""
         varies = torch.from_numpy(self.space.varies).to(self.device)
-        reference = torch.zeros(1, device=self.device)
+        reference = torch.zeros(1, dtype=torch.float32, device=self.device)
         return Terms(network.to(reference), self.options.objective, self.variance, varies)
 
     def criterion(self, terms, error):
