@@ -225,6 +225,6 @@ def _linear(network, path, varies, generator):
     coefs = [encoder.clone(), decoder.clone()]
     empty = decoder.norm(dim=1) == 0.0
     axes = torch.randn(int(empty.sum()), d, generator=generator, dtype=torch.float64) * varies
-    coefs[1][empty] = axes / axes.norm(dim=1, keepdim=True).clamp_min(1.0)
+    coefs[1][empty] = axes / axes.norm(dim=1, keepdim=True).clamp_min(LEAST_UNIT)
     coefs[0][:, empty] = 0.1 * coefs[1][empty].T
     return network.parameters(coefs, [torch.zeros(k).double(), torch.zeros(d).double()])
