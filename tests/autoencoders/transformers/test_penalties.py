@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from skrae.autoencoders.activations import ACTIVATIONS
-from skrae.autoencoders.transformers.criterion import Objective, Terms
+from skrae.autoencoders.transformers.criterion import AutoEncoderCriterion, Objective, Terms
 from skrae.autoencoders.transformers.network import Architecture, Network
 from skrae.autoencoders.transformers.terms.penalties import (
     deviations,
@@ -288,3 +288,41 @@ def test_stress_of_a_batch_of_one_row_says_nothing(stress):
     (gradient,) = torch.autograd.grad(value, code)
     assert value.item() == 0.0
     assert not gradient.any()
+
+
+# --- which term an option means -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("distance", "stress"), [("euclidean", relative_stress), ("geodesic", elastic_stress)]
+)
+def test_each_distance_has_its_stress(distance, stress, random_seed):
+    network, parameters = random_network(ARCHITECTURES[4], random_seed)
+    x, known = normal(9, 4, seed=random_seed), distances(normal(9, 3, seed=random_seed + 1))
+    terms = terms_of(network, distance_weight=1.0, distance=distance)
+    found = terms.of_rows(parameters, x, x, (x, known), generator(random_seed))["distance"]
+    code = network.encode(x, parameters)
+    assert_close(found, stress(known, torch.cdist(code, code)))
+
+
+@pytest.mark.parametrize("noise", ["gaussian", "masking", "swap"])
+def test_columns_that_do_not_vary_are_not_corrupted(noise, random_seed):
+    network, _ = random_network(ARCHITECTURES[4], random_seed)
+    objective = terms_of(network, noise=noise, noise_level=0.5).objective
+    varies = torch.tensor([True, False, True, True])
+    x = normal(30, 4, seed=random_seed) * varies
+    noisy = Terms(network, objective, 2.0, varies).corrupt(x, generator(random_seed))
+    assert torch.equal(noisy[:, 1], x[:, 1])
+    assert not any(torch.equal(noisy[:, j], x[:, j]) for j in (0, 2, 3))
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_atoms_are_confined_where_a_sparsity_is_on(weight, random_seed):
+    network, parameters = random_network(ARCHITECTURES[1], random_seed)
+    terms = terms_of(network, sparsity_weight=weight)
+    before = parameters[2].clone()
+    AutoEncoderCriterion(terms, None, None, 0.0).confine(parameters)
+    assert torch.equal(parameters[2], before) == (weight == 0.0)
+    if weight:
+        atoms = network.arrays(parameters)[0][1].norm(dim=1)
+        assert_close(atoms, torch.full_like(atoms, network.units.atoms))
