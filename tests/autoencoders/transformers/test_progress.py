@@ -11,7 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from skrae.autoencoders.training import Training
-from skrae.autoencoders.transformers.fitting import CHECK_EVERY
+from skrae.autoencoders.transformers.fitting import check_every
 from tests.autoencoders.transformers.estimators import (
     MEMBERS,
     bent_sheet,
@@ -83,7 +83,7 @@ def test_callback_is_told_of_every_check_and_of_the_end(X):
 def test_callback_stops_the_fit_at_all_rates(X):
     model = quick_auto_encoder(max_iter=300).set_callbacks(Recorder(stop_at=2)).fit(X)
     assert len(model.loss_curve_) == 2
-    assert model.n_iter_ == 2 * CHECK_EVERY
+    assert model.n_iter_ == 2 * check_every(len(X))
     assert np.isfinite(model.score(X))
 
 
@@ -126,7 +126,7 @@ def test_verbose_prints_a_line_at_each_check_and_changes_nothing(X, capsys):
     told = quick_auto_encoder(max_iter=120, verbose=1).fit(X)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(told.loss_curve_)
-    assert lines[0].startswith(f"[AutoEncoder] step {CHECK_EVERY}: objective ")
+    assert lines[0].startswith(f"[AutoEncoder] step {check_every(len(X))}: objective ")
     assert lines[-1].endswith(f"on held-out rows {told.validation_curve_[-1]:.4f}")
     np.testing.assert_array_equal(told.transform(X), quiet.transform(X))
 
@@ -160,11 +160,12 @@ def test_an_interrupted_fit_keeps_the_best_and_its_curves(X, monkeypatch):
     with pytest.warns(ConvergenceWarning, match="interrupted"):
         model.fit(X)
     assert model.n_iter_ == 130
-    assert len(model.loss_curve_) == 2
+    assert len(model.loss_curve_) == 130 // check_every(len(X))
+    assert len(model.validation_curve_) == len(model.loss_curve_) + 1
     assert model.terms_["reconstruction"] == pytest.approx(min(model.validation_curve_), rel=1e-5)
     monkeypatch.undo()
     whole = quick_auto_encoder(max_iter=400, learning_rate=0.01, n_iter_no_change=NEVER).fit(X)
-    assert whole.validation_curve_[:3] == model.validation_curve_
+    assert whole.validation_curve_[: len(model.validation_curve_)] == model.validation_curve_
 
 
 def test_a_fit_out_of_time_says_so_and_is_usable(X):
