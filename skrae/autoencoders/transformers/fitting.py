@@ -162,13 +162,13 @@ class _Fit:
         architecture, objective = self.options.architecture, self.options.objective
         if not architecture.has_linear_path:
             return None
-        covariance, kept, added = _covariance(rows), 1.0, 0.0
+        varies, kept, added = self.space.varies, 1.0, 0.0
+        covariance = _covariance(rows)[np.ix_(varies, varies)]
         if objective.noise_level > 0.0:
             corruption = CORRUPTIONS[objective.noise]
             kept = corruption.kept(objective.noise_level)
-            variances = np.diag(covariance)
-            added = self.space.varies * corruption.added(objective.noise_level, variances)
-        return linear_path(covariance, architecture.n_components, kept, added)
+            added = corruption.added(objective.noise_level, np.diag(covariance))
+        return linear_path(covariance, architecture.n_components, kept, added).among(varies)
 
     def terms(self, network):
         """The terms of the objective, on the device."""

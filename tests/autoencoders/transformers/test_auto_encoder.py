@@ -96,6 +96,15 @@ def test_as_many_units_as_columns_are_the_identity(X):
     assert_allclose(model.reconstruct(X[:, :2]), X[:, :2], rtol=1e-9)
 
 
+@pytest.mark.parametrize("sizes", [(), (8,)])
+def test_no_unit_writes_to_constant_columns(sizes, random_seed):
+    """More units than columns that vary: those beyond span none of the others."""
+    X = np.column_stack([bent_sheet(40, random_seed)[:, :2], np.full((40, 3), 3.0)])
+    model = quick_auto_encoder(n_components=4, hidden_layer_sizes=sizes).fit(X)
+    assert not model.components_[:, 2:].any()
+    assert_array_equal(model.inverse_transform(np.ones((1, 4)))[0, 2:], 3.0)
+
+
 @pytest.mark.parametrize("k", [1, 2])
 def test_never_worse_than_pca_on_held_out_rows(k, X):
     model = quick_auto_encoder(n_components=k, scaling=None).fit(X)

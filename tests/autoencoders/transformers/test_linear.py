@@ -143,6 +143,19 @@ def test_rank_deficient_rows_and_more_units_than_columns(noise, k, random_seed):
     np.testing.assert_allclose(known @ known.T, np.eye(len(known)), atol=1e-12)
 
 
+def test_a_path_among_more_columns_knows_its_own_alone(random_seed):
+    X = centred(50, 3, random_seed)
+    path, own = linear_path(covariance_of(X), 4), np.array([True, False, True, True, False])
+    wide = np.zeros((50, 5))
+    wide[:, own] = X
+    found = path.among(own)
+    assert found.encoder.shape == found.decoder.T.shape == (5, 4)
+    code = (wide + 7.0 * ~own) @ found.encoder
+    np.testing.assert_allclose(code, X @ path.encoder)
+    np.testing.assert_allclose((code @ found.decoder)[:, own], X, atol=1e-10)
+    assert not (code @ found.decoder)[:, ~own].any()
+
+
 @pytest.mark.parametrize("noise", [{}, {"added": np.array([0.5, 0.5, 0.0])}, {"kept": 0.7}])
 def test_a_constant_column_is_neither_read_nor_written_to(noise, random_seed):
     X = np.column_stack([centred(50, 2, random_seed), np.zeros(50)])
