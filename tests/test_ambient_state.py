@@ -11,6 +11,7 @@ from sklearn.neighbors import KernelDensity
 
 from skrae import RAESampler, RegularizedAutoEncoderScore
 from skrae.metrics import hyvarinen_score
+from tests.autoencoders.transformers.estimators import MEMBERS, bent_sheet, member
 from tests.density.estimators import quick_estimator
 from tests.interruptions import ambient
 
@@ -168,6 +169,47 @@ def test_foreign_densities_are_sampled_in_every_state(X):
     right = sampler.sample_chains(20).draws
     with everything():
         np.testing.assert_array_equal(sampler.sample_chains(20).draws, right)
+
+
+def codes_and_rows(name):
+    """What an auto-encoder answers after a fit, as one array."""
+    X = bent_sheet(80, 0)
+    model = member(name, max_iter=10).fit(X, sample_weight=np.linspace(0.5, 1.5, 80))
+    codes, holed = model.transform(X), np.where([[True] + 4 * [False]], np.nan, X)
+    parts = codes, model.inverse_transform(codes), model.reconstruct(X), model.impute(holed)
+    parts += model.components_, model.reconstruction_error(X), model.score(X)
+    return np.concatenate([np.ravel(part) for part in (*parts, model.validation_curve_)])
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_auto_encoders_answer_the_same_in_every_state(name):
+    """Bit for bit, in each state and in all of them at once; and the state is left as it was."""
+    right = codes_and_rows(name)
+    for state in (*STATES.values(), everything):
+        with state():
+            before = ambient()
+            found = codes_and_rows(name)
+            assert ambient() == before
+        np.testing.assert_array_equal(found, right)
+
+
+def test_geodesic_auto_encoders_answer_the_same_in_every_state():
+    X = bent_sheet(80, 0)
+    model = member("distance", distance="geodesic", max_iter=10)
+    right = model.fit(X).transform(X)
+    with everything():
+        np.testing.assert_array_equal(model.fit(X).transform(X), right)
+
+
+def test_tensors_are_rows_of_auto_encoders():
+    X = bent_sheet(80, 0)
+    tensor = torch.tensor(X, requires_grad=True)
+    model = member("plain", max_iter=10).fit(tensor, sample_weight=torch.ones(80))
+    codes = model.transform(tensor)
+    np.testing.assert_array_equal(codes, member("plain", max_iter=10).fit(X).transform(X))
+    np.testing.assert_array_equal(
+        model.inverse_transform(torch.tensor(codes)), model.inverse_transform(codes)
+    )
 
 
 def _fit_in_fork(X, answer):

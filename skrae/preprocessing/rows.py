@@ -252,6 +252,16 @@ def canonical_order(X):
     return np.argsort(_keys(X), kind="stable")
 
 
+def canonical_weights(weights):
+    """Weights without their last bits, in which sums of another order differ.
+
+    >>> float(canonical_weights(np.array([1.0 + 1e-15]))[0])
+    1.0
+    """
+    parts, exponents = np.frexp(weights)
+    return np.ldexp(np.round(parts * 2.0**40), exponents - 40)
+
+
 def _keys(X):
     """One key a row, equal where the rows are."""
     contiguous = np.ascontiguousarray(X) + 0.0  # -0.0 is 0.0

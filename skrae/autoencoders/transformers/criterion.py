@@ -8,7 +8,7 @@ from skrae.autoencoders.training import Criterion, Validation
 from skrae.autoencoders.transformers.terms import penalties
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
 
-# Held-out rows at a time, and pairs among them.
+# Held-out rows at a time at most, and pairs among them.
 VALIDATION_ROWS = 1024
 
 
@@ -181,7 +181,8 @@ class HeldOutObjective:
     def __init__(self, terms, rows, geodesics, seed):
         self.terms, self.geodesics, self.seed = terms, geodesics, seed
         self.blocks, generator = [], self._generator(rows.device)
-        for x in rows.split(VALIDATION_ROWS):
+        # Blocks of like sizes: one of a single row would have no pairs and no deviations.
+        for x in rows.tensor_split(-(-len(rows) // VALIDATION_ROWS)):
             noisy = terms.corrupt(x, generator) if terms.objective.noise_level > 0.0 else x
             self.blocks.append((x, noisy, self._pairs(x), len(x) / len(rows)))
 
@@ -207,5 +208,8 @@ class HeldOutObjective:
 
     def __call__(self, parameters):
         """Minus the objective, as a `Validation`."""
-        value = -self.terms.total(self.terms_of(parameters))
-        return Validation(value, 0.0, [p.clone() for p in parameters])
+        kept = [p.clone() for p in parameters]
+        if self.terms.objective.sparsity_weight > 0.0:
+            # An average of atoms of one norm is shorter.
+            self.terms.network.confine_atoms(kept)
+        return Validation(-self.terms.total(self.terms_of(kept)), 0.0, kept)

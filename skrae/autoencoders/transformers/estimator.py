@@ -26,6 +26,7 @@ from skrae.preprocessing.contract.seal import opened, sealed
 from skrae.preprocessing.contract.work import TIME_LIMIT, as_work
 from skrae.preprocessing.rows import (
     canonical_order,
+    canonical_weights,
     check_overflow,
     check_rows,
     check_weights,
@@ -129,7 +130,7 @@ class AutoEncoder(
     ----------
     components_ : array of shape (n_components, n_features)
         What each unit of the code adds to the reconstruction, in working space: the derivative of
-        the decoder at the mean code, which of a linear decoder are its atoms.
+        the decoder at the code 0, which of a linear decoder are its atoms.
     coefs_, intercepts_ : lists of arrays
         Weights (n_in, n_out) and biases (n_out,) of the networks, in working space; the first
         `n_encoder_layers_` of them are the encoder's. With hidden layers and an identity code they
@@ -302,7 +303,7 @@ class AutoEncoder(
             check_continuation(options.architecture, previous.architecture)
         rows, weights = distinct_rows(X, sample_weight)
         order = canonical_order(rows)
-        rows, weights = rows[order], weights[order]
+        rows, weights = rows[order], canonical_weights(weights[order])
         check_neighbors(self, len(rows))
         report = FitReport(self, rows, n_checks(self.max_iter, len(rows)))
         result, ended_by = as_work(

@@ -1,15 +1,16 @@
 """A fitted auto-encoder, and what it answers in the units of the data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from skrae.autoencoders.transformers.network import Architecture, Network, Units
 
-# Every product is of so many rows, the last ones padded: an answer hangs on its own row alone, to
-# the last bit, since libraries sum in an order that depends on the shape.
-ROWS = 256
+# Every product is of so many rows, and of columns in multiples of so many, the last ones padded: an
+# answer hangs on its own row alone, to the last bit, since libraries sum in an order that depends
+# on the shape, and for odd numbers of columns on the place of the row.
+ROWS, COLUMNS = 256, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +50,10 @@ class FittedAutoEncoder:
         return Answers(self, device)
 
     def components(self):
-        """What a unit of code adds to the reconstruction at the mean code, in working space."""
-        answers = self.on("cpu")
+        """The derivative of the decoder at the code 0 as it is given out, in working space."""
         mean = torch.from_numpy(self.code_mean)[None]
-        return answers.network.decoder_jacobian(mean, answers.parameters).numpy()
+        jacobian = self.network().decoder_jacobian(mean, self.parameters()).numpy()
+        return jacobian * self.code_scale[:, None]
 
 
 class Answers:
@@ -65,12 +66,12 @@ class Answers:
     """
 
     def __init__(self, fitted, device):
-        self.fitted = fitted
+        self.fitted, wide = fitted, _widened(fitted)
         reference = torch.zeros(1, dtype=torch.float64, device=device)
-        self.network = fitted.network().to(reference)
-        self.parameters = [p.to(reference) for p in fitted.parameters()]
-        self.code_mean = torch.from_numpy(fitted.code_mean).to(reference)
-        self.code_scale = torch.from_numpy(fitted.code_scale).to(reference)
+        self.network = wide.network().to(reference)
+        self.parameters = [p.to(reference) for p in wide.parameters()]
+        self.code_mean = torch.from_numpy(wide.code_mean).to(reference)
+        self.code_scale = torch.from_numpy(wide.code_scale).to(reference)
 
     def working_rows(self, X):
         """x of rows X (n, d); columns that did not vary, and NaN, are the mean."""
@@ -83,7 +84,7 @@ class Answers:
         def of_rows(rows):
             return (self.network.encode(rows, self.parameters) - self.code_mean) / self.code_scale
 
-        return self._by_rows(of_rows, x)
+        return self._by_rows(of_rows, x, len(self.fitted.code_mean))
 
     def decode(self, codes):
         """The reconstruction of codes as they are given out, in working space, (n, d)."""
@@ -91,7 +92,7 @@ class Answers:
         def of_codes(u):
             return self.network.decode(u * self.code_scale + self.code_mean, self.parameters)
 
-        return self._by_rows(of_codes, codes)
+        return self._by_rows(of_codes, codes, len(self.fitted.location))
 
     def reconstruct(self, x):
         """The reconstruction of rows in working space, (n, d)."""
@@ -99,19 +100,36 @@ class Answers:
         def of_rows(rows):
             return self.network.decode(self.network.encode(rows, self.parameters), self.parameters)
 
-        return self._by_rows(of_rows, x)
+        return self._by_rows(of_rows, x, len(self.fitted.location))
 
     def in_units(self, r):
         """Rows of working space in the units of the data."""
         return r * self.fitted.scale + self.fitted.location
 
-    def _by_rows(self, function, rows):
+    def _by_rows(self, function, rows, n_columns):
         parts = []
         with torch.no_grad():
             for start in range(0, len(rows), ROWS):
                 part = rows[start : start + ROWS]
-                padded = np.zeros((ROWS, rows.shape[1]))
-                padded[: len(part)] = part
+                padded = np.pad(part, [(0, ROWS - len(part)), (0, -part.shape[1] % COLUMNS)])
                 found = function(torch.from_numpy(padded).to(self.code_mean.device))
-                parts.append(found[: len(part)].numpy(force=True))
+                parts.append(found[: len(part), :n_columns].numpy(force=True))
         return np.concatenate(parts)
+
+
+def _widened(fitted):
+    """The same maps with columns, units and code padded by some that say nothing."""
+
+    def wide(array, fill=0.0):
+        ends = [(0, -n % COLUMNS) for n in array.shape]
+        return np.pad(array, ends, constant_values=fill)
+
+    return replace(
+        fitted,
+        code_unit=wide(fitted.code_unit, 1.0),
+        path=fitted.path and tuple(wide(part) for part in fitted.path),
+        coefs=[wide(coef) for coef in fitted.coefs],
+        intercepts=[wide(intercept) for intercept in fitted.intercepts],
+        code_mean=wide(fitted.code_mean),
+        code_scale=wide(fitted.code_scale, 1.0),
+    )

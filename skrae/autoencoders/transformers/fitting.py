@@ -37,6 +37,8 @@ MIN_DRAWS, MAX_DRAWS = 256, 8192
 MAX_HELD_OUT_LANDMARKS = 1024
 # Columns are in one unit where no range is more than so many times the median one.
 MAX_RANGE = 2.5
+# Ranges whose squares, of columns as they are, networks hold in float32, and others in float64.
+UNSCALED_RANGES, SCALED_RANGES = (1e-15, 1e15), (0.0, 1e140)
 
 
 def check_every(n_rows):
@@ -82,15 +84,24 @@ def working_space(X, weights, scaling):
     "auto" is "standardize" but where all columns are in one unit: then only the mean is taken.
     """
     location, scale = location_and_scale(X, weights / weights.sum())
-    ranges = X.max(axis=0).astype(np.float64) - X.min(axis=0).astype(np.float64)
+    with np.errstate(over="ignore"):
+        ranges = X.max(axis=0).astype(np.float64) - X.min(axis=0).astype(np.float64)
     rounding = ROUNDING * np.abs(location)
     varies = (scale > rounding) & (ranges > rounding)
     if not varies.any():
         raise ValueError(
             "Got columns that are all constant up to rounding, expected at least one that varies."
         )
-    if scaling == "auto" and ranges.max() <= MAX_RANGE * np.median(ranges[varies]):
-        scaling = None
+    widest, (low, high) = float(ranges.max()), UNSCALED_RANGES
+    if scaling == "auto" and widest <= MAX_RANGE * np.median(ranges[varies]):
+        scaling = None if low <= widest <= high else "standardize"
+    if scaling is not None:
+        low, high = SCALED_RANGES
+    if not low <= widest <= high:
+        raise ValueError(
+            f"Got a column with a range of {widest:.2g} and scaling={scaling!r}, expected units in"
+            f" which the widest one is between {low:g} and {high:g}."
+        )
     standardizes = varies & (scaling is not None)
     return Space(location, np.where(standardizes, scale, 1.0), varies)
 
@@ -109,7 +120,8 @@ class _Fit:
         )
         z = self.space.forward(X)
         self.all = WeightedRows(torch.from_numpy(z), torch.from_numpy(weights))
-        indices = split_rows(z, options.validation_fraction, rng)
+        # Near-duplicates are told by distances in units of order one.
+        indices = split_rows(z / np.sqrt(np.square(z).mean()), options.validation_fraction, rng)
         self.train, self.held_out = (
             WeightedRows(self.all.z[index], self.all.weights[index]) for index in indices
         )
@@ -150,18 +162,18 @@ class _Fit:
         architecture, objective = self.options.architecture, self.options.objective
         if not architecture.has_linear_path:
             return None
-        covariance, kept, added = _covariance(rows), 1.0, 0.0
+        varies, kept, added = self.space.varies, 1.0, 0.0
+        covariance = _covariance(rows)[np.ix_(varies, varies)]
         if objective.noise_level > 0.0:
             corruption = CORRUPTIONS[objective.noise]
             kept = corruption.kept(objective.noise_level)
-            variances = np.diag(covariance)
-            added = self.space.varies * corruption.added(objective.noise_level, variances)
-        return linear_path(covariance, architecture.n_components, kept, added)
+            added = corruption.added(objective.noise_level, np.diag(covariance))
+        return linear_path(covariance, architecture.n_components, kept, added).among(varies)
 
     def terms(self, network):
         """The terms of the objective, on the device."""
         varies = torch.from_numpy(self.space.varies).to(self.device)
-        reference = torch.zeros(1, device=self.device)
+        reference = torch.zeros(1, dtype=torch.float32, device=self.device)
         return Terms(network.to(reference), self.options.objective, self.variance, varies)
 
     def criterion(self, terms, error):
@@ -211,9 +223,11 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
         if not is_solved:
             _train(training, criterion, validate, options.max_iter, on_check)
     parameters = training.best.parameters if training.best else training.average
-    if _are_equal(parameters, start) and previous is None and network.architecture.has_linear_path:
-        network, parameters = fit.closed_form()
-        validate = fit.validation(fit.terms(network))
+    if _are_equal(parameters, start):
+        parameters = start  # in full precision
+        if previous is None and network.architecture.has_linear_path:
+            network, parameters = fit.closed_form()
+            validate = fit.validation(fit.terms(network))
     return _result(fit, network, parameters, validate, training)
 
 

@@ -21,6 +21,13 @@ class LinearPath(NamedTuple):
     decoder: np.ndarray  # D (k, d), its rows orthonormal, or zero beyond the number of columns
     deviations: np.ndarray  # (k,) of the code
 
+    def among(self, own):
+        """The path in a table of more columns, bool (n,), of which it knows its own alone."""
+        shape = len(own), len(self.decoder)
+        encoder, decoder = np.zeros(shape), np.zeros(shape[::-1])
+        encoder[own], decoder[:, own] = self.encoder, self.decoder
+        return LinearPath(encoder, decoder, self.deviations)
+
 
 def linear_path(covariance, n_components, kept=1.0, added=0.0):
     """The `LinearPath` of rows of mean 0.

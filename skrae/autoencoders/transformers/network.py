@@ -204,11 +204,11 @@ def _units(architecture, path, rows, variance):
 def _random(architecture, varies, generator, last=1.0):
     """Weights N(0, 1 / n_in), those of either last layer times `last`; biases zero."""
     sizes = [architecture.n_features, *architecture.hidden_layer_sizes, architecture.n_components]
-    parameters = []
+    parameters, float32 = [], {"dtype": torch.float32}
     for layers in (sizes, sizes[::-1]):
         for n_in, n_out in pairwise(layers):
-            weight = torch.randn(n_in, n_out, generator=generator) / math.sqrt(n_in)
-            parameters += [weight, torch.zeros(n_out)]
+            weight = torch.randn(n_in, n_out, generator=generator, **float32) / math.sqrt(n_in)
+            parameters += [weight, torch.zeros(n_out, **float32)]
         parameters[-2] *= last
     if not architecture.hidden_layer_sizes:
         # Each unit adds back what it read, as in a tied auto-encoder.
@@ -224,7 +224,7 @@ def _linear(network, path, varies, generator):
     d, k = encoder.shape
     coefs = [encoder.clone(), decoder.clone()]
     empty = decoder.norm(dim=1) == 0.0
-    axes = torch.randn(int(empty.sum()), d, generator=generator).double() * varies
-    coefs[1][empty] = axes / axes.norm(dim=1, keepdim=True).clamp_min(1.0)
+    axes = torch.randn(int(empty.sum()), d, generator=generator, dtype=torch.float64) * varies
+    coefs[1][empty] = axes / axes.norm(dim=1, keepdim=True).clamp_min(LEAST_UNIT)
     coefs[0][:, empty] = 0.1 * coefs[1][empty].T
     return network.parameters(coefs, [torch.zeros(k).double(), torch.zeros(d).double()])

@@ -1,5 +1,7 @@
 """Whether a fitted auto-encoder is one that a fit may give: shapes, finite numbers, known names."""
 
+import math
+
 import numpy as np
 
 from skrae.autoencoders.activations import ACTIVATIONS
@@ -38,14 +40,26 @@ def check_sound(fitted, n_features):
         n_in, n_out = widths[place : place + 2]
         arrays[f"coefs_[{place}]"] = coef, (n_in, n_out)
         arrays[f"intercepts_[{place}]"] = intercept, (n_out,)
-    if fitted.path is not None:
+    has_path = architecture.has_linear_path and len(sizes) > 0
+    _require(
+        (fitted.path is not None) == has_path,
+        "no linear path" if has_path else "a linear path",
+        "one" if has_path else "none",
+    )
+    if has_path:
         encoder, decoder = fitted.path
         arrays["encoder of the linear path"] = encoder, (n_features, k)
         arrays["decoder of the linear path"] = decoder, (k, n_features)
     for name, (array, shape) in arrays.items():
         _check_array(name, array, shape)
-    for name, positive in (("scale_", fitted.scale), ("code_scale_", fitted.code_scale)):
-        _require((positive > 0.0).all(), f"{name} not above 0", "positive numbers")
+    positive = {name: arrays[name][0] for name in ("scale_", "code_scale_", "units of the code")}
+    for name, array in positive.items():
+        _require((array > 0.0).all(), f"{name} not above 0", "positive numbers")
+    for name, number in (
+        ("a unit of rows of", fitted.row_unit),
+        ("atoms of length", fitted.atom_norm),
+    ):
+        _require(0.0 < number < math.inf, f"{name} {number}", "a positive number")
     _require(np.shape(fitted.varies) == columns, "another number of columns that vary", "as many")
 
 

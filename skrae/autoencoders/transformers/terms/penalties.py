@@ -57,7 +57,7 @@ def kl_sparsity(h, target):
     tensor(0.)
     """
     mean = h.mean(0).clamp(MIN_DEVIATION, 1.0 - MIN_DEVIATION)
-    target = torch.as_tensor(target).to(mean)
+    target = mean.new_tensor(target)
     active = target * (target / mean).log()
     silent = (1.0 - target) * ((1.0 - target) / (1.0 - mean)).log()
     return (active + silent).mean() / target
@@ -111,7 +111,8 @@ def relative_stress(distances, code_distances):
     >>> relative_stress(d, 0.5 * d)
     tensor(0.2500)
     """
-    return (code_distances - distances).square().sum() / distances.square().sum()
+    total = distances.square().sum().clamp_min(torch.finfo(distances.dtype).tiny)
+    return (code_distances - distances).square().sum() / total
 
 
 def elastic_stress(distances, code_distances):
@@ -125,4 +126,4 @@ def elastic_stress(distances, code_distances):
     """
     apart = distances > 0.0
     ratio = code_distances / torch.where(apart, distances, 1.0) - 1.0
-    return (ratio.square() * apart).sum() / apart.sum()
+    return (ratio.square() * apart).sum() / apart.sum().clamp_min(1)
