@@ -103,10 +103,10 @@ def as_fitted(estimator, rows):
 
 
 def check_overflow(rows):
-    """The rows; ValueError where they are infinite, as draws are that float32 does not hold."""
+    """The rows; ValueError where they are infinite, as answers are that float32 does not hold."""
     if np.isinf(rows).any():
         raise ValueError(
-            f"Got a draw that overflows {rows.dtype.name}, expected other units, or rows of"
+            f"Got an answer that overflows {rows.dtype.name}, expected other units, or rows of"
             " float64."
         )
     return rows
@@ -146,8 +146,21 @@ def _fill_polars(frame, columns, polars):
     return frame
 
 
-def check_rows(estimator, X, reset, ensure_min_samples=1):
+# What to do about missing values, in a fit and in a question.
+FILL_TO_FIT = "fit to the complete rows, then fill the others with RAESampler(model).impute(X)"
+FILL_TO_ASK = "fill them with RAESampler(model).impute(X), or draw them with sample_conditional(X)"
+
+
+def check_rows(estimator, X, reset, ensure_min_samples=1, advice=None):
     """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
+
+    Parameters
+    ----------
+    estimator : the estimator that asks
+    X : array-like of shape (n, d)
+    reset : bool, whether it is fitted to the rows
+    ensure_min_samples : int
+    advice : str or None, what to do about NaN; by draws of a density where None
 
     Raises
     ------
@@ -165,19 +178,14 @@ def check_rows(estimator, X, reset, ensure_min_samples=1):
             ensure_all_finite="allow-nan",
         )
         if np.isnan(X.sum()):
-            _refuse_missing(X, reset)
+            _refuse_missing(X, advice or (FILL_TO_FIT if reset else FILL_TO_ASK))
     return X
 
 
-def _refuse_missing(X, fits):
+def _refuse_missing(X, advice):
     holes = np.flatnonzero(np.isnan(X).any(axis=1))
     if not len(holes):
         return
-    advice = (
-        "fit to the complete rows, then fill the others with RAESampler(model).impute(X)"
-        if fits
-        else "fill them with RAESampler(model).impute(X), or draw them with sample_conditional(X)"
-    )
     raise ValueError(
         f"Got X with NaN in {len(holes)} of {len(X)} rows, the first in row {holes[0]}, expected"
         f" finite numbers: {advice}."

@@ -150,7 +150,8 @@ class AutoEncoderCriterion(Criterion):
         pairs = self._pairs(x) if objective.distance_weight > 0.0 else None
         loss = self.terms.total(self.terms.of_rows(parameters, x, noisy, pairs, generator))
         if self.weight_decay > 0.0:
-            squares = sum(weight.square().sum() for weight in parameters[0::2])
+            flat = (weight.flatten() for weight in parameters[0::2])
+            squares = sum(torch.dot(weight, weight) for weight in flat)
             loss = loss + self.weight_decay * squares
         return loss
 

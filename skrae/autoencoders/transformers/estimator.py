@@ -38,6 +38,9 @@ from skrae.preprocessing.rows import (
 INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
 # What of a fit has no name ending in an underscore.
 PRIVATE = "_fitted_as"
+# What to do about missing values.
+FILL_TO_FIT = "fit to the complete rows, or fill the others with sklearn.impute.KNNImputer"
+FILL_TO_ASK = "fill them with impute(X), or with sklearn.impute.KNNImputer"
 
 
 class AutoEncoder(
@@ -163,7 +166,7 @@ class AutoEncoder(
 
     Notes
     -----
-    `score` is R^2, which falls as any weight grows: a search by it always returns the weights 0.
+    `score` is R^2, which as a rule falls as any weight grows: a search by it returns the weights 0.
     Search by `skrae.metrics.trustworthiness_scorer`, `skrae.metrics.stress_scorer`, or in a
     Pipeline that ends in a classifier.
 
@@ -296,7 +299,7 @@ class AutoEncoder(
         # What is fitted is set on a twin: this object is the old one until it is the new one.
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
-        X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
+        X = check_rows(twin, X, previous is None, ensure_min_samples=2, advice=FILL_TO_FIT)
         check_size(self, X.shape[1])
         options = resolved_options(self, X.shape[1])
         if previous is not None:
@@ -506,7 +509,7 @@ class AutoEncoder(
 
     def _asked(self, X):
         check_is_fitted(self)
-        return self._answers(), check_rows(self, X, reset=False)
+        return self._answers(), check_rows(self, X, reset=False, advice=FILL_TO_ASK)
 
     def _squares(self, answers, X):
         """Squared errors in working space, float64; of columns that did not vary, those of X."""

@@ -193,8 +193,9 @@ def started(architecture, path, variance, varies, generator):
 
 def _units(architecture, path, rows, variance):
     if path is not None:
+        is_used = np.any(path.decoder, axis=1)
         deviations = np.maximum(path.deviations, LEAST_UNIT * rows)
-        return Units(rows, torch.from_numpy(deviations))
+        return Units(rows, torch.from_numpy(np.where(is_used, deviations, rows)))
     ones = torch.ones(architecture.n_components, dtype=torch.float64)
     if architecture.code_activation == "sigmoid":  # a few units, each at most 1, make up a row
         return Units(rows, ones, 0.5 * math.sqrt(variance))

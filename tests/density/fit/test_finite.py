@@ -101,9 +101,13 @@ def test_draws_that_float32_does_not_hold_are_refused(random_seed):
     X = np.random.default_rng(random_seed).uniform(-3e38, 3e38, (60, 2)).astype(np.float32)
     model = quick_estimator(max_iter=6, base_density="mixture").fit(X)
     sampler = RAESampler(model, random_state=0)
-    with pytest.raises(ValueError, match="Got a draw that overflows float32, expected other units"):
+    with pytest.raises(
+        ValueError, match="Got an answer that overflows float32, expected other units"
+    ):
         sampler.sample(2000)
-    with pytest.raises(ValueError, match="Got a draw that overflows float32, expected other units"):
+    with pytest.raises(
+        ValueError, match="Got an answer that overflows float32, expected other units"
+    ):
         sampler.sample_conditional(np.float32([[np.nan, 0.0]] * 20), 100)
     assert np.isfinite(sampler.sample_conditional(np.array([[np.nan, 0.0]]), 500)).all()
 
