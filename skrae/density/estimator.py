@@ -10,7 +10,6 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
@@ -31,20 +30,20 @@ from skrae.density.soundness import check_sound
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device
-from skrae.preprocessing.contract.seal import opened, sealed
+from skrae.preprocessing.contract.seal import restored, sealed
+from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import (
+    check_codes,
     check_rows,
     check_weights,
     distinct_rows,
     frame_of,
-    plain_array,
 )
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
 SPREAD_LIMIT = 0.1
 BASE_ATTRIBUTES = "base_weights_", "base_means_", "base_factors_", "base_dofs_", "base_blocks_"
-INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
 # Options that an answer depends on: those of the fit hold, whatever the parameters say later.
 FITTED_OPTIONS = (
     "decoder",
@@ -348,11 +347,7 @@ class RegularizedAutoEncoderScore(
         return sealed(super().__getstate__())
 
     def __setstate__(self, state):
-        state = opened(state, type(self).__name__)
-        # Parameters that came after it was stored are what they were before there were any.
-        parameters = type(self)().get_params(deep=False).items()
-        missing = {name: value for name, value in parameters if name not in state}
-        super().__setstate__({**missing, **state})
+        super().__setstate__(restored(type(self), state))
         if hasattr(self, "coefs_"):
             check_sound(self._fitted(), self.n_features_in_)
 
@@ -396,9 +391,7 @@ class RegularizedAutoEncoderScore(
         if self.warm_start and hasattr(self, "coefs_"):
             previous = self._fitted()
             check_continuation(options, previous)
-        # What is fitted is set on a twin: this object is the old one until it is the new one.
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
+        twin = twin_of(self)
         twin._fitted_frame = frame_of(X)
         X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
         check_columns(X)
@@ -417,9 +410,7 @@ class RegularizedAutoEncoderScore(
             on_check=partial(_tell_of_check, report),
         )
         twin._store(result, X.dtype, previous)
-        fitted = {name: value for name, value in vars(twin).items() if _is_fitted_attribute(name)}
-        kept = {name: value for name, value in vars(self).items() if name not in INPUT_ATTRIBUTES}
-        self.__dict__ = {**kept, **fitted}
+        take_over(self, twin, PRIVATE_ATTRIBUTES)
         _tell_of_model(report, self)
         report.end()
         self._warn(result, ended_by)
@@ -646,12 +637,7 @@ class RegularizedAutoEncoderScore(
             alone.
         """
         check_is_fitted(self)
-        codes = check_array(plain_array(X), dtype=[np.float64, np.float32], input_name="X")
-        if codes.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Got X with {codes.shape[1]} columns, expected {self._n_features_out}, the size of"
-                " a code."
-            )
+        codes = check_codes(X, self._n_features_out)
         return self._evaluator(codes.dtype).decode(codes)
 
     def local_moments(self, X):
@@ -698,10 +684,6 @@ class RegularizedAutoEncoderScore(
         check_is_fitted(self)
         device, dtype = available_device(self.device), self._fitted_as["dtype"]
         return self._fitted().sampling_target(device, dtype, temperature)
-
-
-def _is_fitted_attribute(name):
-    return (name.endswith("_") and not name.startswith("_")) or name in PRIVATE_ATTRIBUTES
 
 
 def _tell_of_base(report, n_components, base_score):

@@ -192,6 +192,22 @@ def _refuse_missing(X, advice):
     )
 
 
+def check_codes(X, n_codes):
+    """Codes (n, n_codes) as finite float64, or float32 where X is.
+
+    Raises
+    ------
+    ValueError
+        For another number of columns, and for what scikit-learn refuses.
+    """
+    codes = check_array(plain_array(X), dtype=[np.float64, np.float32], input_name="X")
+    if codes.shape[1] != n_codes:
+        raise ValueError(
+            f"Got X with {codes.shape[1]} columns, expected {n_codes}, the size of a code."
+        )
+    return codes
+
+
 def check_weights(sample_weight, X):
     """Sample weights as float64 (n,), scaled to mean 1; ones where None.
 

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
@@ -22,11 +22,13 @@ from skrae.autoencoders.transformers.options import (
 from skrae.autoencoders.transformers.soundness import check_sound
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device
-from skrae.preprocessing.contract.seal import opened, sealed
+from skrae.preprocessing.contract.seal import restored, sealed
+from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.contract.work import TIME_LIMIT, as_work
 from skrae.preprocessing.rows import (
     canonical_order,
     canonical_weights,
+    check_codes,
     check_overflow,
     check_rows,
     check_weights,
@@ -35,7 +37,6 @@ from skrae.preprocessing.rows import (
     plain_array,
 )
 
-INPUT_ATTRIBUTES = "n_features_in_", "feature_names_in_"
 # What of a fit has no name ending in an underscore.
 PRIVATE = "_fitted_as"
 # What to do about missing values.
@@ -259,11 +260,7 @@ class AutoEncoder(
         return sealed(super().__getstate__())
 
     def __setstate__(self, state):
-        state = opened(state, type(self).__name__)
-        # Parameters that came after it was stored are what they were before there were any.
-        parameters = type(self)().get_params(deep=False).items()
-        missing = {name: value for name, value in parameters if name not in state}
-        super().__setstate__({**missing, **state})
+        super().__setstate__(restored(type(self), state))
         if hasattr(self, "coefs_"):
             check_sound(self._fitted(), self.n_features_in_)
 
@@ -296,9 +293,7 @@ class AutoEncoder(
         """
         check_options(self)
         previous = self._fitted() if self.warm_start and hasattr(self, "coefs_") else None
-        # What is fitted is set on a twin: this object is the old one until it is the new one.
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self))
+        twin = twin_of(self)
         X = check_rows(twin, X, previous is None, ensure_min_samples=2, advice=FILL_TO_FIT)
         check_size(self, X.shape[1])
         options = resolved_options(self, X.shape[1])
@@ -321,13 +316,7 @@ class AutoEncoder(
             time_limit=self.time_limit,
         )
         twin._store(result, X.dtype, previous)
-        fitted = {
-            name: value
-            for name, value in vars(twin).items()
-            if (name.endswith("_") and not name.startswith("_")) or name == PRIVATE
-        }
-        kept = {name: value for name, value in vars(self).items() if name not in INPUT_ATTRIBUTES}
-        self.__dict__ = {**kept, **fitted}
+        take_over(self, twin, (PRIVATE,))
         report.end()
         if ended_by:
             cause = "was interrupted"
@@ -412,12 +401,7 @@ class AutoEncoder(
         rows : array of shape (n_samples, n_features)
         """
         check_is_fitted(self)
-        codes = check_array(plain_array(X), dtype=[np.float64, np.float32], input_name="X")
-        if codes.shape[1] != self._n_features_out:
-            raise ValueError(
-                f"Got X with {codes.shape[1]} columns, expected {self._n_features_out}, the size of"
-                " a code."
-            )
+        codes = check_codes(X, self._n_features_out)
         answers = self._answers()
         return _as(answers.in_units(answers.decode(codes.astype(np.float64))), codes.dtype)
 

@@ -73,6 +73,20 @@ def opened(state, name):
     return {key: in_memory(value) for key, value in state.items()}
 
 
+def restored(kind, state):
+    """The state that was sealed, with parameters that came after it at their defaults.
+
+    Parameters
+    ----------
+    kind : class of the estimator
+    state : dict, as `sealed` returns
+    """
+    state = opened(state, kind.__name__)
+    parameters = kind().get_params(deep=False).items()
+    missing = {name: value for name, value in parameters if name not in state}
+    return {**missing, **state}
+
+
 def _check_format(head, name):
     if not isinstance(head, dict) or "format" not in head:
         raise ValueError(
