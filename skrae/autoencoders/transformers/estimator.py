@@ -105,11 +105,11 @@ class AutoEncoder(
         None only centres. "auto" standardises unless the columns seem to be in one unit, as pixels
         and coordinates are: no range more than 2.5 times the median range.
     weight_decay : float >= 0, default=3e-4
-        Of the sum of squared weights in the objective, times the reconstruction error there is at
-        the start, that of the linear path.
+        Of the sum of squared weights in the objective, times the reconstruction error of the linear
+        path, or 0.3 where there is none.
     learning_rate : float > 0, default=0.005
-        Of Adam; a third of it, then a tenth, where held-out rows gain no more, and for the last
-        steps.
+        Of Adam, twice that without hidden layers; a third of it, then a tenth, where held-out rows
+        gain no more, and for the last steps.
     batch_size : int >= 1, default=256
     max_iter : int >= 1, default=2000
         Most steps.

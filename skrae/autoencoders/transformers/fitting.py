@@ -31,6 +31,10 @@ CHECK_EVERY, LEAST_CHECK_EVERY, ROWS_A_STEP, AVERAGING = 25, 10, 40, 0.99
 # The learning rate falls by these factors where held-out rows gain no more, or these shares of
 # the steps are done.
 RATES = (1.0, 0.6), (0.3, 0.85), (0.1, 1.0)
+# That of networks without hidden layers is so many times as large.
+SHALLOW_RATE = 2.0
+# What stands for the error of a linear path where there is none, in the decay of weights.
+ERROR_WITHOUT_PATH = 0.3
 # Held-out rows are repeated up to so many, for noise to average over and weights to tell.
 MIN_DRAWS, MAX_DRAWS = 256, 8192
 # Held-out landmarks, whose pairs are all compared at each validation.
@@ -181,8 +185,14 @@ class _Fit:
         generator = torch.Generator(device=self.device).manual_seed(self.batch_seed)
         size = min(self.options.batch_size, len(self.train.z))
         rows = Rows(self.train.to(self.device), size, generator)
-        decay = self.options.objective.weight_decay * min(1.0, error)
-        return AutoEncoderCriterion(terms, rows, self.geodesics[0], decay)
+        architecture = self.options.architecture
+        error = min(1.0, error) if architecture.has_linear_path else ERROR_WITHOUT_PATH
+        criterion = AutoEncoderCriterion(
+            terms, rows, self.geodesics[0], error * self.options.objective.weight_decay
+        )
+        if not architecture.hidden_layer_sizes:
+            criterion.rate = SHALLOW_RATE
+        return criterion
 
     def validation(self, terms):
         """The objective of the rows held out."""
