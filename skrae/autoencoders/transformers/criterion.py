@@ -207,10 +207,14 @@ class HeldOutObjective:
                     totals[name] = totals.get(name, 0.0) + share * float(value)
         return totals
 
+    def kept(self, parameters):
+        """A copy of an average of parameters, its atoms of one norm as theirs are."""
+        copies = [p.clone() for p in parameters]
+        if self.terms.objective.sparsity_weight > 0.0:
+            self.terms.network.confine_atoms(copies)
+        return copies
+
     def __call__(self, parameters):
         """Minus the objective, as a `Validation`."""
-        kept = [p.clone() for p in parameters]
-        if self.terms.objective.sparsity_weight > 0.0:
-            # An average of atoms of one norm is shorter.
-            self.terms.network.confine_atoms(kept)
+        kept = self.kept(parameters)
         return Validation(-self.terms.total(self.terms_of(kept)), 0.0, kept)

@@ -112,7 +112,7 @@ class AutoEncoder(
         gain no more, and for the last steps.
     batch_size : int >= 1, default=256
     max_iter : int >= 1, default=2000
-        Most steps.
+        Most steps. The last of them, a fifth of those before, take all rows.
     n_iter_no_change : int >= 1, default=5
         Checks, one every 25 steps (fewer below 1000 rows), without a better objective on held-out
         rows that end a learning rate.
@@ -145,12 +145,14 @@ class AutoEncoder(
     code_mean_, code_scale_ : arrays of shape (n_components,)
         Of the code before code_scaling; 0 and 1 without.
     residual_variance_ : array of shape (n_features,)
-        Mean squared error of each column on held-out rows, in squared units of X.
+        Mean squared error of each column on held-out rows, in squared units of X; as `terms_`, of
+        the networks before the last steps, in which these rows have a part too.
     terms_ : dict of str to float
         The value of each term on held-out rows, before its weight: "reconstruction" (1 - R^2, of
         corrupted rows), "sparsity", "encoder_contraction", "distance".
     loss_curve_ : list of float
-        The objective with weight decay, a mean over the steps before each check.
+        The objective with weight decay, a mean over the steps before each check, and over the last
+        steps.
     validation_curve_ : list of float
         The objective on held-out rows at the start and at each check; the lower the better.
     n_iter_ : int

@@ -20,7 +20,7 @@ from skrae.autoencoders.transformers.linear import linear_path
 from skrae.autoencoders.transformers.network import started
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
 from skrae.autoencoders.transformers.terms.geodesics import MAX_LANDMARKS, geodesic_distances
-from skrae.preprocessing.contract.work import interruptible
+from skrae.preprocessing.contract.work import check_time, ended_early, interruptible
 from skrae.preprocessing.rows import WeightedRows
 from skrae.preprocessing.scales import ROUNDING, location_and_scale
 from skrae.preprocessing.split import split_rows
@@ -29,8 +29,9 @@ from skrae.preprocessing.split import split_rows
 # share of the running average that a step keeps.
 CHECK_EVERY, LEAST_CHECK_EVERY, ROWS_A_STEP, AVERAGING = 25, 10, 40, 0.99
 # The learning rate falls by these factors where held-out rows gain no more, or these shares of
-# the steps are done.
-RATES = (1.0, 0.6), (0.3, 0.85), (0.1, 1.0)
+# the steps are done. The last steps, this share of those before, take all rows.
+RATES = (1.0, 0.5), (0.3, 0.7), (0.1, 0.84)
+ALL_ROWS_RATE, ALL_ROWS_SHARE = 0.3, 0.19
 # That of networks without hidden layers is so many times as large.
 SHALLOW_RATE = 2.0
 # What stands for the error of a linear path where there is none, in the decay of weights.
@@ -185,6 +186,19 @@ class _Fit:
         generator = torch.Generator(device=self.device).manual_seed(self.batch_seed)
         size = min(self.options.batch_size, len(self.train.z))
         rows = Rows(self.train.to(self.device), size, generator)
+        return self._criterion_of(rows, terms, error)
+
+    def on_all_rows(self, criterion):
+        """The same objective of batches of all rows."""
+        before = criterion.rows
+        rows = Rows(self.all.to(self.device), before.batch_size, before.generator)
+        found = AutoEncoderCriterion(
+            criterion.terms, rows, criterion.geodesics, criterion.weight_decay
+        )
+        found.rate = criterion.rate
+        return found
+
+    def _criterion_of(self, rows, terms, error):
         architecture = self.options.architecture
         error = min(1.0, error) if architecture.has_linear_path else ERROR_WITHOUT_PATH
         criterion = AutoEncoderCriterion(
@@ -232,33 +246,71 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
         training.validate(criterion, validate)
         if not is_solved:
             _train(training, criterion, validate, options.max_iter, on_check)
-    parameters = training.best.parameters if training.best else training.average
-    if _are_equal(parameters, start):
-        parameters = start  # in full precision
+    best = training.best.parameters if training.best else training.average
+    parameters = best
+    if _are_equal(best, start):
+        best = parameters = start  # in full precision
         if previous is None and network.architecture.has_linear_path:
             network, parameters = fit.closed_form()
-            validate = fit.validation(fit.terms(network))
-    return _result(fit, network, parameters, validate, training)
+            best, validate = parameters, fit.validation(fit.terms(network))
+    elif not (ended_early() or training.stopped):
+        with interruptible():
+            n_steps = min(
+                int(ALL_ROWS_SHARE * training.n_steps), options.max_iter - training.n_steps
+            )
+            _train_on_all(training, fit.on_all_rows(criterion), n_steps)
+            parameters = validate.kept(training.average)
+    return _result(fit, network, parameters, best, validate, training)
 
 
 def _train(training, criterion, validate, max_iter, on_check):
     """Train at falling rates, each from the best of those before."""
-    first = training.n_steps
     for factor, share in RATES:
         training.restart_from(training.best.average)
-        n_steps = math.ceil(share * max_iter) - (training.n_steps - first)
+        n_steps = math.ceil(share * max_iter) - training.n_steps
         if not training.stopped:
             run(training, criterion, validate, n_steps, factor, on_check)
+
+
+def _train_on_all(training, criterion, n_steps):
+    """Some more steps from the best, in which the rows held out so far have a part too."""
+    training.restart_from(training.best.average)
+    losses = []
+    for _ in range(n_steps):
+        check_time()
+        losses.append(training.step(criterion, ALL_ROWS_RATE * training.options.learning_rate))
+    if losses:
+        training.loss_curve.append(float(torch.stack(losses).mean()))
 
 
 def _are_equal(parameters, start):
     return all(torch.equal(p.cpu(), q.float()) for p, q in zip(parameters, start, strict=True))
 
 
-def _result(fit, network, parameters, validate, training):
+def _result(fit, network, parameters, best, validate, training):
+    """What is stored: the parameters, and what the best of the validated ones made of its rows."""
+    fitted = _fitted(fit, network, parameters)
+    judged = fitted if best is parameters else _fitted(fit, network, best)
+    if fit.options.objective.scales_code:
+        codes = fitted.on(fit.device).encode(fit.all.z.numpy())
+        fitted = _standardised(fitted, codes, fit.all.weights.numpy())
+    held_out = fit.held_out.z.numpy()
+    squares = (judged.on(fit.device).reconstruct(held_out) - held_out) ** 2
+    residual_variance = np.average(squares, axis=0, weights=fit.held_out.weights.numpy())
+    return AutoEncoderFit(
+        fitted=fitted,
+        residual_variance=residual_variance * fit.space.scale**2,
+        terms=validate.terms_of([p.float().to(fit.device) for p in best]),
+        loss_curve=training.loss_curve,
+        validation_curve=[-value for value in training.validation_curve],
+        n_iter=training.n_steps,
+    )
+
+
+def _fitted(fit, network, parameters):
     coefs, intercepts = network.arrays([p.cpu().to(network.units.code) for p in parameters])
     k = fit.options.architecture.n_components
-    fitted = FittedAutoEncoder(
+    return FittedAutoEncoder(
         architecture=fit.options.architecture,
         location=fit.space.location,
         scale=fit.space.scale,
@@ -271,20 +323,6 @@ def _result(fit, network, parameters, validate, training):
         intercepts=[b.numpy() for b in intercepts],
         code_mean=np.zeros(k),
         code_scale=np.ones(k),
-    )
-    answers = fitted.on(fit.device)
-    if fit.options.objective.scales_code:
-        fitted = _standardised(fitted, answers.encode(fit.all.z.numpy()), fit.all.weights.numpy())
-    held_out = fit.held_out.z.numpy()
-    squares = (answers.reconstruct(held_out) - held_out) ** 2
-    residual_variance = np.average(squares, axis=0, weights=fit.held_out.weights.numpy())
-    return AutoEncoderFit(
-        fitted=fitted,
-        residual_variance=residual_variance * fit.space.scale**2,
-        terms=validate.terms_of([p.float().to(fit.device) for p in parameters]),
-        loss_curve=training.loss_curve,
-        validation_curve=[-value for value in training.validation_curve],
-        n_iter=training.n_steps,
     )
 
 
