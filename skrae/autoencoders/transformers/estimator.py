@@ -151,8 +151,7 @@ class AutoEncoder(
         The value of each term on held-out rows, before its weight: "reconstruction" (1 - R^2, of
         corrupted rows), "sparsity", "encoder_contraction", "distance".
     loss_curve_ : list of float
-        The objective with weight decay, a mean over the steps before each check, and over the last
-        steps.
+        The objective with weight decay, a mean over the steps before each check.
     validation_curve_ : list of float
         The objective on held-out rows at the start and at each check; the lower the better.
     n_iter_ : int

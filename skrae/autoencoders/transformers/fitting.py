@@ -275,12 +275,9 @@ def _train(training, criterion, validate, max_iter, on_check):
 def _train_on_all(training, criterion, n_steps):
     """Some more steps from the best, in which the rows held out so far have a part too."""
     training.restart_from(training.best.average)
-    losses = []
     for _ in range(n_steps):
         check_time()
-        losses.append(training.step(criterion, ALL_ROWS_RATE * training.options.learning_rate))
-    if losses:
-        training.loss_curve.append(float(torch.stack(losses).mean()))
+        training.step(criterion, ALL_ROWS_RATE * training.options.learning_rate)
 
 
 def _are_equal(parameters, start):

@@ -1,9 +1,13 @@
 """Small, quickly fitted auto-encoders that several tests share."""
 
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 from sklearn.utils import check_random_state
 
 from skrae import AutoEncoder
+from skrae.autoencoders.transformers import fitting
 from skrae.autoencoders.transformers.fitting import working_space
 from skrae.preprocessing.rows import canonical_order, distinct_rows
 from skrae.preprocessing.split import split_rows
@@ -52,6 +56,14 @@ def bent_sheet(n, seed, noise=0.05):
     u, v = rng.uniform(-1.5, 1.5, (2, n))
     X = np.column_stack([u, v, u * v, np.sin(2.0 * u), v**2])
     return X + noise * rng.standard_normal(X.shape)
+
+
+@contextmanager
+def without_last_steps():
+    """Fits whose parameters are those that were best on the rows held out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fitting, "ALL_ROWS_SHARE", 0.0)
+        yield
 
 
 def held_out_rows(model, X):
