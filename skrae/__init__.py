@@ -1,4 +1,4 @@
-"""Density, score and samples from regularized auto-encoders, as one scikit-learn estimator."""
+"""Auto-encoders for scikit-learn: density, score and samples of rows, and codes of them."""
 
 from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder

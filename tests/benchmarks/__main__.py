@@ -36,7 +36,16 @@ COMMANDS = {
     "answers": "1 minute",
 }
 # Of these docs/benchmarks keeps the records.
-KEPT = "density", "large", "many_columns", "published", "score", "outliers", "speed"
+KEPT = (
+    "density",
+    "large",
+    "many_columns",
+    "published",
+    "score",
+    "outliers",
+    "autoencoders",
+    "speed",
+)
 
 
 def first_line(name):
