@@ -40,8 +40,8 @@ from skrae.preprocessing.rows import (
 # What of a fit has no name ending in an underscore.
 PRIVATE = "_fitted_as"
 # What to do about missing values.
-FILL_TO_FIT = "fit to the complete rows, or fill the others with sklearn.impute.KNNImputer"
-FILL_TO_ASK = "fill them with impute(X), or with sklearn.impute.KNNImputer"
+FILL_TO_FIT = "fit to the complete rows, or fill the others, as sklearn.impute does"
+FILL_TO_ASK = "fill them with impute(X), or as sklearn.impute does"
 
 
 class AutoEncoder(
@@ -117,7 +117,8 @@ class AutoEncoder(
         Checks, one every 25 steps (fewer below 1000 rows), without a better objective on held-out
         rows that end a learning rate.
     validation_fraction : float in (0, 1), default=0.1
-        Share of the rows held out; at least 30 rows, or a quarter of fewer than 120.
+        Share of the rows held out; at least 30 rows, or a quarter of fewer than 120. Below 10 rows
+        none: then the linear path is the model, where no weight and no noise ask for another.
     time_limit : float > 0 or None, default=None
         Seconds after which a fit ends with the best parameters so far and a warning, as it does
         after a KeyboardInterrupt.
@@ -148,8 +149,9 @@ class AutoEncoder(
         Mean squared error of each column on held-out rows, in squared units of X; as `terms_`, of
         the networks before the last steps, in which these rows have a part too.
     terms_ : dict of str to float
-        The value of each term on held-out rows, before its weight: "reconstruction" (1 - R^2, of
-        corrupted rows), "sparsity", "encoder_contraction", "distance".
+        The value of each term on held-out rows, before its weight: "reconstruction" (the squared
+        error of corrupted rows over the variance of the training rows), "sparsity",
+        "encoder_contraction", "distance". They are of few rows, 30 or so of small tables.
     loss_curve_ : list of float
         The objective with weight decay, a mean over the steps before each check.
     validation_curve_ : list of float

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from skrae.autoencoders.batches import Rows
-from skrae.autoencoders.training import Training, TrainingOptions, run
+from skrae.autoencoders.training import Adam, Training, TrainingOptions, run
 from skrae.autoencoders.transformers.criterion import (
     AutoEncoderCriterion,
     Geodesics,
@@ -135,6 +135,13 @@ class _Fit:
             self.geodesics = _geodesics(z, indices, options.n_neighbors, rng, device)
         self.variance = float(np.trace(_covariance(self.train)))
 
+    @property
+    def is_linear_at_best(self):
+        """Whether nothing better than the linear path can be found, or be told from it."""
+        architecture = self.options.architecture
+        nothing_held_out = len(self.train.z) == len(self.all.z)
+        return architecture.is_linear_at_best or (architecture.has_linear_path and nothing_held_out)
+
     def start(self):
         """The network and the parameters to begin with."""
         if self.previous is not None:
@@ -183,30 +190,21 @@ class _Fit:
 
     def criterion(self, terms, error):
         """The objective of batches; weights decay in proportion to the error there is to mend."""
+        architecture = self.options.architecture
         generator = torch.Generator(device=self.device).manual_seed(self.batch_seed)
         size = min(self.options.batch_size, len(self.train.z))
         rows = Rows(self.train.to(self.device), size, generator)
-        return self._criterion_of(rows, terms, error)
-
-    def on_all_rows(self, criterion):
-        """The same objective of batches of all rows."""
-        before = criterion.rows
-        rows = Rows(self.all.to(self.device), before.batch_size, before.generator)
-        found = AutoEncoderCriterion(
-            criterion.terms, rows, criterion.geodesics, criterion.weight_decay
-        )
-        found.rate = criterion.rate
-        return found
-
-    def _criterion_of(self, rows, terms, error):
-        architecture = self.options.architecture
         error = min(1.0, error) if architecture.has_linear_path else ERROR_WITHOUT_PATH
-        criterion = AutoEncoderCriterion(
-            terms, rows, self.geodesics[0], error * self.options.objective.weight_decay
-        )
+        decay = error * self.options.objective.weight_decay
+        criterion = AutoEncoderCriterion(terms, rows, self.geodesics[0], decay)
         if not architecture.hidden_layer_sizes:
             criterion.rate = SHALLOW_RATE
         return criterion
+
+    def take_all_rows(self, criterion):
+        """Let the batches be of all rows from now on."""
+        before = criterion.rows
+        criterion.rows = Rows(self.all.to(self.device), before.batch_size, before.generator)
 
     def validation(self, terms):
         """The objective of the rows held out."""
@@ -240,7 +238,7 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
     validate = fit.validation(terms)
     settings = options.learning_rate, AVERAGING, check_every(len(X)), options.n_iter_no_change
     training = Training([p.float().to(device) for p in start], TrainingOptions(*settings))
-    is_solved = options.objective.is_plain and options.architecture.is_linear_at_best
+    is_solved = options.objective.is_plain and fit.is_linear_at_best
     criterion = fit.criterion(terms, validate.terms_of(training.average)["reconstruction"])
     with interruptible():
         training.validate(criterion, validate)
@@ -254,30 +252,41 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
             network, parameters = fit.closed_form()
             best, validate = parameters, fit.validation(fit.terms(network))
     elif not (ended_early() or training.stopped):
+        fit.take_all_rows(criterion)
         with interruptible():
-            n_steps = min(
-                int(ALL_ROWS_SHARE * training.n_steps), options.max_iter - training.n_steps
-            )
-            _train_on_all(training, fit.on_all_rows(criterion), n_steps)
-            parameters = validate.kept(training.average)
+            parameters = _finished(training, criterion, validate, options.max_iter)
     return _result(fit, network, parameters, best, validate, training)
 
 
 def _train(training, criterion, validate, max_iter, on_check):
     """Train at falling rates, each from the best of those before."""
     for factor, share in RATES:
-        training.restart_from(training.best.average)
+        _go_on_from_best(training)
         n_steps = math.ceil(share * max_iter) - training.n_steps
         if not training.stopped:
             run(training, criterion, validate, n_steps, factor, on_check)
 
 
-def _train_on_all(training, criterion, n_steps):
-    """Some more steps from the best, in which the rows held out so far have a part too."""
+def _go_on_from_best(training):
+    """Where a rate was too large, the moments of its gradients may not be finite either."""
+    if not all(bool(p.isfinite().all()) for p in training.parameters):
+        training.optimizer = Adam(training.parameters)
     training.restart_from(training.best.average)
+
+
+def _finished(training, criterion, validate, max_iter):
+    """The best after some more steps, in which the rows held out so far have a part too.
+
+    They are to be reconstructed the better for it: else the rate was too large.
+    """
+    _go_on_from_best(training)
+    n_steps = min(int(ALL_ROWS_SHARE * training.n_steps), max_iter - training.n_steps)
     for _ in range(n_steps):
         check_time()
         training.step(criterion, ALL_ROWS_RATE * training.options.learning_rate)
+    with torch.no_grad():
+        found = validate(training.average)
+    return found.parameters if found.value >= training.best.value else training.best.parameters
 
 
 def _are_equal(parameters, start):

@@ -70,8 +70,8 @@ def check_options(estimator):
         check_number("time_limit", estimator.time_limit, 0.0, above=True)
     if layer_sizes(estimator.hidden_layer_sizes) is None:
         raise ValueError(
-            f"Got hidden_layer_sizes={estimator.hidden_layer_sizes!r}, expected a sequence of"
-            " integers >= 1; an empty one for a single layer from rows to code."
+            f"Got hidden_layer_sizes={estimator.hidden_layer_sizes!r}, expected an integer or a"
+            " sequence of integers >= 1; an empty one for a single layer from rows to code."
         )
     _check_terms(estimator)
     available_device(estimator.device)

@@ -92,6 +92,14 @@ def test_rows_on_a_plane_are_reconstructed_before_any_step(sizes, random_seed):
     assert model.score(X) > 1.0 - 1e-12
 
 
+def test_without_rows_to_hold_out_a_plain_fit_is_pca(X):
+    rows = X[:9, :3]
+    model, linear = quick_auto_encoder().fit(rows), member("linear").fit(rows)
+    assert model.n_iter_ == 0
+    assert_allclose(model.reconstruct(X[:, :3]), linear.reconstruct(X[:, :3]), rtol=1e-9, atol=1e-9)
+    assert quick_auto_encoder(noise_level=0.3).fit(rows).n_iter_ > 0
+
+
 def test_as_many_units_as_columns_are_the_identity(X):
     model = quick_auto_encoder().fit(X[:, :2])
     assert model.n_iter_ == 0
@@ -135,6 +143,20 @@ def test_the_last_steps_take_all_rows_and_leave_the_records(name, X):
     assert (
         model.reconstruction_error(held_out).mean() < before.reconstruction_error(held_out).mean()
     )
+
+
+@pytest.mark.parametrize("learning_rate", [0.5, 30.0, 1e6, 1e30])
+@pytest.mark.parametrize("name", ["plain", "noise", "contraction"])
+def test_a_rate_that_is_too_large_ends_no_worse_than_it_began(name, learning_rate, X):
+    model = member(name, learning_rate=learning_rate, max_iter=100).fit(X)
+    curve = np.array(model.validation_curve_)
+    assert model.terms_["reconstruction"] <= 1.0
+    assert np.nanmin(curve) <= curve[0]
+    held_out = held_out_rows(model, X)
+    with without_last_steps():
+        before = member(name, learning_rate=learning_rate, max_iter=100).fit(X)
+    error, error_before = (own.reconstruction_error(held_out).mean() for own in (model, before))
+    assert error <= 1.5 * error_before
 
 
 def test_a_curve_is_followed_where_pca_cannot(random_seed):
