@@ -9,10 +9,11 @@ import numpy as np
 
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.preprocessing.contract.options import (
+    COUNT,
+    POSITIVE,
     available_device,
-    check_choice,
-    check_flag,
     check_number,
+    check_options_of,
     layer_sizes,
 )
 
@@ -26,8 +27,6 @@ CHOICES = {
     "select": ("likelihood", "score", None),
     "device": ("auto", "cpu", "cuda"),
 }
-POSITIVE = {"above": True}
-COUNT = {"kind": Integral}
 INTERVALS = {
     "contraction_weight": (0.0, None, {}),
     "learning_rate": (0.0, None, POSITIVE),
@@ -79,14 +78,7 @@ class Options(NamedTuple):
 
 def check_options(estimator):
     """Raise TypeError or ValueError for the first option outside what is expected."""
-    for name, choices in CHOICES.items():
-        check_choice(name, getattr(estimator, name), choices)
-    for name, (low, high, interval) in INTERVALS.items():
-        check_number(name, getattr(estimator, name), low, high, **interval)
-    for name in FLAGS:
-        check_flag(name, getattr(estimator, name))
-    if estimator.time_limit is not None:
-        check_number("time_limit", estimator.time_limit, 0.0, above=True)
+    check_options_of(estimator, CHOICES, INTERVALS, FLAGS)
     _check_checkpoint(estimator.checkpoint)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
     if not isinstance(estimator.calibration_weight, str):

@@ -7,6 +7,7 @@ import numpy as np
 
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.columns.margins import Chain
+from skrae.preprocessing.contract.seal import require, require_array
 
 # How far a sum of weights, or an inverse times its matrix, may be from what it should be.
 SUM_TOLERANCE, INVERSE_TOLERANCE = 1e-9, 1e-6
@@ -37,28 +38,23 @@ def check_sound(fitted, n_features):
         _check_energy(fitted.energy, n_features)
 
 
-def _require(holds, got, expected):
-    if not holds:
-        raise ValueError(f"Got a fitted state with {got}, expected {expected}.")
-
-
 def _check_options(fitted):
-    _require(fitted.decoder in DECODERS, f"decoder={fitted.decoder!r}", f"one of {list(DECODERS)}")
+    require(fitted.decoder in DECODERS, f"decoder={fitted.decoder!r}", f"one of {list(DECODERS)}")
     decoder = DECODERS[fitted.decoder]
     for name, known in (
         ("activation", decoder.activations),
         ("noise_covariance", decoder.noise_covariances),
     ):
         option = getattr(fitted, name)
-        _require(option in known, f"{name}={option!r}", f"one of {list(known)}")
+        require(option in known, f"{name}={option!r}", f"one of {list(known)}")
     for name in ("noise_level", "contraction_weight"):
         level = getattr(fitted, name)
-        _require(_is_finite(level) and level >= 0.0, f"{name}={level!r}", "a number >= 0")
+        require(_is_finite(level) and level >= 0.0, f"{name}={level!r}", "a number >= 0")
     tau = fitted.noise_level**2 + fitted.contraction_weight
-    _require(tau > 0.0, "noise_level and contraction_weight both 0", "one of them > 0")
+    require(tau > 0.0, "noise_level and contraction_weight both 0", "one of them > 0")
     corrects, log_z = fitted.bias_correction, fitted.log_z
-    _require(isinstance(corrects, bool), f"bias_correction={corrects!r}", "a bool")
-    _require(_is_finite(log_z), f"log_normalizer_={log_z!r}", "a finite number")
+    require(isinstance(corrects, bool), f"bias_correction={corrects!r}", "a bool")
+    require(_is_finite(log_z), f"log_normalizer_={log_z!r}", "a finite number")
 
 
 def _is_finite(value):
@@ -70,42 +66,33 @@ def _length(array, axis=0):
     return (*np.shape(array), 1, 1)[axis]
 
 
-def _check_array(name, array, shape, is_finite=True):
-    """That it is one of finite floats and of this shape."""
-    _require(isinstance(array, np.ndarray), f"{name} of type {type(array).__name__}", "an array")
-    _require(array.shape == shape, f"{name} of shape {array.shape}", f"shape {shape}")
-    _require(array.dtype.kind == "f", f"{name} of dtype {array.dtype}", "floats")
-    if is_finite:
-        _require(np.isfinite(array).all(), f"{name} that is not finite", "finite numbers")
-
-
 def _check_affine(affine, d):
     location, matrix, inverse, log_det = affine.parts()
-    _check_array("location_", location, (d,))
-    _check_array("whitening_", matrix, (d, d))
-    _check_array("_unwhitening", inverse, (d, d))
-    _require(_is_finite(log_det), f"_log_det={log_det!r}", "a finite number")
+    require_array("location_", location, (d,))
+    require_array("whitening_", matrix, (d, d))
+    require_array("_unwhitening", inverse, (d, d))
+    require(_is_finite(log_det), f"_log_det={log_det!r}", "a finite number")
     # In this order units cancel: the other product has their ratios.
     gap = np.abs(inverse @ matrix - np.eye(d)).max()
-    _require(gap < INVERSE_TOLERANCE, "_unwhitening other than the inverse of whitening_", "that")
+    require(gap < INVERSE_TOLERANCE, "_unwhitening other than the inverse of whitening_", "that")
     units = np.abs(matrix).max(axis=1)
     expected = np.log(units).sum() + np.linalg.slogdet(matrix / units[:, None])[1]
     gap = abs(log_det - expected) / (d + abs(expected))
-    _require(gap < INVERSE_TOLERANCE, f"_log_det={log_det!r}", f"{expected:g}, that of whitening_")
+    require(gap < INVERSE_TOLERANCE, f"_log_det={log_det!r}", f"{expected:g}, that of whitening_")
 
 
 def _check_margins(margins, d):
     location, scale, knots, values, slopes, bends = margins.parts()
-    _check_array("location of margins_", location, (d,))
-    _check_array("scale of margins_", scale, (d,))
-    _require((scale > 0.0).all(), "scale of margins_ not above 0", "positive numbers")
-    _check_array("knots of margins_", knots, (d, _length(knots, 1)))
+    require_array("location of margins_", location, (d,))
+    require_array("scale of margins_", scale, (d,))
+    require((scale > 0.0).all(), "scale of margins_ not above 0", "positive numbers")
+    require_array("knots of margins_", knots, (d, _length(knots, 1)))
     for name, array in (("values", values), ("slopes", slopes), ("bends", bends)):
-        _check_array(f"{name} of margins_", array, knots.shape)
+        require_array(f"{name} of margins_", array, knots.shape)
     for name, array in (("knots", knots), ("values", values)):
         is_sorted = (np.diff(array) >= 0.0).all()
-        _require(is_sorted, f"{name} of margins_ that fall", "sorted ones")
-    _require((slopes >= 0.0).all(), "slopes of margins_ below 0", "a map that rises")
+        require(is_sorted, f"{name} of margins_ that fall", "sorted ones")
+    require((slopes >= 0.0).all(), "slopes of margins_ below 0", "a map that rises")
 
 
 def _check_base(form, base, d):
@@ -114,48 +101,48 @@ def _check_base(form, base, d):
     names = (form.format(part) for part in ("weights", "means", "factors", "dofs", "blocks"))
     weights_name, means_name, factors_name, dofs_name, blocks_name = names
     k = _length(weights)
-    _check_array(weights_name, weights, (k,))
-    _check_array(means_name, means, (k, d))
-    _check_array(factors_name, factors, (k, d, d))
-    _check_array(dofs_name, dofs, (k,), is_finite=False)
-    _require(np.shape(blocks) == (d,), f"{blocks_name} of shape {np.shape(blocks)}", f"({d},)")
+    require_array(weights_name, weights, (k,))
+    require_array(means_name, means, (k, d))
+    require_array(factors_name, factors, (k, d, d))
+    require_array(dofs_name, dofs, (k,), is_finite=False)
+    require(np.shape(blocks) == (d,), f"{blocks_name} of shape {np.shape(blocks)}", f"({d},)")
     gap = abs(weights.sum() - 1.0)
     is_sum = (weights > 0.0).all() and gap < SUM_TOLERANCE
-    _require(is_sum, f"{weights_name} of sum {weights.sum():g}", "positive ones of sum 1")
-    _require(not np.triu(factors, 1).any(), f"{factors_name} above the diagonal", "zeros there")
+    require(is_sum, f"{weights_name} of sum {weights.sum():g}", "positive ones of sum 1")
+    require(not np.triu(factors, 1).any(), f"{factors_name} above the diagonal", "zeros there")
     diagonals = np.diagonal(factors, axis1=1, axis2=2)
-    _require((diagonals > 0.0).all(), f"diagonals of {factors_name} not above 0", "positive ones")
+    require((diagonals > 0.0).all(), f"diagonals of {factors_name} not above 0", "positive ones")
     is_whole = (dofs == np.round(dofs)).all() and (dofs >= 1.0).all()
-    _require(is_whole, f"{dofs_name} of {dofs.tolist()}", "whole numbers >= 1 or inf")
+    require(is_whole, f"{dofs_name} of {dofs.tolist()}", "whole numbers >= 1 or inf")
     between = factors[np.isfinite(dofs)][:, np.not_equal.outer(blocks, blocks)]
-    _require(not between.any(), f"Student-t {factors_name} between blocks", "zeros there")
+    require(not between.any(), f"Student-t {factors_name} between blocks", "zeros there")
 
 
 def _check_network(fitted, d):
     coefs, intercepts = fitted.coefs, fitted.intercepts
     n = len(coefs)
-    _require(n == len(intercepts) > 1, f"{n} coefs_, {len(intercepts)} intercepts_", "as many, > 1")
+    require(n == len(intercepts) > 1, f"{n} coefs_, {len(intercepts)} intercepts_", "as many, > 1")
     *hidden, last = widths = [_length(intercept) for intercept in intercepts]
     n_in = hidden[-1]
     if DECODERS[fitted.decoder].encoder_depth(n) < n - 1:  # the head is behind a reconstruction
-        _require(hidden[-1] == d, f"reconstructions of {hidden[-1]} columns", f"{d}")
+        require(hidden[-1] == d, f"reconstructions of {hidden[-1]} columns", f"{d}")
         n_in = 1
     shapes = zip([d, *hidden[:-1], n_in], widths, strict=True)
-    _require(last == 1, f"a head of {last} outputs", "1")
+    require(last == 1, f"a head of {last} outputs", "1")
     for place, (coef, intercept, shape) in enumerate(zip(coefs, intercepts, shapes, strict=True)):
-        _check_array(f"coefs_[{place}]", coef, shape)
-        _check_array(f"intercepts_[{place}]", intercept, shape[1:])
+        require_array(f"coefs_[{place}]", coef, shape)
+        require_array(f"intercepts_[{place}]", intercept, shape[1:])
 
 
 def _check_energy(energy, d):
-    _require(0.0 < energy.share <= 1.0, f"a share of {energy.share!r}", "one in (0, 1]")
-    _require(_is_finite(energy.offset), f"an offset of {energy.offset!r}", "a finite number")
-    _require(
+    require(0.0 < energy.share <= 1.0, f"a share of {energy.share!r}", "one in (0, 1]")
+    require(_is_finite(energy.offset), f"an offset of {energy.offset!r}", "a finite number")
+    require(
         _is_finite(energy.width) and energy.width > 0.0,
         f"radial units of width {energy.width!r}",
         "a positive number",
     )
     _check_base("{} below radial_units_", energy.smooth, d)
     m = _length(energy.coefficients)
-    _check_array("coefficients of radial_units_", energy.coefficients, (m,))
-    _check_array("centres of radial_units_", energy.centres, (m, d))
+    require_array("coefficients of radial_units_", energy.coefficients, (m,))
+    require_array("centres of radial_units_", energy.centres, (m, d))

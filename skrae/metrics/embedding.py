@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from skrae.metrics.spaces import checked_spaces, pairs_of_distances
 from skrae.preprocessing.contract.options import check_number
 
-# Ranks of all pairs are had at once: of so many, with what sorts them, 0.9 GB.
+# Ranks of all pairs are had at once, and with them what sorts them.
 MAX_RANKED_PAIRS = 10**7
 # Distances that differ by less of their mean differ by rounding alone.
 LEAST_SPREAD = 1e-12
@@ -324,7 +324,7 @@ def shepard_correlation(X, Z, *, method="pearson", metric="euclidean", reference
         The same rows after the map.
     method : {"pearson", "spearman"}, default="pearson"
         "spearman" correlates the ranks of the distances, which all monotone changes of distances
-        leave as they are; it holds all pairs at once, 10 million at most (4472 rows, 0.9 GB).
+        leave as they are; it holds all pairs at once, 10 million at most (4472 rows).
     metric : str or callable, default="euclidean"
         The distance in X, symmetric; that in Z is Euclidean.
     reference : tuple (X_fit, Z_fit), default=None

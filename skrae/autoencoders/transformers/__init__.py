@@ -7,6 +7,7 @@ network      encoder and decoder on top of the linear path, and the code's slope
 criterion    the objective of a batch, and of held-out rows
 fitting      the fit, from rows to a fitted auto-encoder
 fitted       what a fitted auto-encoder answers, in the units of the data
+soundness    whether a stored auto-encoder is one that a fit may give
 terms        penalties, corruptions and geodesic distances, as pure functions
 """
 

@@ -29,8 +29,7 @@ class Objective(NamedTuple):
     @property
     def is_plain(self):
         """Whether it is the reconstruction alone, of clean rows."""
-        penalties = self.sparsity_weight, self.encoder_contraction_weight, self.distance_weight
-        return not any((self.noise_level, *penalties))
+        return self.noise_level == 0.0 and list(self.weights()) == ["reconstruction"]
 
     def weights(self):
         """The weight of each term that is on."""
@@ -66,8 +65,10 @@ class Terms:
         self.fixed = None if bool(varies.all()) else ~varies
 
     def corrupt(self, x, generator):
-        """Rows x~; constant columns stay as they are."""
+        """Rows x~, x itself without noise; constant columns stay as they are."""
         objective = self.objective
+        if objective.noise_level == 0.0:
+            return x
         noisy = CORRUPTIONS[objective.noise].corrupt(x, objective.noise_level, generator)
         return noisy if self.fixed is None else noisy.masked_fill(self.fixed, 0.0)
 
@@ -146,7 +147,7 @@ class AutoEncoderCriterion(Criterion):
     def loss(self, parameters):
         x = self.rows.draw(self.rows.batch_size)
         generator, objective = self.rows.generator, self.terms.objective
-        noisy = self.terms.corrupt(x, generator) if objective.noise_level > 0.0 else x
+        noisy = self.terms.corrupt(x, generator)
         pairs = self._pairs(x) if objective.distance_weight > 0.0 else None
         loss = self.terms.total(self.terms.of_rows(parameters, x, noisy, pairs, generator))
         if self.weight_decay > 0.0:
@@ -184,7 +185,7 @@ class HeldOutObjective:
         self.blocks, generator = [], self._generator(rows.device)
         # Blocks of like sizes: one of a single row would have no pairs and no deviations.
         for x in rows.tensor_split(-(-len(rows) // VALIDATION_ROWS)):
-            noisy = terms.corrupt(x, generator) if terms.objective.noise_level > 0.0 else x
+            noisy = terms.corrupt(x, generator)
             self.blocks.append((x, noisy, self._pairs(x), len(x) / len(rows)))
 
     def _generator(self, device):

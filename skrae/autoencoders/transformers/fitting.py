@@ -146,29 +146,25 @@ class _Fit:
         """The network and the parameters to begin with."""
         if self.previous is not None:
             return self.previous.network(), self.previous.parameters()
-        generator = torch.Generator().manual_seed(self.start_seed)
-        path = self._path(self.train)
-        varies = torch.from_numpy(self.space.varies)
-        network, parameters = started(
-            self.options.architecture, path, self.variance, varies, generator
-        )
-        return network, self._sparse(network, parameters)
+        return self._started(self.train)
 
     def closed_form(self):
         """The same from all rows, where the linear path is all there is."""
-        generator = torch.Generator().manual_seed(self.start_seed)
-        path, varies = self._path(self.all), torch.from_numpy(self.space.varies)
-        return started(self.options.architecture, path, self.variance, varies, generator)
+        return self._started(self.all)
 
-    def _sparse(self, network, parameters):
-        """Parameters whose atoms are as they are kept, whose units are as active as asked for."""
-        objective = self.options.objective
+    def _started(self, rows):
+        """With atoms as they are kept, and units as active as is asked for."""
+        generator = torch.Generator().manual_seed(self.start_seed)
+        varies, objective = torch.from_numpy(self.space.varies), self.options.objective
+        network, parameters = started(
+            self.options.architecture, self._path(rows), self.variance, varies, generator
+        )
         if objective.sparsity_weight > 0.0:
             network.confine_atoms(parameters)
             if objective.sparsity == "kl":
                 target = objective.sparsity_target
                 parameters[network.n_encoder - 1] += math.log(target / (1.0 - target))
-        return parameters
+        return network, parameters
 
     def _path(self, rows):
         architecture, objective = self.options.architecture, self.options.objective

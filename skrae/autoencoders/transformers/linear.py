@@ -50,15 +50,12 @@ def linear_path(covariance, n_components, kept=1.0, added=0.0):
     d = len(covariance)
     encoder, decoder = np.zeros((d, n_components)), np.zeros((n_components, d))
     corrupted = kept**2 * covariance + np.diag(np.broadcast_to(added, d))
-    axes = denoiser = None
+    denoiser = np.eye(d)
     if kept != 1.0 or np.any(added):
         denoiser = _inverse(corrupted) @ (kept * covariance)
-        axes = _first_axes(kept * covariance @ denoiser, n_components)
-    else:
-        axes = _first_axes(covariance, n_components)
-    k = len(axes)
-    decoder[:k] = axes
-    encoder[:, :k] = axes.T if denoiser is None else denoiser @ axes.T
+    axes = _first_axes(kept * covariance @ denoiser, n_components)
+    decoder[: len(axes)] = axes
+    encoder[:, : len(axes)] = denoiser @ axes.T
     variances = np.einsum("ik,ij,jk->k", encoder, corrupted, encoder)
     return LinearPath(encoder, decoder, np.sqrt(np.maximum(variances, 0.0)))
 

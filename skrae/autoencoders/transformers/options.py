@@ -1,6 +1,5 @@
 """The options of `AutoEncoder`: checked, and what the fit depends on."""
 
-from numbers import Integral
 from typing import NamedTuple
 
 from skrae.autoencoders.activations import ACTIVATIONS
@@ -8,10 +7,10 @@ from skrae.autoencoders.transformers.criterion import Objective
 from skrae.autoencoders.transformers.network import Architecture
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
 from skrae.preprocessing.contract.options import (
+    COUNT,
+    POSITIVE,
     available_device,
-    check_choice,
-    check_flag,
-    check_number,
+    check_options_of,
     layer_sizes,
 )
 
@@ -25,8 +24,6 @@ CHOICES = {
     "scaling": ("auto", "standardize", None),
     "device": ("auto", "cpu", "cuda"),
 }
-POSITIVE = {"above": True}
-COUNT = {"kind": Integral}
 INTERVALS = {
     "n_components": (1, None, COUNT),
     "noise_level": (0.0, None, {}),
@@ -60,14 +57,7 @@ class Options(NamedTuple):
 
 def check_options(estimator):
     """Raise TypeError or ValueError for the first option outside what is expected."""
-    for name, choices in CHOICES.items():
-        check_choice(name, getattr(estimator, name), choices)
-    for name, (low, high, interval) in INTERVALS.items():
-        check_number(name, getattr(estimator, name), low, high, **interval)
-    for name in ("warm_start", "verbose"):
-        check_flag(name, getattr(estimator, name))
-    if estimator.time_limit is not None:
-        check_number("time_limit", estimator.time_limit, 0.0, above=True)
+    check_options_of(estimator, CHOICES, INTERVALS, ("warm_start", "verbose"))
     if layer_sizes(estimator.hidden_layer_sizes) is None:
         raise ValueError(
             f"Got hidden_layer_sizes={estimator.hidden_layer_sizes!r}, expected an integer or a"

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from skrae.autoencoders.activations import ACTIVATIONS
+from skrae.preprocessing.contract.seal import require, require_array
 
 
 def check_sound(fitted, n_features):
@@ -19,7 +20,7 @@ def check_sound(fitted, n_features):
     k, sizes = architecture.n_components, architecture.hidden_layer_sizes
     for name in ("activation", "code_activation"):
         option = getattr(architecture, name)
-        _require(option in ACTIVATIONS, f"{name}={option!r}", f"one of {list(ACTIVATIONS)}")
+        require(option in ACTIVATIONS, f"{name}={option!r}", f"one of {list(ACTIVATIONS)}")
     columns, codes = (n_features,), (k,)
     arrays = {
         "location_": (fitted.location, columns),
@@ -31,7 +32,7 @@ def check_sound(fitted, n_features):
     widths = [n_features, *sizes, k, *sizes[::-1], n_features]
     n_layers = len(widths) - 1
     n_coefs, n_intercepts = len(fitted.coefs), len(fitted.intercepts)
-    _require(
+    require(
         n_coefs == n_intercepts == n_layers,
         f"{n_coefs} coefs_ and {n_intercepts} intercepts_",
         f"{n_layers} of each",
@@ -41,7 +42,7 @@ def check_sound(fitted, n_features):
         arrays[f"coefs_[{place}]"] = coef, (n_in, n_out)
         arrays[f"intercepts_[{place}]"] = intercept, (n_out,)
     has_path = architecture.has_linear_path and len(sizes) > 0
-    _require(
+    require(
         (fitted.path is not None) == has_path,
         "no linear path" if has_path else "a linear path",
         "one" if has_path else "none",
@@ -51,25 +52,13 @@ def check_sound(fitted, n_features):
         arrays["encoder of the linear path"] = encoder, (n_features, k)
         arrays["decoder of the linear path"] = decoder, (k, n_features)
     for name, (array, shape) in arrays.items():
-        _check_array(name, array, shape)
+        require_array(name, array, shape)
     positive = {name: arrays[name][0] for name in ("scale_", "code_scale_", "units of the code")}
     for name, array in positive.items():
-        _require((array > 0.0).all(), f"{name} not above 0", "positive numbers")
+        require((array > 0.0).all(), f"{name} not above 0", "positive numbers")
     for name, number in (
         ("a unit of rows of", fitted.row_unit),
         ("atoms of length", fitted.atom_norm),
     ):
-        _require(0.0 < number < math.inf, f"{name} {number}", "a positive number")
-    _require(np.shape(fitted.varies) == columns, "another number of columns that vary", "as many")
-
-
-def _require(holds, got, expected):
-    if not holds:
-        raise ValueError(f"Got a fitted state with {got}, expected {expected}.")
-
-
-def _check_array(name, array, shape):
-    _require(isinstance(array, np.ndarray), f"{name} of type {type(array).__name__}", "an array")
-    _require(array.shape == shape, f"{name} of shape {array.shape}", f"shape {shape}")
-    _require(array.dtype.kind == "f", f"{name} of dtype {array.dtype}", "floats")
-    _require(np.isfinite(array).all(), f"{name} that is not finite", "finite numbers")
+        require(0.0 < number < math.inf, f"{name} {number}", "a positive number")
+    require(np.shape(fitted.varies) == columns, "another number of columns that vary", "as many")

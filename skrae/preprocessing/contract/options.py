@@ -6,6 +6,29 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
+# How a number may be bounded, for `check_options_of`.
+POSITIVE, COUNT = {"above": True}, {"kind": Integral}
+
+
+def check_options_of(estimator, choices, intervals, flags):
+    """Raise TypeError or ValueError for the first option outside what is expected.
+
+    Parameters
+    ----------
+    estimator : object with the options as attributes, and a `time_limit`
+    choices : dict of str, to the values that there are
+    intervals : dict of str, to (low, high, other arguments of `check_number`)
+    flags : sequence of str
+    """
+    for name, known in choices.items():
+        check_choice(name, getattr(estimator, name), known)
+    for name, (low, high, interval) in intervals.items():
+        check_number(name, getattr(estimator, name), low, high, **interval)
+    for name in flags:
+        check_flag(name, getattr(estimator, name))
+    if estimator.time_limit is not None:
+        check_number("time_limit", estimator.time_limit, 0.0, above=True)
+
 
 def check_choice(name, option, choices):
     """Raise ValueError unless an option is one of its choices.

@@ -87,6 +87,21 @@ def restored(kind, state):
     return {**missing, **state}
 
 
+def require(holds, got, expected):
+    """Raise ValueError, of a fitted state that no fit gives, unless something holds."""
+    if not holds:
+        raise ValueError(f"Got a fitted state with {got}, expected {expected}.")
+
+
+def require_array(name, array, shape, is_finite=True):
+    """Raise ValueError unless part of a fitted state is an array of floats of this shape."""
+    require(isinstance(array, np.ndarray), f"{name} of type {type(array).__name__}", "an array")
+    require(array.shape == shape, f"{name} of shape {array.shape}", f"shape {shape}")
+    require(array.dtype.kind == "f", f"{name} of dtype {array.dtype}", "floats")
+    if is_finite:
+        require(np.isfinite(array).all(), f"{name} that is not finite", "finite numbers")
+
+
 def _check_format(head, name):
     if not isinstance(head, dict) or "format" not in head:
         raise ValueError(

@@ -116,7 +116,7 @@ def relative_stress(distances, code_distances):
 
 
 def elastic_stress(distances, code_distances):
-    """Mean over pairs of ((d - D) / D)^2, in which short distances count as much as long ones.
+    """Mean over pairs of ((d - D) / D)^2 (elastic scaling; McGee 1966): all lengths count alike.
 
     Pairs at no distance say nothing and are left out.
 
