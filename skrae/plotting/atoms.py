@@ -10,9 +10,10 @@ from skrae.plotting.panels import (
     FONT_SIZE,
     code_names,
     codes_of,
+    colour_bar,
     column_names,
     frame_names,
-    panels,
+    one_panel,
     require_matplotlib,
     small_ticks,
 )
@@ -203,14 +204,13 @@ class AtomDisplay:
         shown = mosaic(atoms, self.image_shape) if pictures else atoms.T
         height, width = (6.0, 6.0) if pictures else (0.22 * atoms.shape[1], 0.35 * len(atoms))
         size = (np.clip(width + 2.0, 4.0, 9.0), np.clip(height + 1.0, 3.0, 9.0))
-        self.ax_ = panels(None if ax is None else [ax], 1, 1, size)[0, 0]
+        self.ax_ = one_panel(ax, size)
         self.figure_ = self.ax_.figure
         largest = kwargs.get("vmax", np.abs(atoms).max() or 1.0)
         look = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "interpolation": "nearest"}
         look["aspect"] = "equal" if pictures else "auto"
         self.image_ = self.ax_.imshow(np.ma.masked_invalid(shown), **{**look, **kwargs})
-        self.colorbar_ = self.figure_.colorbar(self.image_, ax=self.ax_, shrink=0.8)
-        self.colorbar_.ax.tick_params(labelsize=FONT_SIZE)
+        self.colorbar_ = colour_bar(self.ax_, self.image_, shrink=0.8)
         if pictures:
             self.ax_.set(xticks=[], yticks=[], facecolor="0.75")
             self.ax_.spines[:].set_visible(False)

@@ -9,10 +9,11 @@ from skrae.plotting.panels import (
     chosen_columns,
     code_names,
     codes_of,
+    colour_bar,
     count_outside,
     limits,
     mark_outside,
-    panels,
+    one_panel,
     require_matplotlib,
     small_ticks,
     transparency,
@@ -162,7 +163,7 @@ class CodeDisplay:
         """
         require_matplotlib(f"{type(self).__name__}.plot")
         codes = np.asarray(self.codes)
-        self.ax_ = panels(None if ax is None else [ax], 1, 1, (6.0, 5.0))[0, 0]
+        self.ax_ = one_panel(ax, (6.0, 5.0))
         self.figure_ = self.ax_.figure
         ends = [limits(values) for values in codes.T]
         self.ax_.set(xlim=ends[0], ylim=ends[1])
@@ -174,9 +175,8 @@ class CodeDisplay:
             self._scatter_labels(codes, np.asarray(self.y), look)
         else:
             self._scatter([codes], [{"c": np.asarray(self.y, np.float64), **look}])
-            self.colorbar_ = self.figure_.colorbar(self.scatters_[0], ax=self.ax_)
+            self.colorbar_ = colour_bar(self.ax_, self.scatters_[0])
             self.colorbar_.solids.set_alpha(1.0)
-            self.colorbar_.ax.tick_params(labelsize=FONT_SIZE)
         outside = [count_outside(values, *end) for values, end in zip(codes.T, ends, strict=True)]
         self.n_outside_ = sum(outside)
         write_outside(self.ax_, codes=self.n_outside_)

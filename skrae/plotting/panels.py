@@ -102,6 +102,18 @@ def panels(axes, n_rows, n_columns, size, **options):
     return given.reshape(n_rows, n_columns)
 
 
+def one_panel(ax, size):
+    """The axes given, or those of a new figure."""
+    return panels(None if ax is None else [ax], 1, 1, size)[0, 0]
+
+
+def colour_bar(ax, image, **options):
+    """A colour bar beside axes, in small letters."""
+    bar = ax.figure.colorbar(image, ax=ax, **options)
+    bar.ax.tick_params(labelsize=FONT_SIZE)
+    return bar
+
+
 def limits(*parts):
     """Ends of an axis that shows each part, with a margin; wide enough for a constant.
 

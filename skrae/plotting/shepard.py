@@ -11,7 +11,8 @@ from skrae.plotting.panels import (
     FONT_SIZE,
     WARNING_COLOR,
     codes_of,
-    panels,
+    colour_bar,
+    one_panel,
     require_matplotlib,
     small_ticks,
 )
@@ -189,7 +190,7 @@ class ShepardDisplay:
             Itself.
         """
         require_matplotlib(f"{type(self).__name__}.plot")
-        self.ax_ = panels(None if ax is None else [ax], 1, 1, (5.5, 5.0))[0, 0]
+        self.ax_ = one_panel(ax, (5.5, 5.0))
         self.figure_ = self.ax_.figure
         ends = [(0.0, np.max(values) or 1.0) for values in (self.before, self.after)]
         look = {"bins": N_BINS, "range": ends, "cmap": "viridis_r", "norm": "log", "cmin": 1}
@@ -197,8 +198,7 @@ class ShepardDisplay:
         end = max(ends)[1]
         self.line_ = self.ax_.axline((0.0, 0.0), (end, end), color=WARNING_COLOR, linewidth=1.0)
         self.ax_.set(xlim=ends[0], ylim=ends[1])
-        self.colorbar_ = self.figure_.colorbar(self.histogram_, ax=self.ax_)
-        self.colorbar_.ax.tick_params(labelsize=FONT_SIZE)
+        self.colorbar_ = colour_bar(self.ax_, self.histogram_)
         self.colorbar_.set_label("pairs", size=FONT_SIZE)
         title = f"stress {self.stress:.3f}   correlation {self.correlation:.3f}"
         self.ax_.set_title(title, loc="left", size=FONT_SIZE)

@@ -1,6 +1,5 @@
 """A fitted estimator outlives its process: pickle, joblib, skops, clone."""
 
-import io
 import pickle
 import re
 import subprocess
@@ -15,6 +14,7 @@ from sklearn.base import clone
 from skrae import RAESampler, RegularizedAutoEncoderScore, datasets
 from tests.density.estimators import quick_estimator
 from tests.density.stored_models import FOLDER, KINDS, TRUSTED, answers, rows_of
+from tests.round_trips import through_joblib, through_pickle, through_skops
 
 
 @pytest.fixture(scope="module")
@@ -27,27 +27,6 @@ def X(random_seed):
 def fitted(X):
     """A fitted model."""
     return quick_estimator(max_iter=36).fit(X)
-
-
-def through_pickle(model):
-    """The model, pickled and back."""
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model):
-    """The model, dumped by joblib and back."""
-    file = io.BytesIO()
-    joblib.dump(model, file)
-    file.seek(0)
-    return joblib.load(file)
-
-
-def through_skops(model):
-    """The model, dumped by skops and back, its class the one type to be trusted."""
-    skops = pytest.importorskip("skops.io")
-    dumped = skops.dumps(model)
-    assert skops.get_untrusted_types(data=dumped) == TRUSTED
-    return skops.loads(dumped, trusted=TRUSTED)
 
 
 @pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])

@@ -388,7 +388,7 @@ class AutoEncoder(
         code : array of shape (n_samples, n_components)
         """
         answers, X = self._asked(X)
-        return _as(answers.encode(answers.working_rows(X)), X.dtype)
+        return _as(answers.encode(answers.space.forward(X)), X.dtype)
 
     @in_own_state
     def inverse_transform(self, X):
@@ -406,7 +406,7 @@ class AutoEncoder(
         check_is_fitted(self)
         codes = check_codes(X, self._n_features_out)
         answers = self._answers()
-        return _as(answers.in_units(answers.decode(codes.astype(np.float64))), codes.dtype)
+        return _as(answers.space.inverse(answers.decode(codes.astype(np.float64))), codes.dtype)
 
     @in_own_state
     def reconstruct(self, X):
@@ -421,7 +421,7 @@ class AutoEncoder(
         reconstruction : array of shape (n_samples, n_features)
         """
         answers, X = self._asked(X)
-        return _as(answers.in_units(answers.reconstruct(answers.working_rows(X))), X.dtype)
+        return _as(answers.space.inverse(answers.reconstruct(answers.space.forward(X))), X.dtype)
 
     @in_own_state
     def reconstruction_error(self, X, per_feature=False):
@@ -463,7 +463,7 @@ class AutoEncoder(
         answers, X = self._asked(X)
         weights = check_weights(sample_weight, X)
         error = weights @ self._squares(answers, X).sum(axis=1)
-        total = weights @ np.square((X - self.location_) / self.scale_).sum(axis=1)
+        total = weights @ np.square(answers.space.scaled(X)).sum(axis=1)
         return float(1.0 - error / total)
 
     @in_own_state
@@ -491,7 +491,7 @@ class AutoEncoder(
             ensure_all_finite="allow-nan",
         )
         answers = self._answers()
-        r = answers.in_units(answers.reconstruct(answers.working_rows(found)))
+        r = answers.space.inverse(answers.reconstruct(answers.space.forward(found)))
         return completed_as(X, _as(np.where(np.isnan(found), r, found), found.dtype))
 
     def _asked(self, X):
@@ -500,8 +500,8 @@ class AutoEncoder(
 
     def _squares(self, answers, X):
         """Squared errors in working space, float64; of columns that did not vary, those of X."""
-        r = answers.reconstruct(answers.working_rows(X))
-        return (((X.astype(np.float64) - self.location_) / self.scale_) - r) ** 2
+        r = answers.reconstruct(answers.space.forward(X))
+        return (answers.space.scaled(X) - r) ** 2
 
 
 def _as(values, dtype):

@@ -1,6 +1,7 @@
 """A fitted auto-encoder, and what it answers in the units of the data."""
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +14,32 @@ from skrae.autoencoders.transformers.network import Architecture, Network, Units
 ROWS, COLUMNS = 256, 8
 
 
+class Space(NamedTuple):
+    """Working space, x = (X - location) / scale."""
+
+    location: np.ndarray  # (d,)
+    scale: np.ndarray  # (d,)
+    varies: np.ndarray  # (d,), bool
+
+    def scaled(self, X):
+        """(X - location) / scale of rows (n, d), float64."""
+        return (X.astype(np.float64) - self.location) / self.scale
+
+    def forward(self, X):
+        """The same as it is read: columns that did not vary, and NaN, are the mean."""
+        x = self.scaled(X)
+        return np.where(self.varies & ~np.isnan(x), x, 0.0)
+
+    def inverse(self, x):
+        """Rows of working space in the units of the data."""
+        return x * self.scale + self.location
+
+
 @dataclass(frozen=True, eq=False)
 class FittedAutoEncoder:
     """The maps of a fitted auto-encoder, of NumPy arrays.
 
-    In working space x = (X - location) / scale, the code that is given out is
-    (h - code_mean) / code_scale.
+    The code that is given out is (h - code_mean) / code_scale.
     """
 
     architecture: Architecture
@@ -33,6 +54,11 @@ class FittedAutoEncoder:
     intercepts: list
     code_mean: np.ndarray  # (k,)
     code_scale: np.ndarray  # (k,)
+
+    @property
+    def space(self):
+        """The working space of rows."""
+        return Space(self.location, self.scale, self.varies)
 
     def network(self):
         """The `Network`, in float64."""
@@ -66,17 +92,12 @@ class Answers:
     """
 
     def __init__(self, fitted, device):
-        self.fitted, wide = fitted, _widened(fitted)
+        self.space, self.n_units, wide = fitted.space, len(fitted.code_mean), _widened(fitted)
         reference = torch.zeros(1, dtype=torch.float64, device=device)
         self.network = wide.network().to(reference)
         self.parameters = [p.to(reference) for p in wide.parameters()]
         self.code_mean = torch.from_numpy(wide.code_mean).to(reference)
         self.code_scale = torch.from_numpy(wide.code_scale).to(reference)
-
-    def working_rows(self, X):
-        """x of rows X (n, d); columns that did not vary, and NaN, are the mean."""
-        x = (X.astype(np.float64) - self.fitted.location) / self.fitted.scale
-        return np.where(self.fitted.varies & ~np.isnan(x), x, 0.0)
 
     def encode(self, x):
         """The code given out of rows in working space, (n, k)."""
@@ -84,7 +105,7 @@ class Answers:
         def of_rows(rows):
             return (self.network.encode(rows, self.parameters) - self.code_mean) / self.code_scale
 
-        return self._by_rows(of_rows, x, len(self.fitted.code_mean))
+        return self._by_rows(of_rows, x, self.n_units)
 
     def decode(self, codes):
         """The reconstruction of codes as they are given out, in working space, (n, d)."""
@@ -92,7 +113,7 @@ class Answers:
         def of_codes(u):
             return self.network.decode(u * self.code_scale + self.code_mean, self.parameters)
 
-        return self._by_rows(of_codes, codes, len(self.fitted.location))
+        return self._by_rows(of_codes, codes, len(self.space.location))
 
     def reconstruct(self, x):
         """The reconstruction of rows in working space, (n, d)."""
@@ -100,11 +121,7 @@ class Answers:
         def of_rows(rows):
             return self.network.decode(self.network.encode(rows, self.parameters), self.parameters)
 
-        return self._by_rows(of_rows, x, len(self.fitted.location))
-
-    def in_units(self, r):
-        """Rows of working space in the units of the data."""
-        return r * self.fitted.scale + self.fitted.location
+        return self._by_rows(of_rows, x, len(self.space.location))
 
     def _by_rows(self, function, rows, n_columns):
         parts = []

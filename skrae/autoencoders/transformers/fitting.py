@@ -15,7 +15,7 @@ from skrae.autoencoders.transformers.criterion import (
     HeldOutObjective,
     Terms,
 )
-from skrae.autoencoders.transformers.fitted import FittedAutoEncoder
+from skrae.autoencoders.transformers.fitted import FittedAutoEncoder, Space
 from skrae.autoencoders.transformers.linear import linear_path
 from skrae.autoencoders.transformers.network import started
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
@@ -71,18 +71,6 @@ class AutoEncoderFit(NamedTuple):
     n_iter: int
 
 
-class Space(NamedTuple):
-    """Working space: x = (X - location) / scale, 0 where a column does not vary."""
-
-    location: np.ndarray  # (d,)
-    scale: np.ndarray  # (d,)
-    varies: np.ndarray  # (d,), bool
-
-    def forward(self, X):
-        """Rows in working space, float64."""
-        return np.where(self.varies, (X - self.location) / self.scale, 0.0)
-
-
 def working_space(X, weights, scaling):
     """The `Space` of weighted rows.
 
@@ -119,9 +107,7 @@ class _Fit:
         seeds = rng.randint(2**31 - 1, size=3).tolist()
         self.start_seed, self.batch_seed, self.held_out_seed = seeds
         self.space = (
-            working_space(X, weights, options.scaling)
-            if previous is None
-            else Space(previous.location, previous.scale, previous.varies)
+            working_space(X, weights, options.scaling) if previous is None else previous.space
         )
         z = self.space.forward(X)
         self.all = WeightedRows(torch.from_numpy(z), torch.from_numpy(weights))
@@ -314,9 +300,7 @@ def _fitted(fit, network, parameters):
     k = fit.options.architecture.n_components
     return FittedAutoEncoder(
         architecture=fit.options.architecture,
-        location=fit.space.location,
-        scale=fit.space.scale,
-        varies=fit.space.varies,
+        **fit.space._asdict(),
         row_unit=network.units.rows,
         code_unit=network.units.code.numpy(),
         atom_norm=network.units.atoms,

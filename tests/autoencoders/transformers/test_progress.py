@@ -1,7 +1,6 @@
 """Fits under way: callbacks, verbose, interrupts and time limits."""
 
 import copy
-import importlib.util
 import pickle
 
 import numpy as np
@@ -18,12 +17,10 @@ from tests.autoencoders.transformers.estimators import (
     member,
     quick_auto_encoder,
 )
+from tests.callbacks import HAS_RICH, Recorder, needs_callbacks
 from tests.density.estimators import interrupt_after
 from tests.interruptions import count_outcomes
 
-HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None
-needs_callbacks = pytest.mark.skipif(not HAS_CALLBACKS, reason="callbacks are of scikit-learn 1.9")
-HAS_RICH = importlib.util.find_spec("rich") is not None
 NEVER = 100  # checks without a better one
 
 
@@ -31,33 +28,6 @@ NEVER = 100  # checks without a better one
 def X(random_seed):
     """Rows near a curved sheet."""
     return bent_sheet(120, random_seed)
-
-
-class Recorder:
-    """A callback that counts tasks, and stops or interrupts at one of them."""
-
-    def __init__(self, stop_at=None, interrupt_at=None):
-        self.stop_at, self.interrupt_at = stop_at, interrupt_at
-        self.events, self.fitted = [], None
-
-    def setup(self, estimator, context):
-        self.events.append("setup")
-
-    def teardown(self, estimator, context):
-        self.events.append("teardown")
-
-    def on_fit_task_begin(self, estimator, context):
-        self.events.append(f"begin {context.task_name}")
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        self.events.append(f"end {context.task_name}")
-        self.fitted = fitted_estimator
-        if context.task_name != "check":
-            return False
-        n_checks = self.events.count("end check")
-        if n_checks == self.interrupt_at:
-            raise KeyboardInterrupt
-        return n_checks == self.stop_at
 
 
 # --- callbacks ------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """A fitted auto-encoder outlives its process; what is edited or damaged is refused by name."""
 
-import io
 import pickle
 from dataclasses import replace
 
@@ -18,8 +17,7 @@ from tests.autoencoders.transformers.estimators import (
     member,
     quick_auto_encoder,
 )
-
-TRUSTED = ["skrae.autoencoders.transformers.estimator.AutoEncoder"]
+from tests.round_trips import through_joblib, through_pickle, through_skops
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +36,6 @@ def fitted(request, X):
 def plain(X):
     """A network on a linear path."""
     return member("contraction", max_iter=5).fit(X)
-
-
-def through_pickle(model):
-    return pickle.loads(pickle.dumps(model))
-
-
-def through_joblib(model):
-    file = io.BytesIO()
-    joblib.dump(model, file)
-    file.seek(0)
-    return joblib.load(file)
-
-
-def through_skops(model):
-    """Its class is the one type to be trusted."""
-    skops = pytest.importorskip("skops.io")
-    dumped = skops.dumps(model)
-    assert skops.get_untrusted_types(data=dumped) == TRUSTED
-    return skops.loads(dumped, trusted=TRUSTED)
 
 
 each_way = pytest.mark.parametrize("through", [through_pickle, through_joblib, through_skops])

@@ -1,7 +1,6 @@
 """How a fit proceeds: what it selects, continues, reports and leaves alone; how it is stopped."""
 
 import copy
-import importlib.util
 import pickle
 import random
 import warnings
@@ -20,11 +19,8 @@ from sklearn.utils import check_random_state
 from skrae import datasets
 from skrae.density.fit.fitting import LARGE_BASE, check_every, steps_per_level
 from skrae.density.options import resolved_options
+from tests.callbacks import HAS_RICH, Recorder, needs_callbacks
 from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
-
-HAS_CALLBACKS = importlib.util.find_spec("sklearn.callback") is not None
-needs_callbacks = pytest.mark.skipif(not HAS_CALLBACKS, reason="callbacks are of scikit-learn 1.9")
-HAS_RICH = importlib.util.find_spec("rich") is not None
 
 
 @pytest.fixture(scope="module")
@@ -233,33 +229,6 @@ def test_fit_that_fails_before_training_loses_nothing(X, interruption, place, mo
         model.fit(X[:, :1])
     assert_equal(vars(model), before)
     assert model.score_samples(X).shape == (len(X),)
-
-
-class Recorder:
-    """A callback that counts tasks, and stops or interrupts at one of them."""
-
-    def __init__(self, stop_at=None, interrupt_at=None):
-        self.stop_at, self.interrupt_at = stop_at, interrupt_at
-        self.events, self.fitted = [], None
-
-    def setup(self, estimator, context):
-        self.events.append("setup")
-
-    def teardown(self, estimator, context):
-        self.events.append("teardown")
-
-    def on_fit_task_begin(self, estimator, context):
-        self.events.append(f"begin {context.task_name}")
-
-    def on_fit_task_end(self, estimator, context, *, fitted_estimator=None):
-        self.events.append(f"end {context.task_name}")
-        self.fitted = fitted_estimator
-        if context.task_name != "check":
-            return False
-        n_checks = self.events.count("end check")
-        if n_checks == self.interrupt_at:
-            raise KeyboardInterrupt
-        return n_checks == self.stop_at
 
 
 @needs_callbacks
