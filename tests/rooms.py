@@ -15,11 +15,10 @@ PACKAGE = "skrae"
 ALLOWED = {
     "datasets": set(),
     "preprocessing": set(),
-    "autoencoders": {"preprocessing"},
     "mixtures": {"preprocessing"},
-    "columns": {"preprocessing", "mixtures"},
+    "autoencoders": {"preprocessing"},
     "sampling": {"preprocessing", "mixtures"},
-    "density": {"preprocessing", "mixtures", "columns", "autoencoders", "sampling"},
+    "density": {"preprocessing", "mixtures", "autoencoders", "sampling"},
     "metrics": {"preprocessing"},
     "plotting": {"preprocessing", "sampling", "density", "metrics"},
 }

@@ -8,6 +8,7 @@ score_field      log p~, its derivatives and the reconstruction, in working spac
 bias_correction  the score without the bias of a finite noise level
 fitted           the fitted density in the units of the data, and as a target of chains
 soundness        whether a fitted density is one that a fit may give
+columns          the maps of columns to working space
 """
 
 from skrae.density.estimator import RegularizedAutoEncoderScore

@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.columns.margins import ARRAYS, Chain, Margins
+from skrae.density.columns.margins import ARRAYS, Chain, Margins
 from skrae.density.fit.checkpoint import Limits, early_end, fit_within
 from skrae.density.fit.fitting import n_checks
 from skrae.density.fitted import Fitted, evaluator_of

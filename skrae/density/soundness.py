@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.columns.margins import Chain
+from skrae.density.columns.margins import Chain
 from skrae.preprocessing.contract.seal import require, require_array
 
 # How far a sum of weights, or an inverse times its matrix, may be from what it should be.

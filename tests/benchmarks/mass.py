@@ -165,7 +165,7 @@ def margins_of(model):
     """The maps of the columns of a fit of skrae's, None for none."""
     if getattr(model, "margins_", None) is None:
         return None
-    from skrae.columns.margins import Margins
+    from skrae.density.columns.margins import Margins
 
     return Margins(**model.margins_)
 

@@ -4,8 +4,8 @@
 rows that chose a model with that of 20 000 fresh rows; the difference is given in all of the
 held-out rows, not per row. Two choices are measured: the size of a mixture, and, on tables of
 independent normal columns, which a map can only harm, the maps of columns. The constants OPTIMISM
-of `skrae.density.fit.members` and of `skrae.columns.working_space` come from here. ``--quick`` runs
-one case of each.
+of `skrae.density.fit.members` and of `skrae.density.columns.working_space` come from here.
+``--quick`` runs one case of each.
 """
 
 from itertools import product
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from skrae import RegularizedAutoEncoderScore, datasets
-from skrae.columns import working_space
+from skrae.density.columns import working_space
 from skrae.density.options import resolved_options
 from skrae.mixtures.selection import select_base
 from skrae.preprocessing.rows import WeightedRows

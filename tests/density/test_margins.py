@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 
 from skrae import RAESampler
-from skrae.columns import working_space
+from skrae.density.columns import working_space
 from tests.density.estimators import quick_estimator
 
 

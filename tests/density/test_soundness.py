@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skrae import datasets
-from skrae.columns.margins import ARRAYS, Chain, Margins
+from skrae.density.columns.margins import ARRAYS, Chain, Margins
 from skrae.density.fitted import Fitted
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.soundness import check_sound

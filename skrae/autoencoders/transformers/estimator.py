@@ -9,9 +9,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
-from skrae.autoencoders.transformers.fitted import FittedAutoEncoder
-from skrae.autoencoders.transformers.fitting import fit_auto_encoder, n_checks
-from skrae.autoencoders.transformers.network import Architecture
+from skrae.autoencoders.transformers.fit.fitting import fit_auto_encoder, n_checks
+from skrae.autoencoders.transformers.maps.fitted import FittedAutoEncoder
+from skrae.autoencoders.transformers.maps.network import Architecture
+from skrae.autoencoders.transformers.maps.soundness import check_sound
 from skrae.autoencoders.transformers.options import (
     check_continuation,
     check_neighbors,
@@ -19,7 +20,6 @@ from skrae.autoencoders.transformers.options import (
     check_size,
     resolved_options,
 )
-from skrae.autoencoders.transformers.soundness import check_sound
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device
 from skrae.preprocessing.contract.seal import restored, sealed

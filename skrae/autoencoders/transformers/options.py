@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from skrae.autoencoders.activations import ACTIVATIONS
-from skrae.autoencoders.transformers.criterion import Objective
-from skrae.autoencoders.transformers.network import Architecture
+from skrae.autoencoders.transformers.fit.criterion import Objective
+from skrae.autoencoders.transformers.maps.network import Architecture
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
 from skrae.preprocessing.contract.options import (
     COUNT,

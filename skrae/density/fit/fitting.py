@@ -9,8 +9,8 @@ from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
-from skrae.columns.report import column_report
-from skrae.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
+from skrae.density.columns.report import column_report
+from skrae.density.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
 from skrae.density.fit.annealing import (
     MIN_GAIN,
     MIN_STANDARD_ERRORS,

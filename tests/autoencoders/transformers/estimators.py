@@ -7,8 +7,8 @@ import pytest
 from sklearn.utils import check_random_state
 
 from skrae import AutoEncoder
-from skrae.autoencoders.transformers import fitting
-from skrae.autoencoders.transformers.fitting import working_space
+from skrae.autoencoders.transformers.fit import fitting
+from skrae.autoencoders.transformers.fit.fitting import working_space
 from skrae.preprocessing.rows import canonical_order, distinct_rows
 from skrae.preprocessing.split import split_rows
 

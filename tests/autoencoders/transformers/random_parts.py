@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import torch
 
-from skrae.autoencoders.transformers.network import Architecture, Network, Units
+from skrae.autoencoders.transformers.maps.network import Architecture, Network, Units
 from tests.mixtures.random_mixtures import generator
 
 # Features, units, hidden layers, their activation, that of the code.

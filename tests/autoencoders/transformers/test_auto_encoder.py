@@ -11,7 +11,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skrae import AutoEncoder
-from skrae.autoencoders.transformers.fitting import check_every
+from skrae.autoencoders.transformers.fit.fitting import check_every
 from skrae.metrics import stress, stress_scorer, trustworthiness
 from tests.autoencoders.transformers.estimators import (
     MEMBERS,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from skrae.autoencoders.transformers import fitting
+from skrae.autoencoders.transformers.fit import fitting
 from skrae.autoencoders.transformers.terms.geodesics import geodesic_distances
 from tests.autoencoders.transformers.estimators import quick_auto_encoder
 

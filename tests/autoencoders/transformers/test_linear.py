@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import subspace_angles
 from sklearn.decomposition import PCA
 
-from skrae.autoencoders.transformers.linear import linear_path
+from skrae.autoencoders.transformers.maps.linear import linear_path
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
 from tests.mixtures.random_mixtures import generator
 

@@ -8,8 +8,8 @@ import torch
 from sklearn.decomposition import PCA
 
 from skrae.autoencoders.activations import ACTIVATIONS
-from skrae.autoencoders.transformers.linear import linear_path
-from skrae.autoencoders.transformers.network import LEAST_UNIT, Architecture, started
+from skrae.autoencoders.transformers.maps.linear import linear_path
+from skrae.autoencoders.transformers.maps.network import LEAST_UNIT, Architecture, started
 from tests.autoencoders.transformers.estimators import MEMBERS, bent_sheet, member
 from tests.autoencoders.transformers.random_parts import (
     ARCHITECTURES,

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from skrae.autoencoders.activations import ACTIVATIONS
-from skrae.autoencoders.transformers.criterion import AutoEncoderCriterion, Objective, Terms
-from skrae.autoencoders.transformers.network import Architecture, Network
+from skrae.autoencoders.transformers.fit.criterion import AutoEncoderCriterion, Objective, Terms
+from skrae.autoencoders.transformers.maps.network import Architecture, Network
 from skrae.autoencoders.transformers.terms.penalties import (
     deviations,
     elastic_stress,

@@ -10,7 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV
 
 from skrae.autoencoders.training import Training
-from skrae.autoencoders.transformers.fitting import check_every
+from skrae.autoencoders.transformers.fit.fitting import check_every
 from tests.autoencoders.transformers.estimators import (
     MEMBERS,
     bent_sheet,
@@ -172,7 +172,7 @@ def test_a_second_fit_that_fails_loses_nothing(interruption, place, X, monkeypat
 
     model = quick_auto_encoder(max_iter=5).fit(X)
     before = copy.deepcopy(vars(model))
-    monkeypatch.setattr(f"skrae.autoencoders.transformers.fitting.{place}", fail)
+    monkeypatch.setattr(f"skrae.autoencoders.transformers.fit.fitting.{place}", fail)
     with pytest.raises(interruption):
         model.fit(X[:, :3])
     assert_equal(vars(model), before)

@@ -9,7 +9,7 @@ import pytest
 from sklearn.base import clone
 
 from skrae import AutoEncoder
-from skrae.autoencoders.transformers.soundness import check_sound
+from skrae.autoencoders.transformers.maps.soundness import check_sound
 from skrae.preprocessing.contract.seal import sealed
 from tests.autoencoders.transformers.estimators import (
     MEMBERS,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skrae.columns.margin_fit import STRENGTH, fit_columns, margins_of
-from skrae.columns.margins import Chain, Margins
+from skrae.density.columns.margin_fit import STRENGTH, fit_columns, margins_of
+from skrae.density.columns.margins import Chain, Margins
 from skrae.preprocessing.affine import AffineMap
 
 
@@ -166,7 +166,7 @@ def test_chain_rule_of_gradient_and_hessian(kind, margins, random_seed):
 def test_rows_beyond_a_block_are_mapped_as_if_alone(margins, monkeypatch):
     X = columns(100, 3)
     whole = margins.forward(X), margins.log_abs_det(X)
-    monkeypatch.setattr("skrae.columns.margins.BLOCK", 7)
+    monkeypatch.setattr("skrae.density.columns.margins.BLOCK", 7)
     np.testing.assert_array_equal(margins.forward(X), whole[0])
     np.testing.assert_array_equal(margins.log_abs_det(X), whole[1])
 

@@ -9,15 +9,15 @@ import torch
 
 from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.training import Adam, Training, TrainingOptions, run
-from skrae.autoencoders.transformers.criterion import (
+from skrae.autoencoders.transformers.fit.criterion import (
     AutoEncoderCriterion,
     Geodesics,
     HeldOutObjective,
     Terms,
 )
-from skrae.autoencoders.transformers.fitted import FittedAutoEncoder, Space
-from skrae.autoencoders.transformers.linear import linear_path
-from skrae.autoencoders.transformers.network import started
+from skrae.autoencoders.transformers.maps.fitted import FittedAutoEncoder, Space
+from skrae.autoencoders.transformers.maps.linear import linear_path
+from skrae.autoencoders.transformers.maps.network import started
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
 from skrae.autoencoders.transformers.terms.geodesics import MAX_LANDMARKS, geodesic_distances
 from skrae.preprocessing.contract.work import check_time, ended_early, interruptible

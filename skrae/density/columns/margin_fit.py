@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrae.columns.johnson import Johnson, at_sharp_ends, normalising
-from skrae.columns.line_mixture import N_SIZES, LineMixture, fit_line, grid_step
-from skrae.columns.margins import Margins
+from skrae.density.columns.johnson import Johnson, at_sharp_ends, normalising
+from skrae.density.columns.line_mixture import N_SIZES, LineMixture, fit_line, grid_step
+from skrae.density.columns.margins import Margins
 from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import mean_and_error
 from skrae.preprocessing.scales import ROUNDING, robust_scales

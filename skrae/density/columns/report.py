@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skrae.columns.line_mixture import grid_step
+from skrae.density.columns.line_mixture import grid_step
 from skrae.preprocessing.scales import robust_scales
 
 

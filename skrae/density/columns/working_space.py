@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.columns.margin_fit import fit_columns, margins_of
-from skrae.columns.margins import Chain
+from skrae.density.columns.margin_fit import fit_columns, margins_of
+from skrae.density.columns.margins import Chain
 from skrae.mixtures.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
 from skrae.preprocessing.blocks import is_wide

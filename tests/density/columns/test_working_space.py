@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from skrae.columns import working_space
-from skrae.columns.line_mixture import LineMixture
-from skrae.columns.working_space import choose_space, fit_space
+from skrae.density.columns import working_space
+from skrae.density.columns.line_mixture import LineMixture
+from skrae.density.columns.working_space import choose_space, fit_space
 from skrae.preprocessing.split import split_folds
 
 OPTIONS = SimpleNamespace(margins="auto", scaling="whiten")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.autoencoders.transformers.network import Architecture, Network, Units
+from skrae.autoencoders.transformers.maps.network import Architecture, Network, Units
 
 # Every product is of so many rows, and of columns in multiples of so many, the last ones padded: an
 # answer hangs on its own row alone, to the last bit, since libraries sum in an order that depends

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skrae.columns.johnson import Johnson, at_sharp_ends, normalising
+from skrae.density.columns.johnson import Johnson, at_sharp_ends, normalising
 
 MAPS = {
     "identity": Johnson(),

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skrae.columns import line_mixture
-from skrae.columns.line_mixture import LineMixture, fit_line, grid_step
+from skrae.density.columns import line_mixture
+from skrae.density.columns.line_mixture import LineMixture, fit_line, grid_step
 
 MIXTURE = LineMixture(
     np.array([0.2, 0.5, 0.3]), np.array([-2.0, 0.0, 1.0]), np.array([1.0, 0.05, 2.0])

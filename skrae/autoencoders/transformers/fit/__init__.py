@@ -1,0 +1,5 @@
+"""The fit, from rows to a fitted auto-encoder.
+
+fitting      the steps of a fit in their order
+criterion    the objective of a batch, and of held-out rows
+"""
