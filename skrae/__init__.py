@@ -1,7 +1,7 @@
 """Auto-encoders for scikit-learn: density, score and samples of rows, and codes of them."""
 
 from skrae import datasets, metrics, plotting
-from skrae.autoencoders.transformers import AutoEncoder
+from skrae.autoencoders.transformers import AutoEncoder, InfoMaxEncoder
 from skrae.density import RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
 
@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "AutoEncoder",
     "Chains",
+    "InfoMaxEncoder",
     "RAESampler",
     "RegularizedAutoEncoderScore",
     "datasets",

@@ -26,3 +26,10 @@ class Rows:
     def draw(self, size):
         """Rows, drawn by weight."""
         return self.z[self.draw_index(size)]
+
+    def draw_marked(self, size):
+        """Rows, drawn by weight and in order, and True for the first of those that are the same."""
+        index = self.draw_index(size).sort().values
+        is_first = torch.ones_like(index, dtype=torch.bool)
+        is_first[1:] = index[1:] != index[:-1]
+        return self.z[index], is_first

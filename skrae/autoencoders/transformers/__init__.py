@@ -1,12 +1,15 @@
-"""The auto-encoder family: one objective, reconstruction plus weighted terms, and one transformer.
+"""The auto-encoder family: one objective, reconstruction plus weighted terms, and its encoders.
 
 estimator    `AutoEncoder`, the public face
-options      checks of its options
+infomax      `InfoMaxEncoder`, which has no decoder
+encoder      what both are: a fit, a stored state, codes of rows
+options      checks of their options
 maps         what an auto-encoder is: from rows to codes and back
 fit          the fit, from rows to a fitted auto-encoder
-terms        penalties, corruptions and geodesic distances, as pure functions
+terms        penalties, corruptions, distances, entropy and information, as pure functions
 """
 
 from skrae.autoencoders.transformers.estimator import AutoEncoder
+from skrae.autoencoders.transformers.infomax import InfoMaxEncoder
 
-__all__ = ["AutoEncoder"]
+__all__ = ["AutoEncoder", "InfoMaxEncoder"]

@@ -1,53 +1,23 @@
 """AutoEncoder: the border between scikit-learn and torch."""
 
-from functools import partial
-
 import numpy as np
-from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
-from skrae.autoencoders.transformers.fit.fitting import fit_auto_encoder, n_checks
-from skrae.autoencoders.transformers.maps.fitted import FittedAutoEncoder
-from skrae.autoencoders.transformers.maps.network import Architecture
-from skrae.autoencoders.transformers.maps.soundness import check_sound
+from skrae.autoencoders.transformers.encoder import Encoder, as_dtype
+from skrae.autoencoders.transformers.fit.code_density import draw_codes
 from skrae.autoencoders.transformers.options import (
-    check_continuation,
-    check_neighbors,
-    check_options,
+    check_auto_encoder,
     check_size,
-    resolved_options,
+    options_of_auto_encoder,
 )
-from skrae.preprocessing.contract.caller import in_own_state, warn
-from skrae.preprocessing.contract.options import available_device
-from skrae.preprocessing.contract.seal import restored, sealed
-from skrae.preprocessing.contract.twin import take_over, twin_of
-from skrae.preprocessing.contract.work import TIME_LIMIT, as_work
-from skrae.preprocessing.rows import (
-    canonical_order,
-    canonical_weights,
-    check_codes,
-    check_overflow,
-    check_rows,
-    check_weights,
-    completed_as,
-    distinct_rows,
-    plain_array,
-)
-
-# What of a fit has no name ending in an underscore.
-PRIVATE = "_fitted_as"
-# What to do about missing values.
-FILL_TO_FIT = "fit to the complete rows, or fill the others, as sklearn.impute does"
-FILL_TO_ASK = "fill them with impute(X), or as sklearn.impute does"
+from skrae.preprocessing.contract.caller import in_own_state
+from skrae.preprocessing.contract.options import COUNT, check_number
+from skrae.preprocessing.rows import check_codes, check_weights, completed_as, plain_array
 
 
-class AutoEncoder(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport, BaseEstimator
-):
-    r"""Auto-encoder: undercomplete, sparse, denoising, contractive or distance-preserving.
+class AutoEncoder(Encoder):
+    r"""Auto-encoder: undercomplete, sparse, denoising, contractive, distance-preserving, entropic.
 
     Rows x are encoded as h = f(x) and reconstructed as r(x) = g(h). All members of the family
     minimise one objective, whose weights a search can choose: the reconstruction error of rows x~
@@ -56,7 +26,11 @@ class AutoEncoder(
     .. math::
 
         E \frac{|x - r(\tilde x)|^2}{\mathrm{Var}\,x} + w_s S(h)
-        + w_c E \left| \frac{\partial f}{\partial x} \right|^2 + w_d D(x, h).
+        + w_c E \left| \frac{\partial f}{\partial x} \right|^2 + w_d D(x, h)
+        - \frac{w_e}{k} H(u) - w_i I(u', u''),
+
+    with H the entropy of the standardised code and I the information that the codes of two masked
+    views of a row have of each other. New rows are decoded from draws of a density of the codes.
 
     Parameters
     ----------
@@ -97,9 +71,22 @@ class AutoEncoder(
         unrolls a curved sheet. Paths are known between at most 5000 rows.
     n_neighbors : int >= 1, default=10
         Of each row in the graph whose paths are "geodesic".
+    entropy_weight : float >= 0, default=0.0
+        Of the entropy that the standardised code lacks of a normal one, in nats a unit, by the
+        third nearest neighbours in a batch. At 1 the code is spread nearly as N(0, I) is, the
+        entropic auto-encoder of Ghose et al. (2020), for ``code_density="normal"``.
+    information_weight : float >= 0, default=0.0
+        Of the nats by which the standardised code fails to tell a row from the others in its batch
+        by half of its entries, and by the other half: what InfoNCE lacks of its ceiling, as in
+        `InfoMaxEncoder`.
     code_scaling : {"auto", "standardize", None}, default="auto"
         "standardize" gives each unit mean 0 and deviation 1 over the training rows. "auto" does so
-        with a contraction: on a free scale it would shrink the code and not the map.
+        with a contraction, an entropy or an information: these are of the standardised code, as on
+        a free scale they would change the code's scale and not the map.
+    code_density : {"mixture", "normal", None} or object with fit and sample, default="mixture"
+        The density of the codes that `sample` draws from: a mixture of Gaussians whose number of
+        components codes held out prefer, or one normal without correlations, or an object of which
+        a copy is fitted to the codes, such as a `RegularizedAutoEncoderScore`. None saves its time.
     scaling : {"auto", "standardize", None}, default="auto"
         Of columns, to working space; undone in every output. "standardize" gives all one deviation,
         None only centres. "auto" standardises unless the columns seem to be in one unit, as pixels
@@ -111,6 +98,7 @@ class AutoEncoder(
         Of Adam, twice that without hidden layers; a third of it, then a tenth, where held-out rows
         gain no more, and for the last steps.
     batch_size : int >= 1, default=256
+        At least four times n_components where a code is to have entropy or information.
     max_iter : int >= 1, default=2000
         Most steps. The last of them, a fifth of those before, take all rows.
     n_iter_no_change : int >= 1, default=5
@@ -148,10 +136,16 @@ class AutoEncoder(
     residual_variance_ : array of shape (n_features,)
         Mean squared error of each column on held-out rows, in squared units of X; as `terms_`, of
         the networks before the last steps, in which these rows have a part too.
+    code_density_ : fitted density of the codes, or None
+        A `sklearn.mixture.GaussianMixture`, or the fitted copy of the given object.
+    noise_variance_ : array of shape (n_features,), or None
+        Of the normal noise that `sample` adds: what the variance of decoded draws lacks of that of
+        the rows, at most `residual_variance_`, in squared units of X.
     terms_ : dict of str to float
         The value of each term on held-out rows, before its weight: "reconstruction" (the squared
         error of corrupted rows over the variance of the training rows), "sparsity",
-        "encoder_contraction", "distance". They are of few rows, 30 or so of small tables.
+        "encoder_contraction", "distance", "entropy" and "information" (the nats that are lacking).
+        They are of few rows, 30 or so of small tables.
     loss_curve_ : list of float
         The objective with weight decay, a mean over the steps before each check.
     validation_curve_ : list of float
@@ -165,6 +159,7 @@ class AutoEncoder(
     --------
     RegularizedAutoEncoderScore : The density of the rows, its score and samples; take it for
         likelihoods, outliers, imputation and simulation, and this one for codes.
+    InfoMaxEncoder : Codes by information alone, without a decoder.
     sklearn.decomposition.PCA : The best linear auto-encoder.
     sklearn.decomposition.MiniBatchDictionaryLearning : Sparse codes by optimisation.
 
@@ -179,7 +174,10 @@ class AutoEncoder(
     Baldi & Hornik (1989), "Neural networks and principal component analysis". Vincent et al.
     (2010), "Stacked denoising autoencoders". Rifai et al. (2011), "Contractive auto-encoders".
     Tenenbaum, de Silva & Langford (2000), "A global geometric framework for nonlinear
-    dimensionality reduction".
+    dimensionality reduction". Ghose, Rashwan & Poupart (2020), "Batch norm with entropic
+    regularization turns deterministic autoencoders into generative models". Kozachenko & Leonenko
+    (1987), "Sample estimate of the entropy of a random vector". van den Oord, Li & Vinyals (2018),
+    "Representation learning with contrastive predictive coding".
 
     Examples
     --------
@@ -195,7 +193,15 @@ class AutoEncoder(
     True
     >>> model.transform(X).shape, model.get_feature_names_out().tolist()
     ((1000, 1), ['autoencoder0'])
+
+    New rows lie on the circle too.
+
+    >>> draws = model.sample(500, random_state=0)
+    >>> bool(abs(np.hypot(*draws.T) - 1).mean() < 0.1)
+    True
     """
+
+    _fill_to_ask = "fill them with impute(X), or as sklearn.impute does"
 
     def __init__(
         self,
@@ -213,7 +219,10 @@ class AutoEncoder(
         distance_weight=0.0,
         distance="euclidean",
         n_neighbors=10,
+        entropy_weight=0.0,
+        information_weight=0.0,
         code_scaling="auto",
+        code_density="mixture",
         scaling="auto",
         weight_decay=3e-4,
         learning_rate=5e-3,
@@ -240,7 +249,10 @@ class AutoEncoder(
         self.distance_weight = distance_weight
         self.distance = distance
         self.n_neighbors = n_neighbors
+        self.entropy_weight = entropy_weight
+        self.information_weight = information_weight
         self.code_scaling = code_scaling
+        self.code_density = code_density
         self.scaling = scaling
         self.weight_decay = weight_decay
         self.learning_rate = learning_rate
@@ -254,141 +266,18 @@ class AutoEncoder(
         self.verbose = verbose
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags
+    def _check_options(self):
+        check_auto_encoder(self)
 
-    def __getstate__(self):
-        return sealed(super().__getstate__())
-
-    def __setstate__(self, state):
-        super().__setstate__(restored(type(self), state))
-        if hasattr(self, "coefs_"):
-            check_sound(self._fitted(), self.n_features_in_)
-
-    @with_callbacks
-    @in_own_state
-    def fit(self, X, y=None, sample_weight=None):
-        """Fit scaling, linear path and networks to the rows of X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers in any units; at least two different rows.
-        y : ignored
-        sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative; a weight of 2 counts as the row twice. Only their ratios matter.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For an option or data outside what is expected; nothing fitted before is lost.
-
-        Warns
-        -----
-        ConvergenceWarning
-            Where the fit was interrupted or reached its time limit.
-        """
-        check_options(self)
-        previous = self._fitted() if self.warm_start and hasattr(self, "coefs_") else None
-        twin = twin_of(self)
-        X = check_rows(twin, X, previous is None, ensure_min_samples=2, advice=FILL_TO_FIT)
-        check_size(self, X.shape[1])
-        options = resolved_options(self, X.shape[1])
-        if previous is not None:
-            check_continuation(options.architecture, previous.architecture)
-        rows, weights = distinct_rows(X, sample_weight)
-        order = canonical_order(rows)
-        rows, weights = rows[order], canonical_weights(weights[order])
-        check_neighbors(self, len(rows))
-        report = FitReport(self, rows, n_checks(self.max_iter, len(rows)))
-        result, ended_by = as_work(
-            fit_auto_encoder,
-            rows,
-            weights,
-            options,
-            check_random_state(self.random_state),
-            available_device(self.device),
-            previous=previous,
-            on_check=partial(_tell_of_check, report),
-            time_limit=self.time_limit,
-        )
-        twin._store(result, X.dtype, previous)
-        take_over(self, twin, (PRIVATE,))
-        report.end()
-        if ended_by:
-            cause = "was interrupted"
-            if ended_by == TIME_LIMIT:
-                cause = f"reached its time_limit of {self.time_limit:g} seconds"
-            warn(
-                f"The fit {cause}; the best networks so far are kept and usable.",
-                ConvergenceWarning,
-            )
-        return self
+    def _resolved_options(self, n_features):
+        check_size(self, n_features)
+        return options_of_auto_encoder(self, n_features)
 
     def _store(self, result, dtype, previous):
-        """Set the attributes; the curves of a fit that was continued grow on."""
-        fitted = result.fitted
-        self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
-        self.n_encoder_layers_ = fitted.architecture.n_encoder_layers
-        self.components_ = fitted.components()
-        self.location_, self.scale_ = fitted.location, fitted.scale
-        self.code_mean_, self.code_scale_ = fitted.code_mean, fitted.code_scale
-        self.residual_variance_, self.terms_ = result.residual_variance, result.terms
-        if previous is None:
-            self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
-        self.loss_curve_ = self.loss_curve_ + result.loss_curve
-        self.validation_curve_ = self.validation_curve_ + result.validation_curve
-        self.n_iter_ += result.n_iter
-        self._fitted_as = {
-            "architecture": fitted.architecture._asdict(),
-            "varies": fitted.varies,
-            "row_unit": fitted.row_unit,
-            "code_unit": fitted.code_unit,
-            "atom_norm": fitted.atom_norm,
-            "path": fitted.path,
-            "dtype": dtype.name,
-        }
-
-    def _fitted(self):
-        """The auto-encoder that the attributes define."""
-        own = {name: value for name, value in self._fitted_as.items() if name != "dtype"}
-        return FittedAutoEncoder(
-            location=self.location_,
-            scale=self.scale_,
-            coefs=self.coefs_,
-            intercepts=self.intercepts_,
-            code_mean=self.code_mean_,
-            code_scale=self.code_scale_,
-            **{**own, "architecture": Architecture(**own["architecture"])},
-        )
-
-    def _answers(self):
-        return self._fitted().on(available_device(self.device))
-
-    @property
-    def _n_features_out(self):
-        return len(self.components_)
-
-    @in_own_state
-    def transform(self, X):
-        """The code of each row; that of a row is the same in any batch.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        code : array of shape (n_samples, n_components)
-        """
-        answers, X = self._asked(X)
-        return _as(answers.encode(answers.space.forward(X)), X.dtype)
+        super()._store(result, dtype, previous)
+        self.components_ = result.fitted.components()
+        self.residual_variance_ = result.residual_variance
+        self.code_density_, self.noise_variance_ = result.code_density, result.noise_variance
 
     @in_own_state
     def inverse_transform(self, X):
@@ -406,7 +295,9 @@ class AutoEncoder(
         check_is_fitted(self)
         codes = check_codes(X, self._n_features_out)
         answers = self._answers()
-        return _as(answers.space.inverse(answers.decode(codes.astype(np.float64))), codes.dtype)
+        return as_dtype(
+            answers.space.inverse(answers.decode(codes.astype(np.float64))), codes.dtype
+        )
 
     @in_own_state
     def reconstruct(self, X):
@@ -421,7 +312,9 @@ class AutoEncoder(
         reconstruction : array of shape (n_samples, n_features)
         """
         answers, X = self._asked(X)
-        return _as(answers.space.inverse(answers.reconstruct(answers.space.forward(X))), X.dtype)
+        return as_dtype(
+            answers.space.inverse(answers.reconstruct(answers.space.forward(X))), X.dtype
+        )
 
     @in_own_state
     def reconstruction_error(self, X, per_feature=False):
@@ -442,7 +335,7 @@ class AutoEncoder(
         """
         answers, X = self._asked(X)
         squares = self._squares(answers, X)
-        return _as(squares if per_feature else squares.sum(axis=1), X.dtype)
+        return as_dtype(squares if per_feature else squares.sum(axis=1), X.dtype)
 
     @in_own_state
     def score(self, X, y=None, sample_weight=None):
@@ -492,26 +385,44 @@ class AutoEncoder(
         )
         answers = self._answers()
         r = answers.space.inverse(answers.reconstruct(answers.space.forward(found)))
-        return completed_as(X, _as(np.where(np.isnan(found), r, found), found.dtype))
+        return completed_as(X, as_dtype(np.where(np.isnan(found), r, found), found.dtype))
 
-    def _asked(self, X):
+    @in_own_state
+    def sample(self, n_samples=1, random_state=None):
+        """New rows: decoded draws of the density of the codes, with noise.
+
+        The noise is independent between columns, of the variance that decoded draws lack. For
+        draws of a density that is normalised and checked take `RegularizedAutoEncoderScore.sample`.
+
+        Parameters
+        ----------
+        n_samples : int >= 1, default=1
+        random_state : int, RandomState instance or None, default=None
+
+        Returns
+        -------
+        X : array of shape (n_samples, n_features), in the units and the dtype of the fitted rows
+
+        Raises
+        ------
+        ValueError
+            Where the fit was with ``code_density=None``, or that density draws no codes.
+        """
         check_is_fitted(self)
-        return self._answers(), check_rows(self, X, reset=False, advice=FILL_TO_ASK)
+        check_number("n_samples", n_samples, 1, None, **COUNT)
+        if self.code_density_ is None:
+            raise ValueError(
+                "Got a fit with code_density=None, expected one with a density of the codes to draw"
+                " from: fit with code_density='mixture'."
+            )
+        rng = check_random_state(random_state)
+        codes = draw_codes(self.code_density_, n_samples, self._n_features_out, rng)
+        answers = self._answers()
+        rows = answers.space.inverse(answers.decode(answers.in_range(codes)))
+        rows += np.sqrt(self.noise_variance_) * rng.standard_normal(rows.shape)
+        return as_dtype(rows, self._fitted_as["dtype"])
 
     def _squares(self, answers, X):
         """Squared errors in working space, float64; of columns that did not vary, those of X."""
         r = answers.reconstruct(answers.space.forward(X))
         return (answers.space.scaled(X) - r) ** 2
-
-
-def _as(values, dtype):
-    """In the dtype of the rows that were asked about."""
-    with np.errstate(over="ignore"):
-        return check_overflow(values.astype(dtype, copy=False))
-
-
-def _tell_of_check(report, training):
-    return report.check(
-        f"step {training.n_steps}: objective {training.loss_curve[-1]:.4f}, on held-out rows"
-        f" {-training.validation_curve[-1]:.4f}"
-    )

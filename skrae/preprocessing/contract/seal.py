@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import sklearn
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
 from skrae.preprocessing.contract.caller import warn
@@ -132,14 +133,18 @@ def _versions():
 
 
 def _checksum_of(head, state):
-    own = {name: value for name, value in state.items() if not name.startswith(UNSEALED)}
-    return checksum([head, own])
+    return checksum([head, _own(state)])
+
+
+def _own(state):
+    return {name: value for name, value in state.items() if not name.startswith(UNSEALED)}
 
 
 def checksum(value):
     """Hexadecimal BLAKE2b of names, types, dtypes, shapes and values at any depth of containers.
 
-    Of an object that is no container, array, primitive or RandomState the type alone counts.
+    Of an object that is no container, array, primitive, RandomState or estimator of scikit-learn's
+    kind the type alone counts.
     """
     found = hashlib.blake2b(digest_size=16)
     for kind, content in _pieces(value):
@@ -161,7 +166,10 @@ def _pieces(value):
         return [_primitive(value)]
     if isinstance(value, np.ndarray | np.generic):
         return _pieces_of_array(np.asarray(value))
-    return [("object", f"{type(value).__module__}.{type(value).__qualname__}".encode())]
+    kind = f"{type(value).__module__}.{type(value).__qualname__}"
+    if isinstance(value, BaseEstimator):
+        return _pieces_of(kind, [_own(vars(value))])
+    return [("object", kind.encode())]
 
 
 def _repr_of_key(item):

@@ -4,6 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 
 from skrae import AutoEncoder
@@ -36,6 +37,8 @@ MEMBERS = {
     },
     "contraction": {"n_components": 3, "encoder_contraction_weight": 0.1},
     "distance": {"distance_weight": 1.0},
+    "entropy": {"entropy_weight": 1.0},
+    "information": {"information_weight": 1.0},
 }
 
 
@@ -48,6 +51,12 @@ def quick_auto_encoder(**options):
 def member(name, **options):
     """A quick auto-encoder of one kind."""
     return quick_auto_encoder(**{**MEMBERS[name], **options})
+
+
+def state_of(model):
+    """All attributes, those of estimators among them too, as one compares them."""
+    own = vars(model).items()
+    return {name: state_of(v) if isinstance(v, BaseEstimator) else v for name, v in own}
 
 
 def bent_sheet(n, seed, noise=0.05):

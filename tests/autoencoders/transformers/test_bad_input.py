@@ -8,11 +8,17 @@ import pytest
 import torch
 from numpy.testing import assert_equal
 from scipy.sparse import csr_array
+from sklearn.cluster import KMeans
 from sklearn.exceptions import NotFittedError
+from sklearn.mixture import GaussianMixture
 
 from skrae import AutoEncoder
-from skrae.autoencoders.transformers.options import CHOICES, INTERVALS
-from tests.autoencoders.transformers.estimators import ROW_QUESTIONS, quick_auto_encoder
+from skrae.autoencoders.transformers.options import (
+    AUTO_ENCODER_CHOICES,
+    AUTO_ENCODER_INTERVALS,
+    WEIGHTS,
+)
+from tests.autoencoders.transformers.estimators import ROW_QUESTIONS, quick_auto_encoder, state_of
 
 QUESTIONS = ("score", *ROW_QUESTIONS)
 
@@ -32,9 +38,9 @@ def fitted(X):
 @pytest.fixture(autouse=True)
 def state_is_kept(fitted):
     """Whatever a test asks of the fitted model, its attributes stay as they were."""
-    before = copy.deepcopy(vars(fitted))
+    before = copy.deepcopy(state_of(fitted))
     yield
-    assert_equal(vars(fitted), before)
+    assert_equal(state_of(fitted), before)
 
 
 def with_value(X, value):
@@ -209,13 +215,13 @@ def test_weight_on_one_row_alone_is_refused(fitted, X):
 # --- options --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CHOICES)
+@pytest.mark.parametrize("name", AUTO_ENCODER_CHOICES)
 @pytest.mark.parametrize("value", ["nonsense", "", 3])
 def test_an_unknown_option_is_told_the_valid_ones(name, value, X):
     message = f"Got {name}={re.escape(repr(value))}, expected one of "
     with pytest.raises(ValueError, match=message) as caught:
         quick_auto_encoder(**{name: value}).fit(X)
-    assert all(repr(choice) in str(caught.value) for choice in CHOICES[name])
+    assert all(repr(choice) in str(caught.value) for choice in AUTO_ENCODER_CHOICES[name])
 
 
 BAD_VALUES = {
@@ -225,6 +231,9 @@ BAD_VALUES = {
     "sparsity_target": [0.0, 1.0, -0.1, np.nan, None],
     "encoder_contraction_weight": [-0.1, np.nan, np.inf, None],
     "distance_weight": [-0.1, np.nan, np.inf, None],
+    "entropy_weight": [-0.1, np.nan, np.inf, None],
+    "information_weight": [-0.1, np.nan, np.inf, None],
+    "code_density": ["gaussian", 0, GaussianMixture, KMeans()],
     "n_neighbors": [0, -1, 2.5, None],
     "weight_decay": [-0.1, np.nan, np.inf, None],
     "learning_rate": [0.0, -0.1, np.nan, np.inf, "fast"],
@@ -241,8 +250,8 @@ BAD_VALUES = {
 
 
 def test_every_option_has_bad_values():
-    assert set(AutoEncoder().get_params()) == set(BAD_VALUES) | set(CHOICES)
-    assert set(INTERVALS) <= set(BAD_VALUES)
+    assert set(AutoEncoder().get_params()) == set(BAD_VALUES) | set(AUTO_ENCODER_CHOICES)
+    assert set(AUTO_ENCODER_INTERVALS) <= set(BAD_VALUES)
 
 
 @pytest.mark.parametrize("name", BAD_VALUES)
@@ -264,8 +273,8 @@ def test_cuda_without_a_device_is_refused(X):
 @pytest.mark.parametrize(("k", "d"), [(3, 3), (4, 3), (1, 1), (3, 2)])
 def test_a_code_that_can_copy_the_row_is_refused(k, d, X):
     message = (
-        rf"Got n_components={k} for {d} feature\(s\), with noise_level, sparsity_weight,"
-        r" encoder_contraction_weight, distance_weight all 0, expected fewer components"
+        rf"Got n_components={k} for {d} feature\(s\), with {', '.join(WEIGHTS)} all 0, expected"
+        " fewer components"
     )
     refused(quick_auto_encoder(n_components=k), X[:, :d], message)
 
@@ -347,10 +356,11 @@ def test_more_neighbours_than_other_rows_are_refused(n_neighbors, X):
 )
 def test_a_warm_start_of_other_networks_is_refused(options, message, X):
     model = quick_auto_encoder(max_iter=3, warm_start=True).fit(X)
-    before = copy.deepcopy(vars(model))
+    before = copy.deepcopy(state_of(model))
     with pytest.raises(ValueError, match=message):
         model.set_params(**options).fit(X)
-    assert_equal({**vars(model), **dict.fromkeys(options)}, {**before, **dict.fromkeys(options)})
+    own, asked = state_of(model), dict.fromkeys(options)
+    assert_equal({**own, **asked}, {**before, **asked})
     assert model.transform(X).shape == (40, 2)
     model.set_params(warm_start=False).fit(X)
 

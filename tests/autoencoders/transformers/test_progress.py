@@ -16,6 +16,7 @@ from tests.autoencoders.transformers.estimators import (
     bent_sheet,
     member,
     quick_auto_encoder,
+    state_of,
 )
 from tests.callbacks import HAS_RICH, Recorder, needs_callbacks
 from tests.density.estimators import interrupt_after
@@ -171,11 +172,11 @@ def test_a_second_fit_that_fails_loses_nothing(interruption, place, X, monkeypat
         raise interruption
 
     model = quick_auto_encoder(max_iter=5).fit(X)
-    before = copy.deepcopy(vars(model))
+    before = copy.deepcopy(state_of(model))
     monkeypatch.setattr(f"skrae.autoencoders.transformers.fit.fitting.{place}", fail)
     with pytest.raises(interruption):
         model.fit(X[:, :3])
-    assert_equal(vars(model), before)
+    assert_equal(state_of(model), before)
     assert model.transform(X).shape == (len(X), 2)
 
 
@@ -184,11 +185,11 @@ def test_an_error_in_training_loses_nothing(X, monkeypatch):
         raise MemoryError
 
     model = quick_auto_encoder(max_iter=5).fit(X)
-    before = copy.deepcopy(vars(model))
+    before = copy.deepcopy(state_of(model))
     monkeypatch.setattr(Training, "step", fail)
     with pytest.raises(MemoryError):
         model.fit(X[:, :3])
-    assert_equal(vars(model), before)
+    assert_equal(state_of(model), before)
 
 
 def second_fit(stored, old_answers, X):

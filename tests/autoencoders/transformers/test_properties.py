@@ -49,10 +49,10 @@ def test_a_finite_table_has_finite_answers_or_a_clear_refusal(table, name, conta
         assert np.isfinite(answer).all()
     rows = np.asarray(X)
     constant = ~model._fitted_as["varies"]
-    assert_allclose(
-        model.reconstruct(X)[:, constant], np.broadcast_to(rows.mean(0), rows.shape)[:, constant]
-    )
+    mean = np.broadcast_to(rows.mean(axis=0, dtype=np.float64), rows.shape)
+    assert_allclose(model.reconstruct(X)[:, constant], mean[:, constant], rtol=1e-6)
     assert np.isfinite(list(model.terms_.values())).all()
+    assert np.isfinite(model.sample(5, random_state=0)).all()
     assert model.score(X) <= 1.0
     plain = member(name, max_iter=2, scaling=scaling).fit(np.ascontiguousarray(table))
     expected = plain.transform(np.ascontiguousarray(table))
@@ -80,6 +80,9 @@ def test_units_of_powers_of_two_change_nothing_but_the_units(exponents, name, se
     assert large.validation_curve_ == small.validation_curve_
     assert large.terms_ == small.terms_
     assert_array_equal(large.residual_variance_, a**2 * small.residual_variance_)
+    assert_array_equal(large.noise_variance_, a**2 * small.noise_variance_)
+    draws = (model.sample(3, random_state=0) for model in (large, small))
+    assert_array_equal(next(draws), a * next(draws))
 
 
 @few

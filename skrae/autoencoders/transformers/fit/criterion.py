@@ -1,5 +1,6 @@
 """The objective of an auto-encoder: of batches to train on, of held-out rows to validate with."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -7,24 +8,32 @@ import torch
 from skrae.autoencoders.training import Criterion, Validation
 from skrae.autoencoders.transformers.terms import penalties
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
+from skrae.autoencoders.transformers.terms.entropy import entropy_deficit
+from skrae.autoencoders.transformers.terms.information import Views
 
 # Held-out rows at a time at most, and pairs among them.
 VALIDATION_ROWS = 1024
+# Held-out rows have their views drawn several times, where they are fewer than this.
+VALIDATION_VIEWS = 256
 
 
 class Objective(NamedTuple):
     """The weights of the terms, and what the terms depend on."""
 
-    noise: str
-    noise_level: float
-    sparsity: str
-    sparsity_weight: float
-    sparsity_target: float
-    encoder_contraction_weight: float
-    distance_weight: float
-    distance: str
-    weight_decay: float
-    scales_code: bool
+    reconstruction_weight: float = 1.0
+    noise: str = "gaussian"
+    noise_level: float = 0.0
+    sparsity: str = "l1"
+    sparsity_weight: float = 0.0
+    sparsity_target: float = 0.05
+    encoder_contraction_weight: float = 0.0
+    distance_weight: float = 0.0
+    distance: str = "euclidean"
+    entropy_weight: float = 0.0
+    information_weight: float = 0.0
+    views: Views = Views()
+    weight_decay: float = 0.0
+    scales_code: bool = False
 
     @property
     def is_plain(self):
@@ -34,12 +43,19 @@ class Objective(NamedTuple):
     def weights(self):
         """The weight of each term that is on."""
         found = {
-            "reconstruction": 1.0,
+            "reconstruction": self.reconstruction_weight,
             "sparsity": self.sparsity_weight,
             "encoder_contraction": self.encoder_contraction_weight,
             "distance": self.distance_weight,
+            "entropy": self.entropy_weight,
+            "information": self.information_weight,
         }
         return {name: weight for name, weight in found.items() if weight > 0.0}
+
+    @property
+    def tells_rows_apart(self):
+        """Whether a term compares each row with all others, which are to differ from it."""
+        return self.entropy_weight > 0.0 or self.information_weight > 0.0
 
 
 class Geodesics(NamedTuple):
@@ -72,30 +88,47 @@ class Terms:
         noisy = CORRUPTIONS[objective.noise].corrupt(x, objective.noise_level, generator)
         return noisy if self.fixed is None else noisy.masked_fill(self.fixed, 0.0)
 
-    def of_rows(self, parameters, x, noisy, pairs, generator):
+    def of_rows(self, parameters, x, noisy, pairs, generator, distinct=None):
         """Each term that is on, by its name.
 
         Parameters
         ----------
         x, noisy : tensors of shape (n, d), the same where there is no noise
         pairs : (rows (m, d), their distances (m, m)) for the distance term
-        generator : torch.Generator, of the directions of the contraction
+        generator : torch.Generator, of the directions of the contraction and of views
+        distinct : bool tensor of shape (n,), True for rows that differ; without it none of the
+            terms that tell rows apart
         """
-        network, weights = self.network, self.objective.weights()
-        slopes = None
+        network, weights, slopes = self.network, self.objective.weights(), None
         if "encoder_contraction" in weights:
             code, slopes = network.encode_with_slopes(x, parameters)
-        elif noisy is x or "sparsity" in weights:
+        elif noisy is x or "sparsity" in weights or self.objective.entropy_weight > 0.0:
             code = network.encode(x, parameters)
-        read = code if noisy is x else network.encode(noisy, parameters)
-        r = network.decode(read, parameters)
-        found = {"reconstruction": penalties.reconstruction_error(x, r, self.variance)}
+        found = {}
+        if "reconstruction" in weights:
+            read = code if noisy is x else network.encode(noisy, parameters)
+            r = network.decode(read, parameters)
+            found["reconstruction"] = penalties.reconstruction_error(x, r, self.variance)
         if "sparsity" in weights:
             found["sparsity"] = self._sparsity(code)
         if slopes is not None:
             found["encoder_contraction"] = self._contraction(parameters, code, slopes, generator)
         if "distance" in weights:
             found["distance"] = self._distance(parameters, *pairs)
+        if distinct is not None:
+            own = code[distinct] if self.objective.entropy_weight > 0.0 else None
+            found.update(self.of_distinct_rows(parameters, x[distinct], own, generator))
+        return found
+
+    def of_distinct_rows(self, parameters, x, code, generator):
+        """The terms that tell rows (n, d) apart, by their names; `code` is None without entropy."""
+        found = {}
+        if self.objective.entropy_weight > 0.0:
+            found["entropy"] = entropy_deficit(code)
+        if self.objective.information_weight > 0.0:
+            encode = partial(self.network.encode, parameters=parameters)
+            views = self.objective.views
+            found["information"] = views.missing_information(encode, x, generator)
         return found
 
     def total(self, terms):
@@ -145,11 +178,15 @@ class AutoEncoderCriterion(Criterion):
         self.weight_decay = weight_decay
 
     def loss(self, parameters):
-        x = self.rows.draw(self.rows.batch_size)
         generator, objective = self.rows.generator, self.terms.objective
+        if objective.tells_rows_apart:
+            x, distinct = self.rows.draw_marked(self.rows.batch_size)
+        else:
+            x, distinct = self.rows.draw(self.rows.batch_size), None
         noisy = self.terms.corrupt(x, generator)
         pairs = self._pairs(x) if objective.distance_weight > 0.0 else None
-        loss = self.terms.total(self.terms.of_rows(parameters, x, noisy, pairs, generator))
+        found = self.terms.of_rows(parameters, x, noisy, pairs, generator, distinct)
+        loss = self.terms.total(found)
         if self.weight_decay > 0.0:
             flat = (weight.flatten() for weight in parameters[0::2])
             squares = sum(torch.dot(weight, weight) for weight in flat)
@@ -187,6 +224,15 @@ class HeldOutObjective:
         for x in rows.tensor_split(-(-len(rows) // VALIDATION_ROWS)):
             noisy = terms.corrupt(x, generator)
             self.blocks.append((x, noisy, self._pairs(x), len(x) / len(rows)))
+        self.distinct = None
+        if terms.objective.tells_rows_apart:
+            self.distinct = self._distinct(rows, generator)
+
+    def _distinct(self, rows, generator):
+        """Rows that differ, at most so many, in random order."""
+        found = rows.unique(dim=0)
+        order = torch.randperm(len(found), generator=generator, device=found.device)
+        return found[order[:VALIDATION_ROWS]]
 
     def _generator(self, device):
         return torch.Generator(device=device).manual_seed(self.seed)
@@ -201,11 +247,20 @@ class HeldOutObjective:
     def terms_of(self, parameters):
         """Each term that is on, a float, by its name: the mean over blocks of held-out rows."""
         totals, generator = {}, self._generator(self.blocks[0][0].device)
+
+        def add(found, share):
+            for name, value in found.items():
+                totals[name] = totals.get(name, 0.0) + share * float(value)
+
         with torch.no_grad():
             for x, noisy, pairs, share in self.blocks:
-                found = self.terms.of_rows(parameters, x, noisy, pairs, generator)
-                for name, value in found.items():
-                    totals[name] = totals.get(name, 0.0) + share * float(value)
+                add(self.terms.of_rows(parameters, x, noisy, pairs, generator), share)
+            if self.distinct is not None:
+                n_times = -(-VALIDATION_VIEWS // len(self.distinct))
+                code = self.terms.network.encode(self.distinct, parameters)
+                for _ in range(n_times):
+                    found = self.terms.of_distinct_rows(parameters, self.distinct, code, generator)
+                    add(found, 1.0 / n_times)
         return totals
 
     def kept(self, parameters):

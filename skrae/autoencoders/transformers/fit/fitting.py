@@ -9,6 +9,7 @@ import torch
 
 from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.training import Adam, Training, TrainingOptions, run
+from skrae.autoencoders.transformers.fit.code_density import with_code_density
 from skrae.autoencoders.transformers.fit.criterion import (
     AutoEncoderCriterion,
     Geodesics,
@@ -64,11 +65,13 @@ class AutoEncoderFit(NamedTuple):
     """A fitted auto-encoder, and the record of its fit."""
 
     fitted: FittedAutoEncoder
-    residual_variance: np.ndarray  # (d,), of held-out rows, in the units of the data
+    residual_variance: np.ndarray | None  # (d,), of held-out rows, in the units of the data
     terms: dict  # of str: the value of each term on held-out rows
     loss_curve: list
     validation_curve: list
     n_iter: int
+    code_density: object = None
+    noise_variance: np.ndarray | None = None  # (d,), that of decoded codes lacks, likewise
 
 
 def working_space(X, weights, scaling):
@@ -221,7 +224,8 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
     settings = options.learning_rate, AVERAGING, check_every(len(X)), options.n_iter_no_change
     training = Training([p.float().to(device) for p in start], TrainingOptions(*settings))
     is_solved = options.objective.is_plain and fit.is_linear_at_best
-    criterion = fit.criterion(terms, validate.terms_of(training.average)["reconstruction"])
+    first_error = validate.terms_of(training.average).get("reconstruction", ERROR_WITHOUT_PATH)
+    criterion = fit.criterion(terms, first_error)
     with interruptible():
         training.validate(criterion, validate)
         if not is_solved:
@@ -237,7 +241,10 @@ def fit_auto_encoder(X, weights, options, rng, device, previous=None, on_check=N
         fit.take_all_rows(criterion)
         with interruptible():
             parameters = _finished(training, criterion, validate, options.max_iter)
-    return _result(fit, network, parameters, best, validate, training)
+    result = _result(fit, network, parameters, best, validate, training)
+    if options.code_density is None:
+        return result
+    return with_code_density(result, fit.all, options.code_density, rng, device)
 
 
 def _train(training, criterion, validate, max_iter, on_check):
@@ -278,21 +285,29 @@ def _are_equal(parameters, start):
 def _result(fit, network, parameters, best, validate, training):
     """What is stored: the parameters, and what the best of the validated ones made of its rows."""
     fitted = _fitted(fit, network, parameters)
-    judged = fitted if best is parameters else _fitted(fit, network, best)
+    residual_variance = None
+    if fitted.architecture.decodes:
+        judged = fitted if best is parameters else _fitted(fit, network, best)
+        residual_variance = _residual_variance(fit, judged)
     if fit.options.objective.scales_code:
         codes = fitted.on(fit.device).encode(fit.all.z.numpy())
         fitted = _standardised(fitted, codes, fit.all.weights.numpy())
-    held_out = fit.held_out.z.numpy()
-    squares = (judged.on(fit.device).reconstruct(held_out) - held_out) ** 2
-    residual_variance = np.average(squares, axis=0, weights=fit.held_out.weights.numpy())
     return AutoEncoderFit(
         fitted=fitted,
-        residual_variance=residual_variance * fit.space.scale**2,
+        residual_variance=residual_variance,
         terms=validate.terms_of([p.float().to(fit.device) for p in best]),
         loss_curve=training.loss_curve,
         validation_curve=[-value for value in training.validation_curve],
         n_iter=training.n_steps,
     )
+
+
+def _residual_variance(fit, fitted):
+    """Mean squared error of each column of the rows held out, in the units of the data."""
+    held_out = fit.held_out.z.numpy()
+    squares = (fitted.on(fit.device).reconstruct(held_out) - held_out) ** 2
+    mean = np.average(squares, axis=0, weights=fit.held_out.weights.numpy())
+    return mean * fit.space.scale**2
 
 
 def _fitted(fit, network, parameters):

@@ -12,6 +12,7 @@ from skrae.autoencoders.transformers.maps.network import Architecture, Network, 
 # answer hangs on its own row alone, to the last bit, since libraries sum in an order that depends
 # on the shape, and for odd numbers of columns on the place of the row.
 ROWS, COLUMNS = 256, 8
+CODE_RANGES = {"identity": (-np.inf, np.inf), "relu": (0.0, np.inf), "sigmoid": (0.0, 1.0)}
 
 
 class Space(NamedTuple):
@@ -106,6 +107,14 @@ class Answers:
             return (self.network.encode(rows, self.parameters) - self.code_mean) / self.code_scale
 
         return self._by_rows(of_rows, x, self.n_units)
+
+    def in_range(self, codes):
+        """Codes as they are given out, brought to where the encoder's activation leads."""
+        low, high = CODE_RANGES[self.network.architecture.code_activation]
+        mean, scale = (
+            p[: self.n_units].numpy(force=True) for p in (self.code_mean, self.code_scale)
+        )
+        return np.clip(codes, (low - mean) / scale, (high - mean) / scale)
 
     def decode(self, codes):
         """The reconstruction of codes as they are given out, in working space, (n, d)."""

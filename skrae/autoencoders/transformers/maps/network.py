@@ -29,6 +29,7 @@ class Architecture(NamedTuple):
     hidden_layer_sizes: tuple
     activation: str
     code_activation: str
+    decodes: bool = True  # whether there is a decoder
 
     @property
     def n_encoder_layers(self):
@@ -151,8 +152,9 @@ class Network:
         last = self.n_encoder - 2
         out[0] = out[0] / rows
         out[last], out[last + 1] = out[last] * code, out[last + 1] * code
-        out[self.n_encoder] = out[self.n_encoder] / code[:, None]
-        out[-2], out[-1] = out[-2] * rows, out[-1] * rows
+        if self.architecture.decodes:
+            out[self.n_encoder] = out[self.n_encoder] / code[:, None]
+            out[-2], out[-1] = out[-2] * rows, out[-1] * rows
         return out
 
 
@@ -206,16 +208,17 @@ def _random(architecture, varies, generator, last=1.0):
     """Weights N(0, 1 / n_in), those of either last layer times `last`; biases zero."""
     sizes = [architecture.n_features, *architecture.hidden_layer_sizes, architecture.n_components]
     parameters, float32 = [], {"dtype": torch.float32}
-    for layers in (sizes, sizes[::-1]):
+    for layers in (sizes, sizes[::-1]) if architecture.decodes else (sizes,):
         for n_in, n_out in pairwise(layers):
             weight = torch.randn(n_in, n_out, generator=generator, **float32) / math.sqrt(n_in)
             parameters += [weight, torch.zeros(n_out, **float32)]
         parameters[-2] *= last
-    if not architecture.hidden_layer_sizes:
+    if not architecture.hidden_layer_sizes and architecture.decodes:
         # Each unit adds back what it read, as in a tied auto-encoder.
         parameters[2] = parameters[0].T / parameters[0].norm(dim=0)[:, None]
     parameters[0][~varies] = 0.0
-    parameters[-2][:, ~varies] = 0.0
+    if architecture.decodes:
+        parameters[-2][:, ~varies] = 0.0
     return parameters
 
 
@@ -228,4 +231,6 @@ def _linear(network, path, varies, generator):
     axes = torch.randn(int(empty.sum()), d, generator=generator, dtype=torch.float64) * varies
     coefs[1][empty] = axes / axes.norm(dim=1, keepdim=True).clamp_min(LEAST_UNIT)
     coefs[0][:, empty] = 0.1 * coefs[1][empty].T
-    return network.parameters(coefs, [torch.zeros(k).double(), torch.zeros(d).double()])
+    intercepts = [torch.zeros(k).double(), torch.zeros(d).double()]
+    n_networks = 2 if network.architecture.decodes else 1
+    return network.parameters(coefs[:n_networks], intercepts[:n_networks])

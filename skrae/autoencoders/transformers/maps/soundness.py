@@ -29,7 +29,9 @@ def check_sound(fitted, n_features):
         "code_scale_": (fitted.code_scale, codes),
         "units of the code": (fitted.code_unit, codes),
     }
-    widths = [n_features, *sizes, k, *sizes[::-1], n_features]
+    widths = [n_features, *sizes, k]
+    if architecture.decodes:
+        widths += [*sizes[::-1], n_features]
     n_layers = len(widths) - 1
     n_coefs, n_intercepts = len(fitted.coefs), len(fitted.intercepts)
     require(
