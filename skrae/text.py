@@ -145,9 +145,9 @@ class PhraseVocabulary(TransformerMixin, BaseEstimator, auto_wrap_output_keys=No
         best = np.lexsort((-found["counts"], -found["scores"]))[: self.max_features]
         spans = zip(found.pop("starts")[best], found.pop("lengths")[best], strict=True)
         phrases = [text[start : start + length] for start, length in spans]
-        self.vocabulary_ = {phrase: column for column, phrase in enumerate(phrases)}
-        for name, values in found.items():
-            setattr(self, f"{name}_", values[best])
+        fitted = {f"{name}_": values[best] for name, values in found.items()}
+        # At once, so that an interrupt leaves the old fit or the new one.
+        vars(self).update(fitted, vocabulary_={phrase: i for i, phrase in enumerate(phrases)})
         return self
 
     def fit_transform(self, raw_documents, y=None):
