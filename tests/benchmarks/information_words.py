@@ -3,8 +3,8 @@
 The texts are the docstrings of an installed package, that of scikit-learn for the tables, outside
 of its tests: of their lines, cut at punctuation marks, those parts that are four words or more of
 the letters a to z alone, which leaves out code and formulas. Each is taken once and in lower case,
-and its spaces are removed: 12 000 parts of sentences for scikit-learn. True words are those of 2 to
-6 letters that were written 10 times or more, between spaces, in these parts.
+and its spaces are removed: 12 583 texts of scikit-learn 1.9.1. True words are those of 2 to 6
+letters that were written 10 times or more, between spaces, in these parts.
 
 All models rank the same candidates, the strings of 2 to 6 letters that occur 10 times or more, and
 the average precision of the ranking is measured. It is the same for all seeds, and hangs on the
