@@ -14,6 +14,7 @@ PACKAGE = "skrae"
 # What the modules of a package may import of other packages of skrae.
 ALLOWED = {
     "datasets": set(),
+    "text": set(),
     "preprocessing": set(),
     "mixtures": {"preprocessing"},
     "autoencoders": {"preprocessing"},
