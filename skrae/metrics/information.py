@@ -77,8 +77,9 @@ def knn_entropy(X, n_neighbors=3, whiten=True):
     The estimate takes the density to be constant as far as the k-th neighbour. In many dimensions
     that is far: of 1000 rows of N(0, I) it errs by -0.00, -0.01, -0.07, +0.09 and +1.14 nats in 1,
     2, 5, 10 and 20 dimensions, with a standard deviation of 0.03, 0.05, 0.06, 0.07 and 0.10. The
-    maximum norm, as good in the plane, would err by +0.19 and +1.89 in 10 and 20 dimensions. A
-    difference of two estimates of tables of one shape errs less than either.
+    maximum norm, as good in the plane, would err by +0.19 and +1.89 in 10 and 20 dimensions. Rows
+    with edges and long tails err sooner: five independent exponential columns by +0.54. A
+    difference of two estimates errs less, where the tables have one shape and similar laws.
 
     20 000 rows take a fraction of a second in up to five columns, and three to five in more.
 
