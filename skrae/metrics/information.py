@@ -172,7 +172,8 @@ def knn_mutual_information(X, Y, n_neighbors=3, *, whiten=True):
     See Also
     --------
     knn_entropy : Entropy of one table.
-    sklearn.feature_selection.mutual_info_regression : Each column by itself, clipped at 0.
+    sklearn.feature_selection.mutual_info_regression : The same of each column by itself, clipped at
+        0.
     sklearn.feature_selection.mutual_info_classif : For classes.
 
     Notes
@@ -337,13 +338,14 @@ def _check_distinct(name, X, n_neighbors, classes=False):
 def _repeated(name, n_equal, n_neighbors, classes=False):
     advice = (
         "Where numbers are rounded, add uniform noise as wide as the step of rounding; where rows"
-        " are repeated, pass the distinct ones; or take a larger n_neighbors"
+        " are repeated, pass the distinct ones; or take a larger n_neighbors."
     )
     if classes:
-        advice += "; of classes sklearn.feature_selection.mutual_info_classif tells"
+        other = "sklearn.feature_selection.mutual_info_classif"
+        advice = f"Where these are classes, {other} is the estimate to take. {advice}"
     return ValueError(
         f"Got {name} with {n_equal} equal rows, expected at most n_neighbors={n_neighbors}:"
-        f" neighbours at distance 0 are not those of a density. {advice}."
+        f" neighbours at distance 0 are not those of a density. {advice}"
     )
 
 
