@@ -90,7 +90,7 @@ THUMBNAILS = {
     "digits": (1, (0.02, 0, 0.65, 1)),
     "sigma_lambda": (1, (0, 0, 0.34, 1)),
     "results": (2, (0, 0, 1, 1)),
-    "information": (1, (0.5, 0, 1, 1)),
+    "information": (1, (0.47, 0, 1, 1)),
     "ae_digits": (2, (0, 0, 1, 1)),
     "ae_sparse": (1, (0, 0, 0.5, 0.5)),
     "ae_swiss_roll": (1, (0, 0.51, 0.5, 1)),
