@@ -195,8 +195,8 @@ def knn_mutual_information(X, Y, n_neighbors=3, *, whiten=True):
     **Much information is underestimated**, and the more so in many columns: to see it, rows must
     have neighbours as near as the noise is wide. Where the columns of X and Y are normal and
     correlate in pairs by 0.99, 1000 rows give 1.98 of the true 1.96 nats for one pair, and 4.6 of
-    the true 9.8 for five pairs; 5000 rows give 5.8. Where Y is a function of X the information is
-    infinite, and the estimate only says how many rows there are.
+    the true 9.8 for five pairs, or 5.4 by ``n_neighbors=1``; 5000 rows give 5.8. Where Y is a
+    function of X the information is infinite, and the estimate only says how many rows there are.
 
     20 000 rows take less than a second for two columns beside two, four seconds for five beside
     five, and half a minute for ten beside ten. Memory grows with the rows, not with their pairs.

@@ -146,10 +146,11 @@ def test_information_of_a_normal_pair(rho, random_seed):
         assert min(estimates) < 0.0
 
 
-def test_much_information_in_five_columns_is_underestimated_as_told(random_seed):
+@pytest.mark.parametrize(("k", "expected"), [(1, 5.4), (3, 4.6)])
+def test_much_information_in_five_columns_is_underestimated_as_told(k, expected, random_seed):
     pairs = (correlated(1000, 5, 0.99, [random_seed, i]) for i in range(10))
-    estimates = [knn_mutual_information(X, Y) for X, Y in pairs]
-    assert close_to(4.6, estimates, bias=0.05)
+    estimates = [knn_mutual_information(X, Y, k) for X, Y in pairs]
+    assert close_to(expected, estimates, bias=0.05)
 
 
 @pytest.mark.parametrize("k", [1, 3, 10])
