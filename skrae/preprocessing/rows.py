@@ -178,17 +178,18 @@ def check_rows(estimator, X, reset, ensure_min_samples=1, advice=None):
             ensure_all_finite="allow-nan",
         )
         if np.isnan(X.sum()):
-            _refuse_missing(X, advice or (FILL_TO_FIT if reset else FILL_TO_ASK))
+            refuse_missing(X, advice or (FILL_TO_FIT if reset else FILL_TO_ASK))
     return X
 
 
-def _refuse_missing(X, advice):
+def refuse_missing(X, advice, name="X"):
+    """Raise ValueError for rows (n, d) with NaN, saying how many there are and what to do."""
     holes = np.flatnonzero(np.isnan(X).any(axis=1))
     if not len(holes):
         return
     raise ValueError(
-        f"Got X with NaN in {len(holes)} of {len(X)} rows, the first in row {holes[0]}, expected"
-        f" finite numbers: {advice}."
+        f"Got {name} with NaN in {len(holes)} of {len(X)} rows, the first in row {holes[0]},"
+        f" expected finite numbers: {advice}."
     )
 
 
