@@ -27,10 +27,11 @@ class AutoEncoder(Encoder):
 
         E \frac{|x - r(\tilde x)|^2}{\mathrm{Var}\,x} + w_s S(h)
         + w_c E \left| \frac{\partial f}{\partial x} \right|^2 + w_d D(x, h)
-        - \frac{w_e}{k} H(u) - w_i I(u', u''),
+        + \frac{w_e}{10} (1 - N(u)) - w_i I(u', u''),
 
-    with H the entropy of the standardised code and I the information that the codes of two masked
-    views of a row have of each other. New rows are decoded from draws of a density of the codes.
+    with N the entropy power of the standardised code and I the information that the codes of two
+    masked views of a row have of each other. New rows are decoded from draws of a density of the
+    codes.
 
     Parameters
     ----------
@@ -72,8 +73,8 @@ class AutoEncoder(Encoder):
     n_neighbors : int >= 1, default=10
         Of each row in the graph whose paths are "geodesic".
     entropy_weight : float >= 0, default=0.0
-        Of the entropy that the standardised code lacks of a normal one, in nats a unit, by the
-        third nearest neighbours in a batch. At 1 the code is spread nearly as N(0, I) is, the
+        Of a tenth of what the standardised code lacks of the entropy power 1 of N(0, I), by the
+        third nearest neighbours in a batch. At 1 the code is spread much as normal draws are: the
         entropic auto-encoder of Ghose et al. (2020), for ``code_density="normal"``.
     information_weight : float >= 0, default=0.0
         Of the nats by which the standardised code fails to tell a row from the others in its batch
@@ -144,7 +145,8 @@ class AutoEncoder(Encoder):
     terms_ : dict of str to float
         The value of each term on held-out rows, before its weight: "reconstruction" (the squared
         error of corrupted rows over the variance of the training rows), "sparsity",
-        "encoder_contraction", "distance", "entropy" and "information" (the nats that are lacking).
+        "encoder_contraction", "distance", "entropy" (the entropy power that is lacking, between 0
+        and 1) and "information" (the nats that are lacking).
         They are of few rows, 30 or so of small tables.
     loss_curve_ : list of float
         The objective with weight decay, a mean over the steps before each check.

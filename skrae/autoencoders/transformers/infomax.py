@@ -40,8 +40,7 @@ class InfoMaxEncoder(Encoder):
     temperature : float > 0, default=0.5
         Low ones let the nearest of other rows count alone, and a code becomes a hash of its row.
     entropy_weight : float >= 0, default=0.0
-        Of the entropy that the standardised code lacks of a normal one, in nats a unit; see
-        `AutoEncoder`.
+        Of a tenth of the entropy power that the standardised code lacks of 1; see `AutoEncoder`.
     hidden_layer_sizes : int or sequence of int, default=(256, 128)
         Layers before the code. The code is that of PCA plus the network, which starts at zero.
     activation : {"silu", "identity", "sigmoid", "tanh", "relu", "softplus"}, default="silu"
@@ -72,8 +71,9 @@ class InfoMaxEncoder(Encoder):
     code_mean_, code_scale_ : arrays of shape (n_components,)
         Of the code before it is standardised.
     terms_ : dict of str to float
-        On held-out rows, in nats: "information", what the bound lacks of its ceiling, the log of
-        the number of these rows; "entropy", likewise, where it has a weight.
+        On held-out rows: "information", the nats that the bound lacks of its ceiling, the log of
+        the number of these rows; "entropy", the entropy power that is lacking, where it has a
+        weight.
     loss_curve_, validation_curve_ : lists of float
     n_iter_ : int
     n_features_in_ : int

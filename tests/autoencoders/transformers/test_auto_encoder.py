@@ -217,7 +217,7 @@ def test_curves_and_terms_are_records_of_the_fit(fitted):
             "sparsity": fitted.sparsity_weight,
             "encoder_contraction": fitted.encoder_contraction_weight,
             "distance": fitted.distance_weight,
-            "entropy": fitted.entropy_weight,
+            "entropy": 0.1 * fitted.entropy_weight,
             "information": fitted.information_weight,
         },
     )

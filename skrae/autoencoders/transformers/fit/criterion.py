@@ -8,13 +8,15 @@ import torch
 from skrae.autoencoders.training import Criterion, Validation
 from skrae.autoencoders.transformers.terms import penalties
 from skrae.autoencoders.transformers.terms.corruption import CORRUPTIONS
-from skrae.autoencoders.transformers.terms.entropy import entropy_deficit
+from skrae.autoencoders.transformers.terms.entropy import lacking_entropy_power
 from skrae.autoencoders.transformers.terms.information import Views
 
 # Held-out rows at a time at most, and pairs among them.
 VALIDATION_ROWS = 1024
 # Held-out rows have their views drawn several times, where they are fewer than this.
 VALIDATION_VIEWS = 256
+# What a weight of 1 is of the entropy term: codes are spread, and reconstructions hardly worse.
+ENTROPY_SHARE = 0.1
 
 
 class Objective(NamedTuple):
@@ -47,7 +49,7 @@ class Objective(NamedTuple):
             "sparsity": self.sparsity_weight,
             "encoder_contraction": self.encoder_contraction_weight,
             "distance": self.distance_weight,
-            "entropy": self.entropy_weight,
+            "entropy": ENTROPY_SHARE * self.entropy_weight,
             "information": self.information_weight,
         }
         return {name: weight for name, weight in found.items() if weight > 0.0}
@@ -124,7 +126,7 @@ class Terms:
         """The terms that tell rows (n, d) apart, by their names; `code` is None without entropy."""
         found = {}
         if self.objective.entropy_weight > 0.0:
-            found["entropy"] = entropy_deficit(code)
+            found["entropy"] = lacking_entropy_power(code)
         if self.objective.information_weight > 0.0:
             encode = partial(self.network.encode, parameters=parameters)
             views = self.objective.views

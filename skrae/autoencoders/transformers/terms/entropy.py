@@ -1,12 +1,13 @@
-"""The differential entropy of a code by its nearest neighbours, as a loss.
+"""The entropy of a code by its nearest neighbours, as a loss.
 
 Kozachenko & Leonenko (1987): with eps_i the distance of u_i from its k-th neighbour among n,
 
     H = psi(n) - psi(k) + log V_d + d mean_i log eps_i,
 
-V_d the volume of the unit ball. Of all laws with unit deviations N(0, I) has the largest entropy,
-d / 2 log(2 pi e): a standardised code of little less is spread as normal draws are, which is what
-Ghose, Rashwan & Poupart (2020) draw codes from.
+V_d the volume of the unit ball. The entropy power N = exp(2 H / d) / (2 pi e) is the variance of
+the independent normal units that have this entropy (Shannon 1948). Of all laws of unit deviations
+N(0, I) alone has N = 1: a standardised code that lacks little of it is spread as normal draws are,
+which is what Ghose, Rashwan & Poupart (2020) draw codes from.
 """
 
 import math
@@ -42,8 +43,8 @@ def entropy(u, n_neighbors=N_NEIGHBORS):
     return psi(n) - psi(k) + log_volume + d * near.log().mean()
 
 
-def entropy_deficit(h, n_neighbors=N_NEIGHBORS):
-    """(d / 2 log(2 pi e) - H(u)) / d: the nats a unit that the standardised code u = h lacks.
+def lacking_entropy_power(h, n_neighbors=N_NEIGHBORS):
+    """1 - N(u), the share of the variance of the standardised code u = h that is no entropy power.
 
     Parameters
     ----------
@@ -53,4 +54,5 @@ def entropy_deficit(h, n_neighbors=N_NEIGHBORS):
     if len(h) < 2:
         return 0.0 * h.sum()
     u = (h - h.mean(0)) / deviations(h)
-    return 0.5 * math.log(2.0 * math.pi * math.e) - entropy(u, n_neighbors) / h.shape[1]
+    nats_a_unit = entropy(u, n_neighbors) / h.shape[1]
+    return 1.0 - (2.0 * nats_a_unit).exp() / (2.0 * math.pi * math.e)
