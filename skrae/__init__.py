@@ -4,12 +4,15 @@ from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder
 from skrae.density import RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
+from skrae.tasks import DensityClassifier, MaximumEntropyDensity
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AutoEncoder",
     "Chains",
+    "DensityClassifier",
+    "MaximumEntropyDensity",
     "RAESampler",
     "RegularizedAutoEncoderScore",
     "datasets",

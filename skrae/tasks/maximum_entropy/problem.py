@@ -1,0 +1,137 @@
+"""From options and rows to a `Problem`: what is asked, checked, with scales to compute in."""
+
+import copy
+
+import numpy as np
+
+from skrae.preprocessing.contract.twin import INPUT_ATTRIBUTES
+from skrae.tasks.maximum_entropy import moments as functions
+from skrae.tasks.maximum_entropy.fitting import Problem
+from skrae.tasks.maximum_entropy.integrals.base import FittedBase, fitted_base
+from skrae.tasks.maximum_entropy.support import checked_breakpoints, of_columns, parse
+
+# Draws of q that tell how wide columns are where nothing else does.
+N_PILOT = 1000
+
+
+def stated_problem(options, twin, rows, weights):
+    """The `Problem` of an estimator's options and of rows (n, d) with weights, or None for both."""
+    parts = functions.listed(options.moments)
+    support = parse(options.support)
+    density = options.base_density
+    if density is not None:
+        density = copy.copy(fitted_base(density))
+    if rows is None:
+        if options.targets is None:
+            raise ValueError("Got neither X nor targets, expected at least one of them.")
+        for name in INPUT_ATTRIBUTES:
+            vars(twin).pop(name, None)
+    d = _n_columns(options, parts, support, density, rows)
+    support = of_columns(*support, d)
+    columns = getattr(twin, "feature_names_in_", [f"x{j}" for j in range(d)])
+    if rows is not None:
+        _check_inside(rows, support)
+    inner = rows if rows is not None else _inner(support)
+    moments = functions.bound(parts, columns, inner)
+    means = None
+    if rows is not None:
+        moments, means, unit = functions.of_rows(moments, rows, weights)
+    targets = means if options.targets is None else functions.flat_targets(options.targets, moments)
+    moments = functions.centred_on(moments, targets)
+    if rows is None:
+        unit = np.ones(len(targets))
+    elif options.targets is not None:
+        unit = functions.of_rows_about(moments, rows, weights)
+    location, scale = _extent(moments, targets, support, density, rows, weights)
+    return Problem(
+        moments,
+        targets,
+        np.where(unit > 0.0, unit, 1.0),
+        support,
+        density,
+        location,
+        scale,
+        checked_breakpoints(options.breakpoints, d),
+        float(options.alpha),
+        options.tol,
+        options.max_iter,
+        options.n_particles,
+        options.targets is None,
+    )
+
+
+def _n_columns(options, parts, support, density, rows):
+    kind, found = support
+    fitted = getattr(density, "n_features_in_", None)
+    if rows is not None:
+        d = rows.shape[1]
+        if fitted not in (None, d):
+            raise ValueError(f"Got X with {d} columns, expected {fitted}, those of base_density.")
+        return d
+    if fitted is not None:
+        return fitted
+    if kind == "points" or len(found) > 1:
+        return found.shape[1] if kind == "points" else len(found)
+    return functions.n_columns_of(options.targets, parts)
+
+
+def _inner(support):
+    """Some row of the support (1, d), to ask functions how many they are."""
+    if support.points is not None:
+        return support.points[:1]
+    low, high = support.bounds.T
+    middle = np.where(np.isfinite(low), low + 1.0, np.where(np.isfinite(high), high - 1.0, 0.5))
+    both = np.isfinite(low) & np.isfinite(high)
+    with np.errstate(invalid="ignore"):
+        return np.where(both, 0.5 * (low + high), middle)[None]
+
+
+def _check_inside(rows, support):
+    outside = np.flatnonzero(~support.contains(rows))
+    if len(outside):
+        raise ValueError(
+            f"Got X with {len(outside)} of {len(rows)} rows outside of the support, the first in"
+            f" row {outside[0]}: {rows[outside[0]]}, expected all inside."
+        )
+
+
+def _extent(moments, targets, support, density, rows, weights):
+    """Location and scale of each column (d,): of the targets, else rows, draws of q, the bounds."""
+    if support.points is not None:
+        return np.zeros(len(moments.centre)), np.ones(len(moments.centre))
+    location, scale = _of_bounds(support)
+    if rows is None and hasattr(density, "sample"):
+        rows = FittedBase(density).draw(N_PILOT, np.random.RandomState(0))
+        weights = np.ones(len(rows))
+    if rows is not None:
+        share = weights / weights.sum()
+        location = share @ rows
+        spread = np.sqrt(share @ (rows - location) ** 2)
+        scale = np.where(spread > 0.0, spread, 1.0)
+    own = np.split(targets, np.cumsum(moments.sizes)[:-1])
+    named = {p: t for p, t in zip(moments.parts, own, strict=True) if isinstance(p, str)}
+    if "mean" not in named:
+        return location, scale
+    location = named["mean"]
+    low, high = support.bounds.T
+    to_bound = np.abs(location - np.where(np.isfinite(low), low, high))
+    is_half = np.isfinite(low) ^ np.isfinite(high)
+    variance = _variances(named, len(location))
+    wide = np.where(variance > 0.0, np.sqrt(np.maximum(variance, 0.0)), scale)
+    return location, np.where(is_half, np.where(to_bound > 0.0, to_bound, scale), wide)
+
+
+def _variances(pieces, d):
+    if "variance" in pieces:
+        return pieces["variance"]
+    if "covariance" in pieces:
+        i, j = np.triu_indices(d)
+        return pieces["covariance"][i == j]
+    return np.zeros(d)
+
+
+def _of_bounds(support):
+    low, high = support.bounds.T
+    both = np.isfinite(low) & np.isfinite(high)
+    with np.errstate(invalid="ignore"):
+        return np.where(both, 0.5 * (low + high), 0.0), np.where(both, 0.25 * (high - low), 1.0)
