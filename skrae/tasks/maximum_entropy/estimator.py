@@ -55,11 +55,13 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
     targets : array-like of shape (m,), sequence of arrays, or None, default=None
         The means t: all in the order of `moment_names_`, or one entry for each of `moments`, of
         which that of "covariance" may be a matrix. None takes the means over the rows of X.
-    support : see below, default=None
-        None is the whole space; a pair (low, high) the interval of every column, with infinities
-        where open; an array of shape (n_features, 2) the interval of each. A finite set is given as
-        three or more numbers, the states of one column, or as ``dict(points=...)`` with an array of
-        shape (n_points, n_features).
+    support : None, pair, array-like or dict, default=None
+        A pair (low, high) is the interval of every column, with infinities where open; an array of
+        shape (n_features, 2) the interval of each. A finite set is given as three or more numbers,
+        the states of one column, or as ``dict(points=...)`` with an array of shape (n_points,
+        n_features). None is the whole space; but with a base density of tails heavier than
+        exponential, on which no tilt has a finite integral, it is the box of the rows of X (of
+        draws of q without X) with a tenth more on each side, of which a warning tells.
     base_density : fitted density or None, default=None
         q, an object with `score_samples` and, beyond one column, `sample`. None is Lebesgue measure
         on the support, or the counting measure of points. Clones, as a search makes them, lose the
@@ -98,6 +100,7 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
         -E log p in nats: differential, or of points Shannon's.
     relative_entropy_ : float
         E log p/q, what the moments cost; only with a base density, which of points is normalised.
+    support_ : array of shape (n_features, 2), bounds, or of shape (n_points, n_features)
     base_density_ : fitted density or None
         q as it was at the fit.
     method_ : {"normal", "points", "quadrature", "particles"}
@@ -204,7 +207,8 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
             Where cells of the quadrature are too few for a kink or jump.
         UserWarning
             Where rows leave the normal density no spread: columns constant or collinear, or no more
-            rows than columns.
+            rows than columns; and where the tails of the base density are heavier than exponential,
+            so that on the whole space no tilt has a finite integral: the support then is a box.
         """
         for name, (low, high, interval) in INTERVALS.items():
             check_number(name, getattr(self, name), low, high, **interval)
@@ -215,11 +219,11 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
             rows = check_rows(twin, X, True, ensure_min_samples=2, advice=FILL_TO_FIT)
             dtype = rows.dtype.name
             rows, weights = distinct_rows(rows.astype(np.float64), sample_weight)
-        problem = stated_problem(self, twin, rows, weights)
+        problem, remarks = stated_problem(self, twin, rows, weights)
         law = fit_law(problem, check_random_state(self.random_state))
         twin._store(problem, law, "float64" if X is None else dtype)
         take_over(self, twin, PRIVATE)
-        for remark in law.remarks:
+        for remark in (*remarks, *law.remarks):
             warn(remark)
         if law.remainder > LARGE_REMAINDER:
             warn(
@@ -246,6 +250,8 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
             vars(self).pop("relative_entropy_", None)
         else:
             self.relative_entropy_ = relative_entropy
+        support = problem.support
+        self.support_ = support.bounds if support.points is None else support.points
         self.method_, self.n_iter_ = law.method, law.n_iter
         self.n_features_in_ = len(problem.location)
 
@@ -338,7 +344,7 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
         if self.method_ == "normal":
             return law["mean"] + rng.standard_normal((n, len(law["mean"]))) @ law["lower"].T
         if self.method_ == "particles":
-            return particles.draw(tilt_of(problem), law["path"], n, rng)
+            return particles.draw(tilt_of(problem), law["path"], n, problem.alpha, rng)
         return np.column_stack([_of_cells(own, n, rng) for own in law.get("columns", [law])])
 
 

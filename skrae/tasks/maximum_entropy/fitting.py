@@ -52,11 +52,17 @@ class Problem(NamedTuple):
 
     def functions(self, X):
         """The centred functions g of rows (n, m)."""
-        return (self.moments(X) - self.targets) / self.unit
+        return self._centred(self.moments(X))
 
     def functions_at_nodes(self, X):
         """The same where rows may be far out in the tails."""
-        return (self.moments.at_nodes(X) - self.targets) / self.unit
+        return self._centred(self.moments.at_nodes(X))
+
+    def _centred(self, values):
+        shifted = values - self.targets
+        # A function that is constant is so exactly: it has no spread to be measured in.
+        shifted[np.abs(shifted) <= ROUNDING * np.abs(self.targets)] = 0.0
+        return shifted / self.unit
 
 
 class Law(NamedTuple):
@@ -330,12 +336,12 @@ def _by_quadrature(problem):
         )
     except quadrature.NotIntegrable as error:
         raise _not_integrable(problem, error) from error
+    if not found.converged:
+        raise _infeasible(problem, found, np.ones(len(found.theta)))
     p = found.statistics.probabilities.reshape(cells.log_weights.shape)
     _, weights = quadrature.node_positions(cells.low, cells.high)
     with np.errstate(divide="ignore"):
         log_q = cells.log_weights - np.log(weights) - np.log(scale).sum()
-    if not found.converged:
-        raise _infeasible(problem, found, np.ones(len(found.theta)))
     state = {"low": cells.low, "high": cells.high, "density": p / weights}
     state |= {"origin": origin, "scale": scale}
     log_base = float(np.sum(p * np.where(p > 0.0, log_q, 0.0))) if base else 0.0

@@ -5,13 +5,17 @@ import copy
 import numpy as np
 
 from skrae.preprocessing.contract.twin import INPUT_ATTRIBUTES
+from skrae.preprocessing.scales import ROUNDING
 from skrae.tasks.maximum_entropy import moments as functions
 from skrae.tasks.maximum_entropy.fitting import Problem
 from skrae.tasks.maximum_entropy.integrals.base import FittedBase, fitted_base
-from skrae.tasks.maximum_entropy.support import checked_breakpoints, of_columns, parse
+from skrae.tasks.maximum_entropy.support import Support, checked_breakpoints, of_columns, parse
 
 # Draws of q that tell how wide columns are where nothing else does.
 N_PILOT = 1000
+# Deviations from the middle where tails are judged, by log q falling slower than exp(-x); the ratio
+# by which a function must have grown there; the share of draws beyond a box, and its margin.
+FAR, GROWTH, TAIL, ROOM = 1e4, 100.0, 0.005, 0.1
 
 
 def stated_problem(options, twin, rows, weights):
@@ -42,11 +46,17 @@ def stated_problem(options, twin, rows, weights):
         unit = np.ones(len(targets))
     elif options.targets is not None:
         unit = functions.of_rows_about(moments, rows, weights)
-    location, scale = _extent(moments, targets, support, density, rows, weights)
-    return Problem(
+    known = (rows, weights)
+    if rows is None and hasattr(density, "sample") and support.points is None:
+        known = FittedBase(density).draw(N_PILOT, np.random.RandomState(0)), np.ones(N_PILOT)
+    remarks = ()
+    if density is not None and options.support is None:
+        support, remarks = _integrable(moments, density, support, *known, rows is None)
+    location, scale = _extent(moments, targets, support, *known)
+    problem = Problem(
         moments,
         targets,
-        np.where(unit > 0.0, unit, 1.0),
+        np.where(unit > ROUNDING * np.abs(targets), unit, 1.0),
         support,
         density,
         location,
@@ -58,6 +68,32 @@ def stated_problem(options, twin, rows, weights):
         options.n_particles,
         options.targets is None,
     )
+    return problem, remarks
+
+
+def _integrable(moments, density, support, rows, weights, are_draws):
+    """The support, or a box where q has tails that tilts by growing functions have no integral on.
+
+    And what to warn of.
+    """
+    location, scale = _extent_of_rows(rows, weights)
+    d = len(location)
+    far = location + FAR * scale * np.concatenate([np.eye(d), -np.eye(d)])
+    with np.errstate(all="ignore"):
+        growth = np.abs(moments(far)).max() / (1.0 + np.abs(moments(location[None])).max())
+    is_heavy = (FittedBase(density).log_density(far) > -FAR).any()
+    if not is_heavy or growth < GROWTH:
+        return support, ()
+    tail = TAIL if are_draws else 0.0
+    low, high = np.quantile(rows, [tail, 1.0 - tail], axis=0)
+    room = ROOM * (high - low)
+    remark = (
+        f"Got a {type(density).__name__} as base_density with tails heavier than exponential,"
+        " expected one whose tilts have finite integrals on the whole space. The support is the box"
+        f" of the {'draws of it' if are_draws else 'rows of X'} with a tenth more on each side;"
+        " pass support to choose it."
+    )
+    return Support(np.stack([low - room, high + room], axis=1), None), (remark,)
 
 
 def _n_columns(options, parts, support, density, rows):
@@ -95,19 +131,21 @@ def _check_inside(rows, support):
         )
 
 
-def _extent(moments, targets, support, density, rows, weights):
-    """Location and scale of each column (d,): of the targets, else rows, draws of q, the bounds."""
+def _extent_of_rows(rows, weights):
+    if rows is None:
+        raise TypeError("Got a base_density without sample and no X, expected one of them.")
+    share = weights / weights.sum()
+    location = share @ rows
+    spread = np.sqrt(share @ (rows - location) ** 2)
+    return location, np.where(spread > 0.0, spread, 1.0)
+
+
+def _extent(moments, targets, support, rows, weights):
+    """Location and scale of each column (d,): of the targets, else rows or draws, or the bounds."""
     if support.points is not None:
         return np.zeros(len(moments.centre)), np.ones(len(moments.centre))
-    location, scale = _of_bounds(support)
-    if rows is None and hasattr(density, "sample"):
-        rows = FittedBase(density).draw(N_PILOT, np.random.RandomState(0))
-        weights = np.ones(len(rows))
-    if rows is not None:
-        share = weights / weights.sum()
-        location = share @ rows
-        spread = np.sqrt(share @ (rows - location) ** 2)
-        scale = np.where(spread > 0.0, spread, 1.0)
+    is_known = rows is not None
+    location, scale = _extent_of_rows(rows, weights) if is_known else _of_bounds(support)
     own = np.split(targets, np.cumsum(moments.sizes)[:-1])
     named = {p: t for p, t in zip(moments.parts, own, strict=True) if isinstance(p, str)}
     if "mean" not in named:

@@ -23,7 +23,9 @@ from skrae.tasks.maximum_entropy.integrals.dual import Solution, minimise
 # Effective share of the particles that a stage leaves; Newton steps go no further.
 EFFECTIVE_SHARE, MAX_STAGES = 0.3, 60
 # Draws of q for each particle, at the start.
-FIRST, LEAST = 4, 4096
+FIRST, LEAST = 4, 2048
+# Of draws: the error of their moments, in standard deviations, and Newton steps to it.
+DRAWN, MAX_POLISHING = 1e-6, 50
 # Random walks of a round of moves, the rate at which they are to be accepted, and the rate below
 # which proposals from q are given up.
 N_WALKS, TARGET_ACCEPTANCE, RARE = 2, 0.3, 0.02
@@ -279,12 +281,18 @@ def _target(tilt, eta, frame):
     return target
 
 
-def draw(tilt, path, n, rng):
-    """Rows (n, d) of p: draws of q that travel the path of a fit."""
-    particles, _ = tilt.particles(max(FIRST * n, LEAST), rng)
-    size, eta = max(n, LEAST // FIRST), np.zeros(path.shape[1])
+def draw(tilt, path, n, alpha, rng):
+    """Rows (n, d) of p: draws of q that travel the path of a fit.
+
+    They are chosen from more, so that their moments are those that the path was laid to.
+    """
+    size = max(n, LEAST)
+    particles, _ = tilt.particles(FIRST * size, rng)
+    eta = np.zeros(path.shape[1])
     for k, after in enumerate(path):
         weights, eta = _weights(particles, after - eta), after
         particles = tilt.known(particles.taken(resampled(weights, size, rng)))
-        particles = moved(tilt, particles, eta, rng, MIDDLE[0] + (k == len(path) - 1), 1)
-    return particles.x[rng.permutation(size)[:n]]
+        particles = moved(tilt, particles, eta, rng, *(LAST if k == len(path) - 1 else MIDDLE))
+    _, found, p = _polished(particles, eta, alpha, DRAWN, MAX_POLISHING)
+    p = p if found.converged else np.full(len(p), 1.0 / len(p))
+    return particles.x[rng.permutation(resampled(p, n, rng))]
