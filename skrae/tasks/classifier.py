@@ -26,9 +26,10 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
         P(k | x) = \frac{\pi_k p_k(x)}{\sum_j \pi_j p_j(x)}.
 
     Over `MaximumEntropyDensity` with mean and covariance this is quadratic discriminant analysis
-    with covariances divided by the number of rows, as
-    `sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis` has them with solver="eigen"; its
-    default solver divides by one less.
+    with covariances divided by the number n of rows, as
+    `sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis` has them in recent versions (in
+    older ones its default divides by n - 1); with mean and variance it is
+    `sklearn.naive_bayes.GaussianNB` without smoothing.
 
     Parameters
     ----------

@@ -203,10 +203,10 @@ def test_penalty_makes_infeasible_targets_feasible():
 
 
 def test_conditional_maximum_entropy_is_logistic_regression(random_seed):
-    """Labels given rows, moments E[x_j 1(y = k)] and an L2 penalty: the dual is the likelihood.
+    """Labels given rows, moments of x_j 1(y = k) and an L2 penalty: the dual is the likelihood.
 
-    Here it is solved as one density of (x, y) over points, whose law of x is tied by moments of its
-    own: one indicator for each x, met exactly.
+    Of all p(y | x_i) with these moments that of largest entropy is exp(theta_y . x_i) / Z_i; its
+    dual is minimised here by plain Newton steps.
     """
     rng = np.random.default_rng(random_seed)
     X = rng.standard_normal((12, 2))

@@ -26,7 +26,7 @@ INTERVALS = {
     "n_particles": (100, None, COUNT),
 }
 # Of an integral, that cells which are as many as there may be leave open.
-LARGE_REMAINDER = 1e-6
+LARGE_REMAINDER = 1e-5
 FILL_TO_FIT = "fit to the complete rows, or fill the others, as sklearn.impute does"
 FILL_TO_ASK = "fill them, as sklearn.impute does"
 

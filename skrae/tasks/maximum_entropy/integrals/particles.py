@@ -31,6 +31,8 @@ DRAWN, MAX_POLISHING = 1e-6, 50
 N_WALKS, TARGET_ACCEPTANCE, RARE = 2, 0.3, 0.02
 # Rounds of a stage, and those after which particles are kept; the same of the last stage.
 MIDDLE, LAST = (3, 1), (6, 4)
+# Shares of the rest of the offset that are tried in turn, and Newton steps of a try.
+SHARES, MAX_STEPS = (1.0, 0.5, 0.25, 0.125), 30
 # Bisections for where an effective share is met, and for the acceptance ratio.
 N_BISECTIONS = 40
 
@@ -104,10 +106,9 @@ def solve(tilt, n_particles, alpha, tol, max_iter, rng):
     eta, path = np.zeros(particles.functions.shape[1]), []
     variance, n_iter = 0.0, 0
     for _ in range(MAX_STAGES):
-        goal, found = _goal(particles, eta, alpha, tol, max_iter - n_iter)
-        n_iter, is_reached = n_iter + found.n_iter, goal is not None
         before, eta_before = particles, eta
-        eta = goal if is_reached else _nearest(particles, eta, found.theta)
+        eta, found, is_met = _goal(tilt, particles, eta, alpha, tol, max_iter - n_iter)
+        n_iter, is_reached = n_iter + found.n_iter, is_met and eta[-1] == 1.0
         weights = _weights(particles, eta - eta_before)
         particles = tilt.known(particles.taken(resampled(weights, n_particles, rng)))
         path.append(eta)
@@ -124,32 +125,42 @@ def solve(tilt, n_particles, alpha, tol, max_iter, rng):
     return Travelled(solution, log_z, variance, np.array(path), particles, p)
 
 
-def _goal(particles, eta, alpha, tol, max_iter):
-    """eta at the targets where the particles reach it, else None; and the Newton steps."""
-    offset = (1.0 - eta[-1]) * particles.functions[:, -1]
-    functions = particles.functions[:, :-1]
-    log_weights = offset - functions @ eta[:-1]  # minimise() adds them at theta again
+def _goal(tilt, particles, eta, alpha, tol, max_iter):
+    """Where to go: eta that meets the targets with as much of the offset as the particles carry.
+
+    Returns
+    -------
+    eta : array of shape (m + 1,)
+    found : Solution
+    is_met : bool, whether the targets are met there
+    """
+    functions, offset = particles.functions[:, :-1], particles.functions[:, -1]
 
     def is_bad(statistics):
         return 1.0 / np.sum(statistics.probabilities**2) < EFFECTIVE_SHARE * len(offset)
 
-    found = minimise(log_weights, functions, eta[:-1], alpha, tol, max_iter, is_bad)
-    if not found.converged or is_bad(found.statistics):
-        return None, found
-    return np.append(found.theta, 1.0), found
+    # With a flat q steps may pass where few particles count: weights even out again at the optimum.
+    for share in SHARES if tilt.is_flat else (1.0,):
+        scale = eta[-1] + share * (1.0 - eta[-1])
+        log_weights = (scale - eta[-1]) * offset - functions @ eta[:-1]  # of which theta adds some
+        limit = min(max_iter, MAX_STEPS) if tilt.is_flat else max_iter
+        off_limits = None if tilt.is_flat else is_bad
+        found = minimise(log_weights, functions, eta[:-1], alpha, tol, limit, off_limits)
+        if found.converged and not is_bad(found.statistics):
+            return np.append(found.theta, scale), found, True
+    return _nearest(particles, eta, np.append(found.theta, scale)), found, False
 
 
-def _nearest(particles, eta, theta):
-    """The share of the way to (theta, 1) that leaves the particles their effective share."""
-    direction = np.append(theta, 1.0) - eta
+def _nearest(particles, eta, goal):
+    """The share of the way to the goal that leaves the particles their effective share."""
     low, high = 0.0, 1.0
-    if _effective_share(particles, direction) < EFFECTIVE_SHARE:
-        for _ in range(N_BISECTIONS):
-            middle = 0.5 * (low + high)
-            is_enough = _effective_share(particles, middle * direction) >= EFFECTIVE_SHARE
-            low, high = (middle, high) if is_enough else (low, middle)
-        return eta + max(low, 1e-4) * direction
-    return eta + direction
+    if _effective_share(particles, goal - eta) >= EFFECTIVE_SHARE:
+        return goal
+    for _ in range(N_BISECTIONS):
+        middle = 0.5 * (low + high)
+        is_enough = _effective_share(particles, middle * (goal - eta)) >= EFFECTIVE_SHARE
+        low, high = (middle, high) if is_enough else (low, middle)
+    return eta + max(low, 1e-4) * (goal - eta)
 
 
 def _effective_share(particles, change):

@@ -219,7 +219,7 @@ def solve(domain, alpha, tol, max_iter):
     solution : Solution
     cells : Cells
     remainder : float
-        The largest share of an integral that the last coefficients of a cell still have.
+        The largest share of an integral that the last coefficients of the cells still have.
 
     Raises
     ------
@@ -253,12 +253,13 @@ def _refined(domain, cells, theta, is_optimum):
     for _ in range(MAX_REFINEMENTS if is_optimum else 1):
         values = _integrands(cells, theta)
         sizes = np.abs(values).sum(axis=1)
-        shares = sizes / sizes.sum(axis=0)
-        errors = _tails(cells, values) / sizes.sum(axis=0)
+        totals = sizes.sum(axis=0)
+        totals[totals == 0.0] = 1.0  # a constant, at its target
+        shares, errors = sizes / totals, _tails(cells, values) / totals
         grown = _grown(domain, cells, shares) if is_optimum else None
         axes = errors.max(axis=2) > TOLERANCE[cells.low.shape[1]]
         axes |= (shares[:, :1] > CROWDED) & (not is_optimum)
-        remainder = float(errors.max())
+        remainder = float(errors.max(axis=1).sum(axis=0).max())
         poor = axes.any(axis=1) & (len(cells.low) < limit)
         if not poor.any() and grown is None:
             break
