@@ -20,8 +20,8 @@ def test_cases_are_distinct_and_of_every_section():
     [
         {"section": "closed forms", "set": "gamma", "model": moments.OURS},
         {"section": "closed forms", "set": "exponential", "model": moments.SCIPY},
-        {"section": "tilts", "n_columns": 2, "model": moments.OURS},
-        {"section": "tilts", "n_columns": 2, "model": moments.WEIGHTS},
+        {"section": "tilts", "set": "2 columns", "model": moments.OURS},
+        {"section": "tilts", "set": "2 columns", "model": moments.WEIGHTS},
         {"section": "identities", "model": "QDA"},
         {"section": "classifiers", "set": "iris", "model": moments.SECOND_ORDER},
     ],

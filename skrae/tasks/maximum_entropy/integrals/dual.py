@@ -62,7 +62,7 @@ def statistics_at(theta, log_weights, functions, alpha=0.0):
     centred = functions - mean
     hessian = centred.T @ (p[:, None] * centred)
     value = log_z + 0.5 * alpha * theta @ theta
-    hessian[np.diag_indices_from(hessian)] += alpha
+    hessian.flat[:: len(hessian) + 1] += alpha
     return Statistics(value, log_z, p, mean, mean + alpha * theta, hessian)
 
 

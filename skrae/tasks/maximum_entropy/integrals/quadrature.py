@@ -78,12 +78,17 @@ def rule(n):
     return nodes, weights, ((degree + 0.5) * polynomials * weights[:, None]).T
 
 
-def node_positions(low, high):
-    """The nodes of cells (K, d), an array (K, n^d, d), and their weights (K, n^d)."""
-    d = low.shape[1]
+@cache
+def _product_rule(d):
+    """Nodes (n^d, d) and weights (n^d,) on [-1, 1]^d."""
     nodes, weights, _ = rule(N_NODES[d])
     grid = np.stack(np.meshgrid(*[nodes] * d, indexing="ij"), -1).reshape(-1, d)
-    product = weights if d == 1 else np.outer(weights, weights).ravel()
+    return grid, weights if d == 1 else np.outer(weights, weights).ravel()
+
+
+def node_positions(low, high):
+    """The nodes of cells (K, d), an array (K, n^d, d), and their weights (K, n^d)."""
+    grid, product = _product_rule(low.shape[1])
     half = 0.5 * (high - low)
     position = low[:, None] + half[:, None] * (1.0 + grid)
     return position, product * half.prod(axis=1)[:, None]
@@ -152,6 +157,8 @@ class Domain:
         self.bounds, self.location, self.evaluate = bounds, location, evaluate
         self.edges = first_edges(bounds, location, breakpoints)
         self.n_extensions = np.zeros((len(bounds), 2), int)
+        # Pairs (column, side) without a bound.
+        self.open_sides = [tuple(pair) for pair in np.argwhere(np.isinf(bounds)).tolist()]
 
     def first_cells(self):
         """Cells between the first edges."""
@@ -205,10 +212,6 @@ class Domain:
         strips = [np.sort(beyond) if j == column else e for j, e in enumerate(self.edges)]
         self.edges[column] = np.union1d(own, beyond)
         return self.cells(*boxes(strips))
-
-    def open_sides(self):
-        """Pairs (column, side) without a bound."""
-        return [tuple(pair) for pair in np.argwhere(np.isinf(self.bounds))]
 
 
 def solve(domain, alpha, tol, max_iter):
@@ -281,7 +284,7 @@ def _integrands(cells, theta):
 def _grown(domain, cells, shares):
     """New cells beyond those open sides that hold some of an integral, of shares (K, 1 + m)."""
     grown = None
-    for column, side in domain.open_sides():
+    for column, side in domain.open_sides:
         corner = (cells.low, cells.high)[side][:, column]
         share = shares[corner == domain.edges[column][-side]].sum(axis=0).max()
         if share <= TAIL:
@@ -300,7 +303,7 @@ def _tails(cells, values):
     _, weights, to_coefficients = rule(n)
     last = to_coefficients[-2:] / weights  # the values carry the weights of the rule
     if d == 1:
-        tail = np.abs(np.einsum("cn,knm->kcm", last, values)).max(axis=1)
+        tail = np.abs(np.matmul(last, values)).max(axis=1)
         return 2.0 * tail[:, None]
     grid = values.reshape(len(values), n, n, -1)
     first = np.abs(np.einsum("cn,knqm->kcqm", last, grid)).max(axis=1).sum(axis=1)
