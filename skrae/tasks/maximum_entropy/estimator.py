@@ -13,10 +13,10 @@ from skrae.preprocessing.contract.options import COUNT, POSITIVE, check_number
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import as_fitted, check_rows, check_weights, distinct_rows, frame_of
-from skrae.tasks.maximum_entropy.fitting import fit_law, restored_problem, stored, tilt_of
+from skrae.tasks.maximum_entropy.fitting import fit_law, tilt_of
 from skrae.tasks.maximum_entropy.integrals import particles, quadrature
 from skrae.tasks.maximum_entropy.integrals.base import FittedBase
-from skrae.tasks.maximum_entropy.problem import stated_problem
+from skrae.tasks.maximum_entropy.problem import restored_problem, stated_problem, stored
 
 PRIVATE = "_fitted_as", "_law", "_fitted_frame"
 INTERVALS = {

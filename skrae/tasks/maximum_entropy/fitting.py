@@ -9,7 +9,7 @@ from skrae.preprocessing.scales import ROUNDING
 from skrae.tasks.maximum_entropy.integrals import particles, quadrature
 from skrae.tasks.maximum_entropy.integrals.base import FittedBase, Reference
 from skrae.tasks.maximum_entropy.integrals.dual import minimise, statistics_at
-from skrae.tasks.maximum_entropy.moments import ABOUT_MEAN, Moments
+from skrae.tasks.maximum_entropy.moments import ABOUT_MEAN
 from skrae.tasks.maximum_entropy.support import Support
 
 # The error of a moment, in standard deviations, that no step could take away; below it the largest
@@ -19,50 +19,6 @@ MAX_ERROR, SINGULAR = 1e-6, 1e-12
 COLLAPSED = 1e-9
 # Moments of single columns.
 OF_COLUMNS = "mean", "variance", "log"
-
-
-class Problem(NamedTuple):
-    """What is to be fitted, checked.
-
-    Parameters
-    ----------
-    moments : Moments
-    targets, unit : arrays of shape (m,); functions are centred on the one, divided by the other
-    support : Support
-    density : fitted base density, or None
-    location, scale : arrays of shape (d,), about where each column is and how wide
-    breakpoints : sequence of d arrays
-    alpha, tol, max_iter, n_particles : options
-    is_of_rows : bool, whether targets are the moments of rows
-    """
-
-    moments: Moments
-    targets: np.ndarray
-    unit: np.ndarray
-    support: Support
-    density: object
-    location: np.ndarray
-    scale: np.ndarray
-    breakpoints: list
-    alpha: float
-    tol: float
-    max_iter: int
-    n_particles: int
-    is_of_rows: bool
-
-    def functions(self, X):
-        """The centred functions g of rows (n, m)."""
-        return self._centred(self.moments(X))
-
-    def functions_at_nodes(self, X):
-        """The same where rows may be far out in the tails."""
-        return self._centred(self.moments.at_nodes(X))
-
-    def _centred(self, values):
-        shifted = values - self.targets
-        # A function that is constant is so exactly: it has no spread to be measured in.
-        shifted[np.abs(shifted) <= ROUNDING * np.abs(self.targets)] = 0.0
-        return shifted / self.unit
 
 
 class Law(NamedTuple):
@@ -412,21 +368,6 @@ def _by_particles(problem, rng):
         0.0,
         {"path": found.path},
     )
-
-
-def stored(problem):
-    """The problem as a dict of arrays and dicts, without the density."""
-    kept = problem._asdict()
-    del kept["density"]
-    kept["moments"] = {**problem.moments._asdict(), "parts": list(problem.moments.parts)}
-    return {**kept, "support": problem.support._asdict()}
-
-
-def restored_problem(kept, density):
-    """The `Problem` that was stored."""
-    moments = Moments(**{**kept["moments"], "parts": tuple(kept["moments"]["parts"])})
-    support = Support(**kept["support"])
-    return Problem(**{**kept, "moments": moments, "support": support, "density": density})
 
 
 def _check_tails(problem):

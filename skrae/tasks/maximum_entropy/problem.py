@@ -1,13 +1,13 @@
 """From options and rows to a `Problem`: what is asked, checked, with scales to compute in."""
 
 import copy
+from typing import NamedTuple
 
 import numpy as np
 
 from skrae.preprocessing.contract.twin import INPUT_ATTRIBUTES
 from skrae.preprocessing.scales import ROUNDING
 from skrae.tasks.maximum_entropy import moments as functions
-from skrae.tasks.maximum_entropy.fitting import Problem
 from skrae.tasks.maximum_entropy.integrals.base import FittedBase, fitted_base
 from skrae.tasks.maximum_entropy.support import Support, checked_breakpoints, of_columns, parse
 
@@ -16,6 +16,50 @@ N_PILOT = 1000
 # Deviations from the middle where tails are judged, by log q falling slower than exp(-x); the ratio
 # by which a function must have grown there; the share of draws beyond a box, and its margin.
 FAR, GROWTH, TAIL, ROOM = 1e4, 100.0, 0.005, 0.1
+
+
+class Problem(NamedTuple):
+    """What is to be fitted, checked.
+
+    Parameters
+    ----------
+    moments : Moments
+    targets, unit : arrays of shape (m,); functions are centred on the one, divided by the other
+    support : Support
+    density : fitted base density, or None
+    location, scale : arrays of shape (d,), about where each column is and how wide
+    breakpoints : sequence of d arrays
+    alpha, tol, max_iter, n_particles : options
+    is_of_rows : bool, whether targets are the moments of rows
+    """
+
+    moments: functions.Moments
+    targets: np.ndarray
+    unit: np.ndarray
+    support: Support
+    density: object
+    location: np.ndarray
+    scale: np.ndarray
+    breakpoints: list
+    alpha: float
+    tol: float
+    max_iter: int
+    n_particles: int
+    is_of_rows: bool
+
+    def functions(self, X):
+        """The centred functions g of rows (n, m)."""
+        return self._centred(self.moments(X))
+
+    def functions_at_nodes(self, X):
+        """The same where rows may be far out in the tails."""
+        return self._centred(self.moments.at_nodes(X))
+
+    def _centred(self, values):
+        shifted = values - self.targets
+        # A function that is constant is so exactly: it has no spread to be measured in.
+        shifted[np.abs(shifted) <= ROUNDING * np.abs(self.targets)] = 0.0
+        return shifted / self.unit
 
 
 def stated_problem(options, twin, rows, weights):
@@ -173,3 +217,18 @@ def _of_bounds(support):
     both = np.isfinite(low) & np.isfinite(high)
     with np.errstate(invalid="ignore"):
         return np.where(both, 0.5 * (low + high), 0.0), np.where(both, 0.25 * (high - low), 1.0)
+
+
+def stored(problem):
+    """The problem as a dict of arrays and dicts, without the density."""
+    kept = problem._asdict()
+    del kept["density"]
+    kept["moments"] = {**problem.moments._asdict(), "parts": list(problem.moments.parts)}
+    return {**kept, "support": problem.support._asdict()}
+
+
+def restored_problem(kept, density):
+    """The `Problem` that was stored."""
+    moments = functions.Moments(**{**kept["moments"], "parts": tuple(kept["moments"]["parts"])})
+    support = Support(**kept["support"])
+    return Problem(**{**kept, "moments": moments, "support": support, "density": density})
