@@ -13,7 +13,6 @@ from skrae.preprocessing.rows import check_rows, check_weights
 
 FILL_TO_FIT = "fit to the complete rows, or fill the others, as sklearn.impute does"
 FILL_TO_ASK = "fill them, as sklearn.impute does"
-PRIVATE = ()
 
 
 class DensityClassifier(ClassifierMixin, BaseEstimator):
@@ -106,7 +105,7 @@ class DensityClassifier(ClassifierMixin, BaseEstimator):
             fit_options = {} if sample_weight is None else {"sample_weight": weights[rows]}
             densities.append(_fitted(clone(self.density), X[rows], fit_options, label))
         twin.classes_, twin.priors_, twin.densities_ = classes, priors, densities
-        take_over(self, twin, PRIVATE)
+        take_over(self, twin)
         return self
 
     def _check_density(self, sample_weight):

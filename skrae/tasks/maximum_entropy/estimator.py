@@ -164,11 +164,6 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
         self.n_particles = n_particles
         self.random_state = random_state
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.positive_only = False
-        return tags
-
     def __getstate__(self):
         return sealed(super().__getstate__())
 
