@@ -91,6 +91,12 @@ BAD = {
         ValueError,
         "not integrable",
     ),
+    "a kurtosis above the normal density's": (
+        {"moments": lambda X: np.hstack([X, X**2, X**4]), "targets": [0.0, 1.0, 3.2]},
+        None,
+        ValueError,
+        "not integrable",
+    ),
     "a mean outside of the die": (
         {"moments": "mean", "targets": [7.0], "support": FACES},
         None,
