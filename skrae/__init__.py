@@ -4,6 +4,7 @@ from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder, InfoMaxEncoder
 from skrae.density import RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
+from skrae.tasks import DensityClassifier, MaximumEntropyDensity
 
 __version__ = "0.1.0.dev0"
 
@@ -11,6 +12,8 @@ __all__ = [
     "AutoEncoder",
     "Chains",
     "InfoMaxEncoder",
+    "DensityClassifier",
+    "MaximumEntropyDensity",
     "RAESampler",
     "RegularizedAutoEncoderScore",
     "datasets",

@@ -20,6 +20,7 @@ ALLOWED = {
     "autoencoders": {"preprocessing"},
     "sampling": {"preprocessing", "mixtures"},
     "density": {"preprocessing", "mixtures", "autoencoders", "sampling"},
+    "tasks": {"preprocessing", "mixtures", "autoencoders", "sampling", "density"},
     "metrics": {"preprocessing"},
     "plotting": {"preprocessing", "sampling", "density", "metrics"},
 }

@@ -28,6 +28,7 @@ PUBLIC = {
     "metrics",
     "plotting",
     "sampling",
+    "tasks",
 }  # what skrae itself imports
 MAX_CODE_LINES, MAX_MODULES, MAX_ENTRIES = 300, 8, 10
 TOP_LEVEL = {
