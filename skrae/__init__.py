@@ -11,8 +11,8 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "AutoEncoder",
     "Chains",
-    "InfoMaxEncoder",
     "DensityClassifier",
+    "InfoMaxEncoder",
     "MaximumEntropyDensity",
     "RAESampler",
     "RegularizedAutoEncoderScore",

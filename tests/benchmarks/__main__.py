@@ -24,6 +24,7 @@ COMMANDS = {
     "speed": "1 hour",
     "sampling": "1 hour",
     "autoencoders": "1 hour",
+    "information": "1 hour",
     "imputation": "20 minutes",
     "trust": "20 minutes",
     "reliability": "2 hours",
@@ -44,6 +45,7 @@ KEPT = (
     "score",
     "outliers",
     "autoencoders",
+    "information",
     "speed",
 )
 

@@ -20,6 +20,7 @@ PARTS = information_codes, information_estimates, information_moments, informati
 SECTIONS = {name: function for part in PARTS for name, function in part.SECTIONS.items()}
 COLUMNS = {name: columns for part in PARTS for name, columns in part.COLUMNS.items()}
 KEYS = "set", "n_components", "weight", "rho", "model"
+MOST_DIGITS = 6
 TITLES = {"ratio": "distance / floor", "fit_cpu": "fit, CPU s", "r2": "R^2", "ms": "fit, ms"}
 
 
@@ -44,6 +45,11 @@ def cases(options):
             yield {**case, "seed": seed}
 
 
+def _figure(value, digits):
+    """A number as text; of errors of rounding the order of magnitude."""
+    return f"{value:.0e}" if digits > MOST_DIGITS else cell(value, digits)
+
+
 def report(found):
     """A table for each section, of means over seeds."""
     parts = []
@@ -52,7 +58,7 @@ def report(found):
         columns, rows = COLUMNS[section], []
         for values, own in grouped(group, *keys).items():
             filled = [{**dict.fromkeys(columns), **record} for record in own]
-            figures = [cell(mean(filled, key), digits) for key, digits in columns.items()]
+            figures = [_figure(mean(filled, key), digits) for key, digits in columns.items()]
             rows.append([*map(str, values), *figures, str(len(own))])
         head = [*keys, *(TITLES.get(key, key.replace("_", " ")) for key in columns), "seeds"]
         parts.append(f"### {section}\n\n{table(head, rows)}")
