@@ -77,7 +77,7 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
         Largest error of a moment, in standard deviations of its function.
     max_iter : int >= 1, default=200
         Most Newton steps.
-    n_particles : int >= 100, default=16384
+    n_particles : int >= 100, default=65536
         Draws that integrals are means of, where there is no quadrature. The standard error of
         `log_normalizer_` is about half the root of twice the relative entropy over n_particles.
     random_state : int, RandomState instance or None, default=None
@@ -150,7 +150,7 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
         breakpoints=(),
         tol=1e-10,
         max_iter=200,
-        n_particles=16384,
+        n_particles=65536,
         random_state=None,
     ):
         self.moments = moments

@@ -80,7 +80,9 @@ class FittedBase:
                 f"Got a {type(self.density).__name__} as base_density, expected one with a sample"
                 " method: of more than one column integrals are means over its draws."
             )
-        return rows
+        # Scikit-learn's mixtures give the draws of one component after those of another, and moves
+        # meet proposals by their places.
+        return rows[rng.permutation(len(rows))]
 
 
 class Reference:
