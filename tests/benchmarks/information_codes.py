@@ -94,7 +94,7 @@ def _sampler(case, X):
 
 
 def _score_model(X, table, options):
-    """Draws of a density; digits are counts of 16, which uniform noise makes columns like others."""
+    """Draws of a density; digits are counts, which uniform noise makes columns like others."""
     step = 1.0 / 16.0 if table == "digits" else 0.0
     noise = step * np.random.default_rng(options["random_state"]).uniform(size=X.shape)
     model = RegularizedAutoEncoderScore(scaling="standardize", **options).fit(X + noise)
