@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
-from skrae.preprocessing.contract.work import ended_early, interruptible
+from skrae.preprocessing.contract.work import check_time, ended_early, interruptible
 from skrae.preprocessing.scales import ROUNDING, location_and_scale
 
 NAMES = "mixture", "normal"
@@ -68,7 +68,7 @@ def fit_code_density(density, codes, weights, rng):
     density : a fitted `sklearn.mixture.GaussianMixture`, or a copy of the object, fitted
     """
     if not isinstance(density, str):
-        return clone(density, safe=False).fit(_as_rows(codes, weights, len(codes), rng))
+        return _seeded_copy(density, rng).fit(_as_rows(codes, weights, len(codes), rng))
     mean, scale = _units(codes, weights)
     u = (_as_rows(codes, weights, min(len(codes), MAX_CODES), rng) - mean) / scale
     seed = rng.randint(2**31 - 1)
@@ -117,6 +117,16 @@ def _sampled(density, n_codes, seed):
     return scale * np.asarray(found[0] if isinstance(found, tuple) else found)
 
 
+def _seeded_copy(density, rng):
+    """An unfitted copy, its random states seeded where they are not."""
+    fresh = clone(density, safe=False)
+    parameters = fresh.get_params() if hasattr(fresh, "get_params") else {}
+    for name in sorted(parameters):
+        if name.endswith("random_state") and parameters[name] is None:
+            fresh.set_params(**{name: rng.randint(2**31 - 1)})
+    return fresh
+
+
 def _as_rows(codes, weights, size, rng):
     """Codes in random order, at most so many, each about as often as it weighs."""
     if (weights == weights[0]).all():
@@ -157,6 +167,7 @@ def _mixture(u, seed):
         for size in SIZES[1:]:
             if len(rest) < CODES_A_COMPONENT * size:
                 break
+            check_time()
             fresh = _gaussians(size, seed).fit(rest)
             fresh_value = fresh.score(held_out)
             if fresh_value <= value:
