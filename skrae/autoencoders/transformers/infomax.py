@@ -164,6 +164,7 @@ class InfoMaxEncoder(Encoder):
         """InfoNCE of rows in nats: what the codes of two views of a row tell of each other.
 
         The mean over blocks of at most batch_size rows, by views that are the same at each call.
+        Codes are standardised over the views of a block, as they are in the training.
 
         Parameters
         ----------
@@ -179,11 +180,14 @@ class InfoMaxEncoder(Encoder):
         self._check_options()
         answers, X = self._asked(X)
         x = torch.from_numpy(answers.space.forward(X))
+
+        def encode(rows):
+            return torch.from_numpy(answers.encode(rows.numpy()))
+
         views = Views(self.views, self.keep, self.temperature)
         generator = torch.Generator().manual_seed(SCORE_SEED)
         total = 0.0
         for rows in x.tensor_split(math.ceil(len(x) / self.batch_size)):
-            pair = views.pair(rows, generator)
-            codes = (torch.from_numpy(answers.encode(view.numpy())) for view in pair)
-            total += len(rows) * float(views.bound(*codes))
+            missing = views.missing_information(encode, rows, generator)
+            total += len(rows) * (math.log(len(rows)) - float(missing))
         return total / len(x)
