@@ -78,7 +78,7 @@ class AutoEncoder(Encoder):
     information_weight : float >= 0, default=0.0
         Of the nats by which the standardised code fails to tell a row from the others in its batch
         by half of its entries, and by the other half: what InfoNCE lacks of its ceiling, as in
-        `InfoMaxEncoder`. It takes two units at least.
+        `InfoMaxEncoder`. It takes two units at least to be learned from.
     code_scaling : {"auto", "standardize", None}, default="auto"
         "standardize" gives each unit mean 0 and deviation 1 over the training rows. "auto" does so
         with a contraction, an entropy or an information: these are of the standardised code, as on

@@ -30,8 +30,9 @@ class InfoMaxEncoder(Encoder):
 
     Parameters
     ----------
-    n_components : int >= 2, default=16
-        Units of the code; the cosine of single ones is a sign, which has no gradient.
+    n_components : int >= 1, default=16
+        Units of the code. Take two at least: the cosine of single numbers is a sign, which has no
+        gradient, so that a code of one unit learns nothing and stays about that of PCA.
     views : {"masked", "swapped"}, default="masked"
         Entries that a view does not keep are the mean of their column, or those of other rows.
     keep : float in (0, 1), default=0.5

@@ -90,7 +90,6 @@ def check_auto_encoder(estimator):
     _check_layers_and_device(estimator)
     _check_terms(estimator)
     _check_batch(estimator, estimator.entropy_weight, estimator.information_weight)
-    _check_units(estimator, estimator.information_weight)
     _check_code_density(estimator.code_density)
 
 
@@ -99,7 +98,6 @@ def check_info_max(estimator):
     check_options_of(estimator, INFO_MAX_CHOICES, INFO_MAX_INTERVALS, ("warm_start", "verbose"))
     _check_layers_and_device(estimator)
     _check_batch(estimator, estimator.entropy_weight, 1.0)
-    _check_units(estimator, 1.0)
 
 
 def _check_layers_and_device(estimator):
@@ -142,14 +140,6 @@ def _check_batch(estimator, *weights):
             f"Got batch_size={estimator.batch_size} for n_components={estimator.n_components},"
             f" expected at least {least}: entropy and information are told by neighbours in a"
             " batch."
-        )
-
-
-def _check_units(estimator, information_weight):
-    if information_weight > 0.0 and estimator.n_components == 1:
-        raise ValueError(
-            "Got n_components=1 with information as a term, expected at least 2: the cosine of"
-            " codes of one unit is a sign, which has no gradient."
         )
 
 

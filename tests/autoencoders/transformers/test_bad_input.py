@@ -339,12 +339,6 @@ def test_a_batch_that_is_too_small_to_tell_rows_apart_is_refused(option, X):
     quick_auto_encoder(batch_size=7, max_iter=3, noise_level=0.1, distance_weight=0.1).fit(X)
 
 
-def test_information_of_one_unit_is_refused(X):
-    message = "Got n_components=1 with information as a term, expected at least 2: the cosine"
-    refused(quick_auto_encoder(n_components=1, information_weight=0.1), X, message)
-    quick_auto_encoder(n_components=1, entropy_weight=0.1, max_iter=3).fit(X)
-
-
 def geodesic(**options):
     return quick_auto_encoder(distance_weight=1.0, distance="geodesic", max_iter=3, **options)
 

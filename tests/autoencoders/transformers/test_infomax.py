@@ -343,10 +343,6 @@ def test_a_batch_of_few_rows_is_refused(X):
     quick_encoder(n_components=3, batch_size=12, max_iter=3).fit(X)
 
 
-def test_a_code_of_one_unit_is_refused(X):
-    refused(quick_encoder(n_components=1), X, "Got n_components=1 .*, expected at least 2: the cos")
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -194,7 +194,7 @@ def test_gradient_is_that_of_differences(kind, k, random_seed):
 
 
 def test_single_units_have_no_gradient(random_seed):
-    """Their cosines are signs: why codes of one unit are refused."""
+    """Their cosines are signs: why a code is to have two units at least."""
     x, weight = normal(9, 4, seed=random_seed), normal(4, 1, seed=random_seed + 1).requires_grad_()
     (gradient,) = torch.autograd.grad(missing(x, lambda rows: rows @ weight, random_seed), weight)
     assert float(gradient.abs().max()) < 1e-12
