@@ -79,7 +79,7 @@ class AutoEncoder(Encoder):
     information_weight : float >= 0, default=0.0
         Of the nats by which the standardised code fails to tell a row from the others in its batch
         by half of its entries, and by the other half: what InfoNCE lacks of its ceiling, as in
-        `InfoMaxEncoder`.
+        `InfoMaxEncoder`. It takes two units at least to be learned from.
     code_scaling : {"auto", "standardize", None}, default="auto"
         "standardize" gives each unit mean 0 and deviation 1 over the training rows. "auto" does so
         with a contraction, an entropy or an information: these are of the standardised code, as on
@@ -412,10 +412,11 @@ class AutoEncoder(Encoder):
         """
         check_is_fitted(self)
         check_number("n_samples", n_samples, 1, None, **COUNT)
-        if self.code_density_ is None:
+        # There is none in what an older skrae stored, either.
+        if getattr(self, "code_density_", None) is None:
             raise ValueError(
-                "Got a fit with code_density=None, expected one with a density of the codes to draw"
-                " from: fit with code_density='mixture'."
+                "Got a fit without a density of its codes, as with code_density=None, expected one"
+                " to draw from: fit with code_density='mixture'."
             )
         rng = check_random_state(random_state)
         codes = draw_codes(self.code_density_, n_samples, self._n_features_out, rng)

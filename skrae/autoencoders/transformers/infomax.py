@@ -3,7 +3,6 @@
 import math
 
 import torch
-from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.transformers.encoder import Encoder
 from skrae.autoencoders.transformers.options import check_info_max, options_of_info_max
@@ -32,7 +31,8 @@ class InfoMaxEncoder(Encoder):
     Parameters
     ----------
     n_components : int >= 1, default=16
-        Units of the code.
+        Units of the code. Take two at least: the cosine of single numbers is a sign, which has no
+        gradient, so that a code of one unit learns nothing and stays about that of PCA.
     views : {"masked", "swapped"}, default="masked"
         Entries that a view does not keep are the mean of their column, or those of other rows.
     keep : float in (0, 1), default=0.5
@@ -97,15 +97,15 @@ class InfoMaxEncoder(Encoder):
 
     Examples
     --------
-    Two columns of four tell of each other; the other two of nothing. A code of one unit finds what
-    is shared.
+    Two columns of four tell of each other; the other two of nothing. The first unit of a code finds
+    what is shared.
 
     >>> import numpy as np
     >>> from skrae import InfoMaxEncoder
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((500, 4))
     >>> X[:, 1] = X[:, 0] + 0.1 * X[:, 1]
-    >>> model = InfoMaxEncoder(n_components=1, hidden_layer_sizes=(), random_state=0).fit(X)
+    >>> model = InfoMaxEncoder(n_components=2, hidden_layer_sizes=(), random_state=0).fit(X)
     >>> shared = np.corrcoef(model.transform(X)[:, 0], X[:, 0] + X[:, 1])[0, 1]
     >>> bool(abs(shared) > 0.95)
     True
@@ -165,6 +165,7 @@ class InfoMaxEncoder(Encoder):
         """InfoNCE of rows in nats: what the codes of two views of a row tell of each other.
 
         The mean over blocks of at most batch_size rows, by views that are the same at each call.
+        Codes are standardised over the views of a block, as they are in the training.
 
         Parameters
         ----------
@@ -177,14 +178,17 @@ class InfoMaxEncoder(Encoder):
         score : float
             At most log(min(n_samples, batch_size)), and at most 2 / temperature.
         """
-        check_is_fitted(self)
+        self._check_options()
         answers, X = self._asked(X)
         x = torch.from_numpy(answers.space.forward(X))
+
+        def encode(rows):
+            return torch.from_numpy(answers.encode(rows.numpy()))
+
         views = Views(self.views, self.keep, self.temperature)
         generator = torch.Generator().manual_seed(SCORE_SEED)
         total = 0.0
         for rows in x.tensor_split(math.ceil(len(x) / self.batch_size)):
-            pair = views.pair(rows, generator)
-            codes = (torch.from_numpy(answers.encode(view.numpy())) for view in pair)
-            total += len(rows) * float(views.bound(*codes))
+            missing = views.missing_information(encode, rows, generator)
+            total += len(rows) * (math.log(len(rows)) - float(missing))
         return total / len(x)

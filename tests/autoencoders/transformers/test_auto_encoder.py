@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import subspace_angles
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
@@ -11,8 +12,12 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skrae import AutoEncoder
+from skrae.autoencoders.batches import Rows
 from skrae.autoencoders.transformers.fit.fitting import check_every
-from skrae.metrics import stress, stress_scorer, trustworthiness
+from skrae.autoencoders.transformers.terms.entropy import lacking_entropy_power
+from skrae.autoencoders.transformers.terms.information import Views
+from skrae.metrics import knn_entropy, stress, stress_scorer, trustworthiness
+from skrae.preprocessing.rows import WeightedRows
 from tests.autoencoders.transformers.estimators import (
     MEMBERS,
     ROW_QUESTIONS,
@@ -22,6 +27,8 @@ from tests.autoencoders.transformers.estimators import (
     quick_auto_encoder,
     without_last_steps,
 )
+from tests.autoencoders.transformers.random_parts import normal
+from tests.mixtures.random_mixtures import generator
 
 UNITS = np.array([1.0, 10.0, 0.1, 1.0, 5.0])
 TABLES = {"digits": load_digits, "breast cancer": load_breast_cancer, "wine": load_wine}
@@ -352,6 +359,56 @@ def test_the_contraction_term_is_that_of_the_codes(random_seed):
     jacobian = jacobian_of(model, held_out) / model.transform(held_out).std(axis=0)[:, None]
     expected = np.square(jacobian).sum(axis=(1, 2)).mean()
     assert model.terms_["encoder_contraction"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_entropy_weight_raises_the_entropy_of_codes(random_seed):
+    """Of held-out rows, codes of deviation 1; toward that of a normal, 1.42 nats a unit."""
+    X, fresh = bent_sheet(400, random_seed), bent_sheet(400, random_seed + 1)
+    options = {"hidden_layer_sizes": (32,), "max_iter": 400, "learning_rate": 0.01}
+    found = []
+    for weight in (0.0, 0.3, 3.0):
+        model = quick_auto_encoder(entropy_weight=weight, **options).fit(X)
+        codes = model.transform(fresh)
+        found.append(knn_entropy((codes - codes.mean(axis=0)) / codes.std(axis=0), whiten=False))
+    assert found[0] < found[1] < found[2]
+    assert found[2] - found[0] > 0.1
+    # 400 draws tell an entropy within 0.1.
+    assert found[2] < np.log(2.0 * np.pi * np.e) + 0.1
+
+
+@pytest.mark.parametrize("name", ["entropy", "information"])
+def test_the_terms_of_distinct_rows_are_those_of_the_codes(name, random_seed):
+    """Of held-out rows, each once; that of information over views drawn anew."""
+    X = bent_sheet(200, random_seed)
+    with without_last_steps():
+        model = member(name, learning_rate=0.01).fit(np.repeat(X, 2, axis=0))
+    held_out = held_out_rows(model, X)
+    answers = model._answers()
+    z = torch.from_numpy(answers.space.forward(held_out))
+    if name == "entropy":
+        codes = torch.from_numpy(model.transform(held_out))
+        lacking = float(lacking_entropy_power(codes))
+        assert model.terms_["entropy"] == pytest.approx(lacking, rel=1e-4)
+        return
+    draws = [
+        Views().missing_information(
+            lambda rows: torch.from_numpy(answers.encode(rows.numpy())), z, generator(seed)
+        )
+        for seed in range(60)
+    ]
+    # The stored value is a mean of nine.
+    spread = np.std(draws) * (1.0 / 3.0 + 1.0 / np.sqrt(60))
+    assert abs(model.terms_["information"] - np.mean(draws)) < 4.0 * spread
+
+
+def test_repeated_rows_in_a_batch_count_once(random_seed):
+    """Batches are drawn with replacement: the same row twice is no neighbour."""
+    z = normal(6, 2, seed=random_seed)
+    rows = Rows(WeightedRows(z, torch.ones(6, dtype=z.dtype)), 40, generator(random_seed))
+    drawn, is_first = rows.draw_marked(40)
+    assert len(drawn) == len(is_first) == 40
+    assert_array_equal(np.unique(drawn, axis=0), np.unique(drawn[is_first], axis=0))
+    assert int(is_first.sum()) == len(np.unique(drawn, axis=0)) <= 6
 
 
 def test_distances_are_kept_better_than_by_pca(random_seed):

@@ -280,7 +280,15 @@ def test_a_code_that_can_copy_the_row_is_refused(k, d, X):
 
 
 @pytest.mark.parametrize(
-    "option", ["noise_level", "sparsity_weight", "encoder_contraction_weight", "distance_weight"]
+    "option",
+    [
+        "noise_level",
+        "sparsity_weight",
+        "encoder_contraction_weight",
+        "distance_weight",
+        "entropy_weight",
+        "information_weight",
+    ],
 )
 def test_a_code_that_is_kept_from_copying_may_be_wide(option, X):
     model = quick_auto_encoder(n_components=5, max_iter=3, **{option: 0.1}).fit(X)
@@ -312,6 +320,8 @@ def test_kl_of_codes_that_are_no_probabilities_is_refused(code_activation, X):
     [
         ({"code_scaling": "standardize"}, "code_scaling='standardize'"),
         ({"encoder_contraction_weight": 0.1}, "encoder_contraction_weight > 0, which standardises"),
+        ({"entropy_weight": 0.1}, "entropy_weight > 0, which standardises"),
+        ({"information_weight": 0.1}, "information_weight > 0, which standardises"),
     ],
 )
 def test_distances_of_a_standardised_code_are_refused(options, cause, X):
@@ -319,6 +329,14 @@ def test_distances_of_a_standardised_code_are_refused(options, cause, X):
     refused(quick_auto_encoder(distance_weight=0.5, **options), X, message)
     free = {**options, "code_scaling": None}
     quick_auto_encoder(distance_weight=0.5, max_iter=3, **free).fit(X)
+
+
+@pytest.mark.parametrize("option", ["entropy_weight", "information_weight"])
+def test_a_batch_that_is_too_small_to_tell_rows_apart_is_refused(option, X):
+    message = "Got batch_size=7 for n_components=2, expected at least 8: entropy and information"
+    refused(quick_auto_encoder(batch_size=7, **{option: 0.1}), X, message)
+    quick_auto_encoder(batch_size=8, max_iter=3, **{option: 0.1}).fit(X)
+    quick_auto_encoder(batch_size=7, max_iter=3, noise_level=0.1, distance_weight=0.1).fit(X)
 
 
 def geodesic(**options):

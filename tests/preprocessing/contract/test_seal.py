@@ -10,8 +10,9 @@ import pytest
 import sklearn
 from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.mixture import GaussianMixture
 
-from skrae import RegularizedAutoEncoderScore, datasets
+from skrae import AutoEncoder, RegularizedAutoEncoderScore, datasets
 from skrae.preprocessing.contract import seal
 from skrae.preprocessing.contract.seal import checksum, in_memory, opened, sealed
 from tests.density.estimators import quick_estimator
@@ -86,6 +87,43 @@ def test_checksum_sees_every_bit_of_an_array():
         bits[place] ^= 1
         sums.add(checksum(np.packbits(bits).view(np.float64)))
     assert len(sums) == array.nbytes * 8 + 1
+
+
+def mixture(codes):
+    """A fitted estimator, as attributes hold them."""
+    return GaussianMixture(2, random_state=0).fit(codes)
+
+
+def test_checksum_tells_nested_estimators_apart():
+    codes = np.random.default_rng(0).standard_normal((40, 2))
+    model = mixture(codes)
+    own = checksum({"density": model})
+    assert own == checksum({"density": mixture(codes)})
+    assert own == checksum({"density": pickle.loads(pickle.dumps(model))})
+    edits = {
+        "means_": np.nextafter(model.means_, 9.0),
+        "weights_": model.weights_[::-1].copy(),
+        "converged_": not model.converged_,
+        "random_state": 1,
+    }
+    for name, value in edits.items():
+        other = copy.deepcopy(model)
+        setattr(other, name, value)
+        assert checksum({"density": other}) != own, name
+    assert checksum({"density": clone(model)}) != own
+    assert checksum({"density": {"kind": "GaussianMixture", **vars(model)}}) != own
+
+
+def test_damage_in_the_density_of_codes_is_found():
+    """Of an attribute of an attribute, changed where it is stored."""
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    model = AutoEncoder(hidden_layer_sizes=(), random_state=0).fit(X)
+    state = model.__getstate__()
+    AutoEncoder().__setstate__(copy.deepcopy(state))
+    damaged = copy.deepcopy(state)
+    damaged["code_density_"].means_[0, 0] += 1e-12
+    with pytest.raises(ValueError, match="AutoEncoder whose checksum is not that of its content"):
+        AutoEncoder().__setstate__(damaged)
 
 
 # --- what is refused ------------------------------------------------------------------------------

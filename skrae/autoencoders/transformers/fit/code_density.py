@@ -12,13 +12,15 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
-from skrae.preprocessing.contract.work import ended_early, interruptible
+from skrae.preprocessing.contract.work import check_time, ended_early, interruptible
 from skrae.preprocessing.scales import ROUNDING, location_and_scale
 
 NAMES = "mixture", "normal"
 # Components that are tried, each with this many codes at least; the ridge of their covariances in
 # units of the variance of the codes; and steps of EM that suffice.
 SIZES, CODES_A_COMPONENT, RIDGE, MAX_STEPS = (1, 2, 4, 8, 16, 32, 64), 2, 1e-3, 1000
+# Up to here all are tried: two components may split two clusters across, and four do not.
+LEAST_TRIED = 4
 # Codes held out: at least so many, or a quarter of few.
 HELD_OUT_SHARE, MIN_HELD_OUT = 0.1, 30
 # Codes that are enough to choose and fit a mixture.
@@ -68,7 +70,7 @@ def fit_code_density(density, codes, weights, rng):
     density : a fitted `sklearn.mixture.GaussianMixture`, or a copy of the object, fitted
     """
     if not isinstance(density, str):
-        return clone(density, safe=False).fit(_as_rows(codes, weights, len(codes), rng))
+        return _seeded_copy(density, rng).fit(_as_rows(codes, weights, len(codes), rng))
     mean, scale = _units(codes, weights)
     u = (_as_rows(codes, weights, min(len(codes), MAX_CODES), rng) - mean) / scale
     seed = rng.randint(2**31 - 1)
@@ -117,6 +119,16 @@ def _sampled(density, n_codes, seed):
     return scale * np.asarray(found[0] if isinstance(found, tuple) else found)
 
 
+def _seeded_copy(density, rng):
+    """An unfitted copy, its random states seeded where they are not."""
+    fresh = clone(density, safe=False)
+    parameters = fresh.get_params() if hasattr(fresh, "get_params") else {}
+    for name in sorted(parameters):
+        if name.endswith("random_state") and parameters[name] is None:
+            fresh.set_params(**{name: rng.randint(2**31 - 1)})
+    return fresh
+
+
 def _as_rows(codes, weights, size, rng):
     """Codes in random order, at most so many, each about as often as it weighs."""
     if (weights == weights[0]).all():
@@ -145,26 +157,34 @@ def _gaussians(n_components, seed, covariance_type="full", means=None):
 
 
 def _mixture(u, seed):
-    """The mixture of the first size after which held-out codes gain no more, refitted to all."""
+    """The mixture of the size that held-out codes prefer, refitted to all."""
     n_held_out = max(int(HELD_OUT_SHARE * len(u)), min(MIN_HELD_OUT, len(u) // 4))
     held_out, rest = u[:n_held_out], u[n_held_out:]
     found = _gaussians(1, seed).fit(u)
     if n_held_out == 0 or ended_early():
         return found
     with interruptible():
-        best = _gaussians(1, seed).fit(rest)
-        value = best.score(held_out)
-        for size in SIZES[1:]:
-            if len(rest) < CODES_A_COMPONENT * size:
-                break
-            fresh = _gaussians(size, seed).fit(rest)
-            fresh_value = fresh.score(held_out)
-            if fresh_value <= value:
-                break
-            best, value = fresh, fresh_value
+        best = _preferred(held_out, rest, seed)
         if best.n_components > 1:
             found = _gaussians(best.n_components, seed, means=best.means_).fit(u)
     return found
+
+
+def _preferred(held_out, rest, seed):
+    """The mixture of the rest of the first size after which held-out codes gain no more."""
+    best = _gaussians(1, seed).fit(rest)
+    value = best.score(held_out)
+    for size in SIZES[1:]:
+        if len(rest) < CODES_A_COMPONENT * size:
+            break
+        check_time()
+        fresh = _gaussians(size, seed).fit(rest)
+        fresh_value = fresh.score(held_out)
+        if fresh_value > value:
+            best, value = fresh, fresh_value
+        elif size >= LEAST_TRIED:
+            break
+    return best
 
 
 def _rescaled(mixture, mean, scale):

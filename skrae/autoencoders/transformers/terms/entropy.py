@@ -20,6 +20,8 @@ from skrae.autoencoders.transformers.terms.penalties import deviations
 N_NEIGHBORS = 3
 # Distances of standardised codes below which they are equal: what draws them apart stays finite.
 MIN_DISTANCE = 1e-6
+# Of codes nearly the same, distances by products are rounding.
+EXACT = "donot_use_mm_for_euclid_dist"
 
 
 def entropy(u, n_neighbors=N_NEIGHBORS):
@@ -36,9 +38,10 @@ def entropy(u, n_neighbors=N_NEIGHBORS):
     """
     n, d = u.shape
     k = min(n_neighbors, n - 1)
-    itself = torch.eye(n, dtype=torch.bool, device=u.device)
-    apart = torch.cdist(u, u).masked_fill(itself, math.inf)
-    near = apart.topk(k, dim=1, largest=False).values[:, -1].clamp_min(MIN_DISTANCE)
+    with torch.no_grad():
+        apart = torch.cdist(u, u, compute_mode=EXACT).fill_diagonal_(math.inf)
+        neighbor = apart.topk(k, dim=1, largest=False).indices[:, -1]
+    near = (u - u[neighbor]).norm(dim=1).clamp_min(MIN_DISTANCE)
     log_volume = 0.5 * d * math.log(math.pi) - gammaln(0.5 * d + 1.0)
     return psi(n) - psi(k) + log_volume + d * near.log().mean()
 
