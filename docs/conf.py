@@ -101,6 +101,7 @@ THUMBNAILS = {
     "ae_denoise": (1, (0, 0, 0.63, 0.58)),
     "ae_retrieval": (1, (0, 0, 1, 0.62)),
     "ae_draws": (1, (0, 0, 0.555, 1)),
+    "infomax": (1, (0.485, 0, 1, 1)),
     "paper_score_1d": (1, (0, 0, 0.36, 1)),
     "paper_spiral": (1, (0, 0, 0.19, 0.35)),
     "paper_sampling": (1, (0, 0, 0.43, 0.45)),

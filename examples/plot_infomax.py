@@ -87,7 +87,7 @@ fitted = report(X, y, 16)
 # is at most the log of the number of rows among which a view is to find its partner, and at most 2
 # over the temperature, since cosines are between -1 and 1. On the first split:
 train, test, y_train, y_test = split(X, y, seeds[0])
-nats, most, probes = [], [], []
+nats, probes = [], []
 print("temperature    nats   at most   accuracy")
 for temperature in temperatures:
     model = fitted["InfoMaxEncoder"]
@@ -96,34 +96,35 @@ for temperature in temperatures:
         model.fit(train)
     n = model.batch_size
     nats.append(model.score(test[:n]))
-    most.append(min(np.log(n), 2 / temperature))
+    most = min(np.log(n), 2 / temperature)
     probes.append(accuracy(model, train, test, y_train, y_test))
-    print(f"{temperature:11}{nats[-1]:8.2f}{most[-1]:10.2f}{probes[-1]:11.3f}")
+    print(f"{temperature:11}{nats[-1]:8.2f}{most:10.2f}{probes[-1]:11.3f}")
 
 # %%
 # The lower the temperature, the more the nearest of the other rows count, and the better a code
 # tells every image from every other. It becomes a hash: what images of one digit share is in the
-# way. At a high one all rows count nearly alike. So choose a temperature by what the codes are for, not by `score`, whose nats at different
-# temperatures have different ceilings anyway.
-figure, panel = plt.subplots(figsize=(6.5, 3.8), layout="constrained")
-panel.plot(temperatures, most, color="0.4", linestyle="--", label="at most")
-panel.plot(temperatures, nats, marker="o", color="#33658a", label="bound on the information")
-panel.set(xscale="log", xlabel="temperature", ylabel="nats", ylim=(0, 6))
-panel.set_xticks(temperatures, [str(t) for t in temperatures])
-panel.minorticks_off()
-right = panel.twinx()
-right.plot(temperatures, probes, marker="s", color="#d1602f")
-right.set_ylabel("accuracy of a classifier on the codes", color="#d1602f")
-right.tick_params(axis="y", colors="#d1602f")
-panel.legend(frameon=False, loc="lower left")
+# way. At a high one all rows count nearly alike. So choose a temperature by what the codes are for,
+# not by `score`, whose nats at different temperatures have different ceilings anyway.
+figure, panels = plt.subplots(1, 2, figsize=(9.2, 3.6), layout="constrained")
+between = np.geomspace(temperatures[0], temperatures[-1], 100)
+ceiling = np.minimum(np.log(n), 2 / between)
+panels[0].plot(between, ceiling, color="0.4", linestyle="--", label="ceiling")
+panels[0].plot(temperatures, nats, marker="o", color="#33658a", label="bound")
+panels[0].set(ylabel="information of two views (nats)", ylim=(0, 6))
+panels[0].legend(frameon=False)
+panels[1].plot(temperatures, probes, marker="o", color="#d1602f")
+panels[1].set(ylabel="accuracy of a classifier on the codes")
+for panel in panels:
+    panel.set(xscale="log", xlabel="temperature")
+    panel.set_xticks(temperatures, [str(temperature) for temperature in temperatures])
+    panel.minorticks_off()
 
 # %%
 # Where it does not help
 # ----------------------
-# Views of a table may share what no label is about: thirty measurements of cell nuclei, many of which
-# repeat one another. A code of eight numbers need not keep what few columns tell alone to tell rows
-# apart by half of each, and a classifier reads less from it than from PCA. The reconstruction keeps
-# what varies.
+# Thirty measurements of cell nuclei, many of which repeat one another. A code need not keep what
+# few columns tell alone to tell rows apart by half of each; from eight numbers of that kind a
+# classifier reads less than from PCA, and information takes from an auto-encoder what it had.
 X, y = load_breast_cancer(return_X_y=True)
 report(X, y, 8)
 plt.show()
