@@ -44,7 +44,12 @@ ENTROPIC = {
     "mixture of codes": {},
 }
 SCORE_MODEL = "RegularizedAutoEncoderScore"
-PEERS = "auto-encoder + GaussianMixture", "PCA + GaussianMixture"
+NOISE = ", with noise"
+PEERS = (
+    "auto-encoder + GaussianMixture",
+    "PCA + GaussianMixture",
+    f"PCA + GaussianMixture{NOISE}",
+)
 ENCODERS = {
     "auto-encoder": (AutoEncoder, {}),
     "auto-encoder, information weight 1": (AutoEncoder, {"information_weight": 1.0}),
@@ -89,7 +94,7 @@ def _sampler(case, X):
         return _score_model(X, case["set"], options)
     else:
         own = PCA(k) if name.startswith("PCA") else AutoEncoder(k, code_density=None, **options)
-        return _decoded_mixture(own.fit(X), X, case["seed"])
+        return _decoded_mixture(own.fit(X), X, case["seed"], name.endswith(NOISE))
     return lambda n: model.sample(n, random_state=case["seed"])
 
 
@@ -106,11 +111,18 @@ def _score_model(X, table, options):
     return sample
 
 
-def _decoded_mixture(model, X, seed):
+def _decoded_mixture(model, X, seed, has_noise):
+    """Decoded draws of the mixture of codes that BIC prefers; with noise as wide as residuals."""
     codes = model.transform(X)
     fits = (GaussianMixture(size, random_state=seed).fit(codes) for size in SIZES)
     mixture = min(fits, key=lambda fit: fit.bic(codes))
-    return lambda n: model.inverse_transform(mixture.sample(n)[0])
+    spread = has_noise * (X - model.inverse_transform(codes)).std(axis=0)
+
+    def sample(n):
+        rows = model.inverse_transform(mixture.sample(n)[0])
+        return rows + spread * np.random.default_rng(seed).standard_normal(rows.shape)
+
+    return sample
 
 
 def code_entropy(case):
