@@ -40,7 +40,7 @@ import os  # noqa: E402
 
 if os.environ.get("SKRAE_QUICK") == "1":  # a short run, to see the script at work
     options = {"random_state": 0, "max_iter": 200, "batch_size": 64, "hidden_layer_sizes": 64}
-    density_options |= {"max_components": 1, "max_iter": 5}
+    density_options |= {"max_components": 2, "max_iter": 20}
     train, y_train = train[:200], y_train[:200]
 # sphinx_gallery_end_ignore
 n = len(train)

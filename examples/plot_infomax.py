@@ -77,9 +77,9 @@ def report(X, y, n_components):
 fitted = report(X, y, 16)
 
 # %%
-# Sixteen numbers learned by information are read as well as all 64 pixels, with or without a
-# reconstruction; those of a reconstruction alone no better than those of PCA. Splits differ by as
-# much as the last three ways do: compare on several.
+# Sixteen numbers learned by information are read nearly as well as all 64 pixels, with or without a
+# reconstruction; those of a reconstruction alone no better than those of PCA. Splits differ by a
+# percent, too: compare on several.
 #
 # More nats are not better features
 # ---------------------------------
@@ -123,8 +123,8 @@ for panel in panels:
 # Where it does not help
 # ----------------------
 # Thirty measurements of cell nuclei, many of which repeat one another. A code need not keep what
-# few columns tell alone to tell rows apart by half of each; from eight numbers of that kind a
-# classifier reads less than from PCA, and information takes from an auto-encoder what it had.
+# few columns tell alone to tell rows apart by half of each. From eight numbers of that kind a
+# classifier reads no more than from PCA, and information takes from an auto-encoder what it had.
 X, y = load_breast_cancer(return_X_y=True)
 report(X, y, 8)
 plt.show()
