@@ -26,10 +26,11 @@ from skrae.preprocessing.rows import (
     check_overflow,
     check_rows,
     distinct_rows,
+    frame_of,
 )
 
 # What of a fit has no name ending in an underscore.
-PRIVATE = "_fitted_as"
+PRIVATE = "_fitted_as", "_fitted_frame"
 # What to do about missing values.
 FILL_TO_FIT = "fit to the complete rows, or fill the others, as sklearn.impute does"
 
@@ -91,6 +92,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
         self._check_options()
         previous = self._fitted() if self.warm_start and hasattr(self, "coefs_") else None
         twin = twin_of(self)
+        twin._fitted_frame = frame_of(X)
         X = check_rows(twin, X, previous is None, ensure_min_samples=2, advice=FILL_TO_FIT)
         options = self._resolved_options(X.shape[1])
         if previous is not None:
@@ -112,7 +114,7 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport
             time_limit=self.time_limit,
         )
         twin._store(result, X.dtype, previous)
-        take_over(self, twin, (PRIVATE,))
+        take_over(self, twin, PRIVATE)
         report.end()
         if ended_by:
             cause = "was interrupted"

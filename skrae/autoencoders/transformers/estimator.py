@@ -13,7 +13,13 @@ from skrae.autoencoders.transformers.options import (
 )
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import COUNT, check_number
-from skrae.preprocessing.rows import check_codes, check_weights, completed_as, plain_array
+from skrae.preprocessing.rows import (
+    as_fitted,
+    check_codes,
+    check_weights,
+    completed_as,
+    plain_array,
+)
 
 
 class AutoEncoder(Encoder):
@@ -403,7 +409,8 @@ class AutoEncoder(Encoder):
 
         Returns
         -------
-        X : array of shape (n_samples, n_features), in the units and the dtype of the fitted rows
+        X : array of shape (n_samples, n_features), or a data frame where the fit was to one
+            In the units and the dtype of the fitted rows.
 
         Raises
         ------
@@ -423,7 +430,7 @@ class AutoEncoder(Encoder):
         answers = self._answers()
         rows = answers.space.inverse(answers.decode(answers.in_range(codes)))
         rows += np.sqrt(self.noise_variance_) * rng.standard_normal(rows.shape)
-        return as_dtype(rows, self._fitted_as["dtype"])
+        return as_fitted(self, as_dtype(rows, self._fitted_as["dtype"]))
 
     def _squares(self, answers, X):
         """Squared errors in working space, float64; of columns that did not vary, those of X."""

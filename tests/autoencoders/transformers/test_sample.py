@@ -281,3 +281,12 @@ def test_a_state_from_before_draws_answers_and_says_what_it_lacks(plain, X):
         model.sample(3)
     again = model.set_params(warm_start=True, max_iter=3).fit(X)
     assert again.sample(3).shape == (3, 5)
+
+
+def test_draws_are_a_frame_where_the_rows_were_one(X):
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(X, columns=[f"c{i}" for i in range(X.shape[1])])
+    draws = quick_auto_encoder(max_iter=3).fit(frame).sample(4, random_state=0)
+    assert list(draws.columns) == list(frame.columns)
+    plain = quick_auto_encoder(max_iter=3).fit(X).sample(4, random_state=0)
+    np.testing.assert_array_equal(draws.to_numpy(), plain)
