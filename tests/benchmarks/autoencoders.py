@@ -73,6 +73,8 @@ STEPS = {
     "Gaussian noise": ({}, {"noise_level": 0.1}),
     "masking noise": ({}, {"noise_level": 0.3, "noise": "masking"}),
     "swap noise": ({}, {"noise_level": 0.3, "noise": "swap"}),
+    "entropy": ({}, {"entropy_weight": 1.0}),
+    "information": ({}, {"information_weight": 1.0}),
 }
 N_STEPS, N_PAIRS = 100, 7
 
@@ -267,6 +269,7 @@ def step_cost(case):
     (X, _), _ = tables.digits(case["seed"])
     plain, full = STEPS[case["model"]]
     settings = {"n_components": 8, "max_iter": N_STEPS, "n_iter_no_change": N_STEPS}
+    settings["code_density"] = None
     ratios = []
     for _ in range(1 if case.get("quick") else N_PAIRS):
         pair = (_seconds_of_steps(X, {**settings, **own}) for own in (plain, full))
