@@ -151,8 +151,8 @@ class AutoEncoder(Encoder):
     terms_ : dict of str to float
         The value of each term on held-out rows, before its weight: "reconstruction" (the squared
         error of corrupted rows over the variance of the training rows), "sparsity",
-        "encoder_contraction", "distance", "entropy" (the entropy power that is lacking, between 0
-        and 1) and "information" (the nats that are lacking).
+        "encoder_contraction", "distance", "entropy" (the entropy power that is lacking: of 1; of
+        few rows the estimate may be below 0) and "information" (the nats that are lacking).
         They are of few rows, 30 or so of small tables.
     loss_curve_ : list of float
         The objective with weight decay, a mean over the steps before each check.
