@@ -9,6 +9,7 @@ from scipy.special import digamma, gammaln
 from sklearn.neighbors import KDTree, NearestNeighbors
 from sklearn.utils import check_array
 
+from skrae.preprocessing.contract.caller import warn
 from skrae.preprocessing.contract.options import check_flag, check_number
 from skrae.preprocessing.rows import merged, plain_array, refuse_missing
 
@@ -19,6 +20,9 @@ ROUNDINGS = 4.0
 # Of the size of a row: distances below are had by differences. Products err by 1e-8 of it.
 ROUNDED_DISTANCE = 1e-5
 FILL = "leave those rows out, or fill them before"
+
+# The share of rows that may have an equal one without a word.
+TOLERATED = 0.05
 
 
 def knn_entropy(X, n_neighbors=3, whiten=True):
@@ -330,9 +334,16 @@ def _check_full_rank(name, rows):
 
 
 def _check_distinct(name, X, n_neighbors, classes=False):
-    most = int(merged(X, np.ones(len(X)))[1].max())
+    counts = merged(X, np.ones(len(X)))[1]
+    most, share = int(counts.max()), counts[counts > 1.0].sum() / len(X)
     if most > n_neighbors:
         raise _repeated(name, most, n_neighbors, classes)
+    if share > TOLERATED:
+        warn(
+            f"Got {name} of which {share:.0%} of the rows have an equal one, expected rows of a"
+            " density, which are all distinct: neighbours at distance 0 bias the estimate. Pass the"
+            " distinct rows, or add uniform noise as wide as the step of rounding."
+        )
 
 
 def _repeated(name, n_equal, n_neighbors, classes=False):

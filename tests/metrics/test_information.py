@@ -403,3 +403,12 @@ def test_missing_and_infinite_numbers_are_refused_with_advice():
             work()
     with pytest.raises(ValueError, match="Found array with dim 3"):
         knn_entropy(X[None])
+
+
+def test_rows_that_are_mostly_repeated_are_told_of(random_seed):
+    X = np.random.default_rng(random_seed).standard_normal((100, 2))
+    twice = np.concatenate([X, X])
+    with pytest.warns(UserWarning, match="Got X of which 100% of the rows have an equal one"):
+        knn_entropy(twice)
+    with pytest.warns(UserWarning, match="of the rows have an equal one"):
+        knn_mutual_information(twice[:, 0], twice[:, 1])

@@ -272,3 +272,13 @@ def test_second_moments_alone_of_a_normal_density():
     assert (closed.method_, general.method_) == ("normal", "quadrature")
     np.testing.assert_allclose(general.score_samples(X), closed.score_samples(X), atol=1e-10)
     np.testing.assert_allclose(general.entropy_, closed.entropy_, atol=1e-10)
+
+
+def test_labelled_targets_go_by_name_and_a_range_is_a_set_of_points():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame(np.random.default_rng(0).random((50, 2)), columns=["A", "B"])
+    targets = pd.Series({"B": 0.2, "A": 0.7})
+    model = MaximumEntropyDensity("mean", targets=targets, support=(0, 1)).fit(frame)
+    np.testing.assert_allclose(model.moments_, [0.7, 0.2], atol=1e-9)
+    coin = MaximumEntropyDensity("mean", targets=[0.3], support=range(2)).fit()
+    np.testing.assert_allclose(np.exp(coin.score_samples([[0], [1]])), [0.7, 0.3], rtol=1e-9)

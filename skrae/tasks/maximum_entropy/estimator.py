@@ -51,15 +51,17 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
     moments : str, callable, transformer, or sequence of them, default=("mean", "covariance")
         The functions f. Names: "mean" of each column, "variance" and "covariance" about the targets
         of the mean (which must be among the moments), "log" of each column. A callable or a
-        transformer, such as `sklearn.preprocessing.PolynomialFeatures`, maps rows (n, d) to (n, m).
+        transformer, such as `sklearn.preprocessing.PolynomialFeatures`, maps rows (n, d), an array
+        whatever X is, to (n, m).
     targets : array-like of shape (m,), sequence of arrays, or None, default=None
         The means t: all in the order of `moment_names_`, or one entry for each of `moments`, of
-        which that of "covariance" may be a matrix. None takes the means over the rows of X.
+        which that of "covariance" may be a matrix. Labels that are the names of the columns say
+        which is whose. None takes the means over the rows of X.
     support : None, pair, array-like or dict, default=None
         A pair (low, high) is the interval of every column, with infinities where open; an array of
-        shape (n_features, 2) the interval of each. A finite set is given as three or more numbers,
-        the states of one column, or as ``dict(points=...)`` with an array of shape (n_points,
-        n_features). None is the whole space; but with a base density of tails heavier than
+        shape (n_features, 2) the interval of each. A finite set is given as three or more numbers
+        or a range, the states of one column, or as ``dict(points=...)`` with an array of shape
+        (n_points, n_features). None is the whole space; but with a base density of tails heavier than
         exponential, on which no tilt has a finite integral, it is the box of the rows of X (of
         draws of q without X) with a tenth more on each side, of which a warning tells.
     base_density : fitted density or None, default=None
@@ -69,7 +71,8 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
     alpha : float >= 0, default=0.0
         Of a penalty :math:`\frac{\alpha}{2} \sum_k (s_k \theta_k)^2` on the dual, with which
         moments need not be met exactly: :math:`E f_k = t_k - \alpha s_k^2 \theta_k`. s are the
-        standard deviations of f over the rows of X, or 1 without rows.
+        standard deviations of f over the rows of X, or 1 without rows. The closed form is left:
+        beyond two columns a fit then takes seconds.
     breakpoints : sequence of float, or of one such sequence for each of two columns, default=()
         Where a moment function or q has a kink or a jump: cells of the quadrature end there. In one
         column they only save time, in two they keep the digits.

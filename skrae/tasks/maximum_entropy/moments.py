@@ -192,6 +192,17 @@ def flat_targets(targets, moments):
     return flat
 
 
+def in_order(targets, columns):
+    """Targets whose labels are the names of the columns, in the order of these; others as given."""
+    if isinstance(targets, list | tuple):
+        return type(targets)(in_order(entry, columns) for entry in targets)
+    labels = getattr(targets, "index", None)
+    if not hasattr(targets, "reindex") or sorted(map(str, labels)) != sorted(map(str, columns)):
+        return targets
+    ordered = targets.reindex(list(columns))
+    return (ordered[list(columns)] if ordered.ndim == 2 else ordered).to_numpy()
+
+
 def n_columns_of(targets, parts):
     """Columns that the targets of named moments are of; 1 where only a function knows."""
     if any(not isinstance(part, str) for part in parts):

@@ -84,7 +84,9 @@ def stated_problem(options, twin, rows, weights):
     means = None
     if rows is not None:
         moments, means, unit = functions.of_rows(moments, rows, weights)
-    targets = means if options.targets is None else functions.flat_targets(options.targets, moments)
+    targets = means
+    if options.targets is not None:
+        targets = functions.flat_targets(functions.in_order(options.targets, columns), moments)
     moments = functions.centred_on(moments, targets)
     if rows is None:
         unit = np.ones(len(targets))

@@ -6,7 +6,7 @@ import numpy as np
 
 EXPECTED = (
     "None, a pair (low, high), an array of shape (n_features, 2) of bounds, three or more numbers"
-    " (the states of one column), or dict(points=array of shape (n_points, n_features))"
+    " or a range (the states of one column), or dict(points=array of shape (n_points, n_features))"
 )
 
 
@@ -40,12 +40,12 @@ def parse(support):
 
     >>> parse((0, 1))
     ('bounds', array([[0., 1.]]))
-    >>> parse([1, 2, 3])[0], parse({"points": [0, 1]})[1].shape
-    ('points', (2, 1))
+    >>> parse([1, 2, 3])[0], parse(range(2))[0], parse({"points": [0, 1]})[1].shape
+    ('points', 'points', (2, 1))
     """
     if support is None:
         return "bounds", np.array([[-np.inf, np.inf]])
-    kind, given = "bounds", support
+    kind, given = "points" if isinstance(support, range) else "bounds", support
     if isinstance(support, dict):
         if set(support) != {"points"}:
             raise ValueError(f"Got support={support!r}, expected {EXPECTED}.")
