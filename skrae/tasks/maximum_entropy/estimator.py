@@ -61,8 +61,8 @@ class MaximumEntropyDensity(DensityMixin, BaseEstimator):
         A pair (low, high) is the interval of every column, with infinities where open; an array of
         shape (n_features, 2) the interval of each. A finite set is given as three or more numbers
         or a range, the states of one column, or as ``dict(points=...)`` with an array of shape
-        (n_points, n_features). None is the whole space; but with a base density of tails heavier than
-        exponential, on which no tilt has a finite integral, it is the box of the rows of X (of
+        (n_points, n_features). None is the whole space; but with a base density of tails heavier
+        than exponential, on which no tilt has a finite integral, it is the box of the rows of X (of
         draws of q without X) with a tenth more on each side, of which a warning tells.
     base_density : fitted density or None, default=None
         q, an object with `score_samples` and, beyond one column, `sample`. None is Lebesgue measure

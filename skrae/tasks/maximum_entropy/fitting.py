@@ -109,8 +109,8 @@ def _infeasible(problem, found, spread):
         f" on the support can have together with the others: {found.n_iter} Newton steps came to"
         f" {reached:.6g} with a multiplier of {found.theta[k] / problem.unit[k]:.3g}. It may lie"
         " outside or on the edge of what the support allows, or contradict another target: then"
-        " alpha > 0 relaxes all of them. Where there is such a density, rows or a support say where it is,"
-        " breakpoints where a moment changes within little, and max_iter may be too small."
+        " alpha > 0 relaxes all of them. Where there is such a density, rows or a support say where"
+        " it is, breakpoints where a moment changes within little, and max_iter may be too small."
     )
 
 
