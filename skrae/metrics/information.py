@@ -20,7 +20,6 @@ ROUNDINGS = 4.0
 # Of the size of a row: distances below are had by differences. Products err by 1e-8 of it.
 ROUNDED_DISTANCE = 1e-5
 FILL = "leave those rows out, or fill them before"
-
 # The share of rows that may have an equal one without a word.
 TOLERATED = 0.05
 
@@ -79,13 +78,11 @@ def knn_entropy(X, n_neighbors=3, whiten=True):
     :math:`h(A x + b) = h(x) + \log |\det A|` to rounding.
 
     The estimate takes the density to be constant as far as the k-th neighbour. In many dimensions
-    that is far: of 1000 rows of N(0, I) it errs by -0.00, -0.01, -0.07, +0.09 and +1.14 nats in 1,
-    2, 5, 10 and 20 dimensions, with a standard deviation of 0.03, 0.05, 0.06, 0.07 and 0.10. The
-    maximum norm, as good in the plane, would err by +0.19 and +1.89 in 10 and 20 dimensions. Rows
-    with edges and long tails err sooner: five independent exponential columns by +0.54. A
+    that is far: of 1000 rows of N(0, I) it errs by -0.00, -0.01, -0.05, +0.11 and +1.15 nats in 1,
+    2, 5, 10 and 20 dimensions, with a standard deviation of 0.03, 0.03, 0.05, 0.06 and 0.10
+    (``python -m tests.benchmarks.information``). The maximum norm errs more in many dimensions.
+    Rows with edges and long tails err sooner: five independent exponential columns by +0.54. A
     difference of two estimates errs less, where the tables have one shape and similar laws.
-
-    20 000 rows take a fraction of a second in up to five columns, and three to five in more.
 
     References
     ----------
@@ -198,12 +195,13 @@ def knn_mutual_information(X, Y, n_neighbors=3, *, whiten=True):
 
     **Much information is underestimated**, and the more so in many columns: to see it, rows must
     have neighbours as near as the noise is wide. Where the columns of X and Y are normal and
-    correlate in pairs by 0.99, 1000 rows give 1.98 of the true 1.96 nats for one pair, and 4.6 of
-    the true 9.8 for five pairs, or 5.4 by ``n_neighbors=1``; 5000 rows give 5.8. Where Y is a
-    function of X the information is infinite, and the estimate only says how many rows there are.
+    correlate in pairs by 0.99, 1000 rows give 1.97 of the true 1.96 nats for one pair, and 4.6 of
+    the true 9.8 for five pairs (``python -m tests.benchmarks.information``); fewer neighbours and
+    more rows see a little more. Where Y is a function of X the information is infinite, and the
+    estimate only says how many rows there are.
 
-    20 000 rows take less than a second for two columns beside two, four seconds for five beside
-    five, and half a minute for ten beside ten. Memory grows with the rows, not with their pairs.
+    Beyond five columns beside five, tens of thousands of rows take their time. Memory grows with
+    the rows, not with their pairs.
 
     References
     ----------

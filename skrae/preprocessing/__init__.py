@@ -5,6 +5,7 @@ affine       the affine one
 scales       of columns, without wild values
 rows         checks of rows and weights; rows as data frames
 split        held-out rows
+draws        of any object with `sample`
 blocks       rows a block at a time
 contract     what every estimator owes its caller
 """

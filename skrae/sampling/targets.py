@@ -4,8 +4,6 @@ A target of temperature T has the log density log p(z) / T up to a constant. A f
 offer one by a method `_sampling_target(temperature)`; any other is asked by its public methods.
 """
 
-import copy
-import inspect
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -15,6 +13,7 @@ from sklearn.utils import check_array
 from skrae.mixtures.mixture import from_sklearn
 from skrae.mixtures.selection import select_base
 from skrae.preprocessing.affine import AffineMap, fit_affine
+from skrae.preprocessing.draws import draws_of, takes_seed
 from skrae.preprocessing.rows import WeightedRows, plain_array
 from skrae.preprocessing.split import split_rows
 from skrae.sampling.mcmc.kernels import State
@@ -143,7 +142,9 @@ class PublicTarget(Target):
             answer = np.full((len(X), *shape), elsewhere)
             if not finite.any():
                 return answer
-            got = np.asarray(getattr(self.estimator, method)(self._named(X[finite])), np.float64)
+            got = np.asarray(
+                getattr(self.estimator, method)(named(X[finite], self._names)), np.float64
+            )
         if got.shape != (finite.sum(), *shape):
             raise ValueError(
                 f"Got shape {got.shape} from {type(self.estimator).__name__}.{method} for"
@@ -151,16 +152,6 @@ class PublicTarget(Target):
             )
         answer[finite] = got
         return answer
-
-    def _named(self, X):
-        """X with the column names that the estimator was fitted with, so that it need not warn."""
-        if self._names is None:
-            return X
-        try:
-            import pandas as pd
-        except ImportError:
-            return X
-        return pd.DataFrame(X, columns=self._names)
 
 
 class ConditionalTarget(Target):
@@ -246,6 +237,17 @@ def public_target(estimator, base_density, temperature, rng, starts=None):
     return PublicTarget(estimator, transform, base, temperature)
 
 
+def named(X, names):
+    """X with the column names that an estimator was fitted with, so that it need not warn."""
+    if names is None:
+        return X
+    try:
+        import pandas as pd
+    except ImportError:
+        return X
+    return pd.DataFrame(X, columns=names)
+
+
 def own_rows(estimator, n, rng):
     """Rows (n, d) of the estimator's own `sample`, or None where it has none."""
     if not hasattr(estimator, "sample"):
@@ -265,16 +267,12 @@ def _own_base(estimator, rng):
 
 def _drawn(estimator, n, seed):
     """Rows of the estimator's own `sample`, whatever its signature."""
-    if "random_state" in inspect.signature(estimator.sample).parameters:
-        rows = estimator.sample(n, random_state=seed)
-    elif hasattr(estimator, "get_params") and "random_state" in estimator.get_params():
-        rows = copy.copy(estimator).set_params(random_state=seed).sample(n)
-    else:
+    if not takes_seed(estimator):
         raise TypeError(
             f"Got {type(estimator).__name__}.sample without random_state, expected it to take one,"
             " or base_density as rows or a fitted mixture, or base_density=None and an init."
         )
-    return np.asarray(rows[0] if isinstance(rows, tuple) else rows, np.float64)
+    return draws_of(estimator, n, seed)
 
 
 def _from_mixture(mixture):

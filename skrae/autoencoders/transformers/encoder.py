@@ -1,6 +1,6 @@
 """What the encoders of the family share: their fit, their stored state and the codes of rows."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from functools import partial
 
 import numpy as np
@@ -35,7 +35,9 @@ PRIVATE = "_fitted_as", "_fitted_frame"
 FILL_TO_FIT = "fit to the complete rows, or fill the others, as sklearn.impute does"
 
 
-class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport, BaseEstimator):
+class Encoder(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, CallbackSupport, BaseEstimator, ABC
+):
     """An encoder of rows, fitted by an objective on its codes or on what is decoded from them."""
 
     # What to do about missing values in what is asked about.

@@ -189,6 +189,5 @@ class InfoMaxEncoder(Encoder):
         generator = torch.Generator().manual_seed(SCORE_SEED)
         total = 0.0
         for rows in x.tensor_split(math.ceil(len(x) / self.batch_size)):
-            missing = views.missing_information(encode, rows, generator)
-            total += len(rows) * (math.log(len(rows)) - float(missing))
+            total += len(rows) * float(views.bound(encode, rows, generator))
         return total / len(x)

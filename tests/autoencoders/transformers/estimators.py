@@ -42,6 +42,24 @@ MEMBERS = {
 }
 
 
+# Values outside the range of options that all encoders have.
+BAD_SHARED_VALUES = {
+    "n_components": [0, -1, 2.5, None, "auto"],
+    "entropy_weight": [-0.1, np.nan, np.inf, None],
+    "weight_decay": [-0.1, np.nan, np.inf, None],
+    "learning_rate": [0.0, -0.1, np.nan, np.inf, "fast"],
+    "batch_size": [0, -1, 2.5, "auto"],
+    "max_iter": [0, -1, 2.5, None],
+    "n_iter_no_change": [0, -1, 2.5, None],
+    "validation_fraction": [0.0, 1.0, -0.1, np.nan, None],
+    "time_limit": [0.0, -1.0, np.nan, np.inf, "1 h"],
+    "hidden_layer_sizes": [0, (8, 0), (8, -1), (8, 2.5), "8", None, 2.5],
+    "warm_start": ["yes", None, 0.5],
+    "verbose": ["yes", None, 0.5, -1],
+    "random_state": ["seed", 0.5, -1],
+}
+
+
 def quick_auto_encoder(**options):
     """A small network and few steps; options override."""
     small = {"hidden_layer_sizes": (8,), "max_iter": 60, "random_state": 0}

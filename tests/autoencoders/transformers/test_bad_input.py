@@ -18,7 +18,12 @@ from skrae.autoencoders.transformers.options import (
     AUTO_ENCODER_INTERVALS,
     WEIGHTS,
 )
-from tests.autoencoders.transformers.estimators import ROW_QUESTIONS, quick_auto_encoder, state_of
+from tests.autoencoders.transformers.estimators import (
+    BAD_SHARED_VALUES,
+    ROW_QUESTIONS,
+    quick_auto_encoder,
+    state_of,
+)
 
 QUESTIONS = ("score", *ROW_QUESTIONS)
 
@@ -225,27 +230,15 @@ def test_an_unknown_option_is_told_the_valid_ones(name, value, X):
 
 
 BAD_VALUES = {
-    "n_components": [0, -1, 2.5, None, "auto"],
+    **BAD_SHARED_VALUES,
     "noise_level": [-0.1, np.nan, np.inf, None, "auto", [0.1]],
     "sparsity_weight": [-0.1, np.nan, np.inf, None],
     "sparsity_target": [0.0, 1.0, -0.1, np.nan, None],
     "encoder_contraction_weight": [-0.1, np.nan, np.inf, None],
     "distance_weight": [-0.1, np.nan, np.inf, None],
-    "entropy_weight": [-0.1, np.nan, np.inf, None],
     "information_weight": [-0.1, np.nan, np.inf, None],
     "code_density": ["gaussian", 0, GaussianMixture, KMeans()],
     "n_neighbors": [0, -1, 2.5, None],
-    "weight_decay": [-0.1, np.nan, np.inf, None],
-    "learning_rate": [0.0, -0.1, np.nan, np.inf, "fast"],
-    "batch_size": [0, -1, 2.5, "auto"],
-    "max_iter": [0, -1, 2.5, None],
-    "n_iter_no_change": [0, -1, 2.5, None],
-    "validation_fraction": [0.0, 1.0, -0.1, np.nan, None],
-    "time_limit": [0.0, -1.0, np.nan, np.inf, "1 h"],
-    "hidden_layer_sizes": [0, (8, 0), (8, -1), (8, 2.5), "8", None, 2.5],
-    "warm_start": ["yes", None, 0.5],
-    "verbose": ["yes", None, 0.5, -1],
-    "random_state": ["seed", 0.5, -1],
 }
 
 

@@ -22,7 +22,7 @@ from skrae.autoencoders.transformers.fit.fitting import check_every
 from skrae.autoencoders.transformers.maps.soundness import check_sound
 from skrae.autoencoders.transformers.options import INFO_MAX_CHOICES, INFO_MAX_INTERVALS
 from skrae.autoencoders.transformers.terms.information import info_nce
-from tests.autoencoders.transformers.estimators import bent_sheet, state_of
+from tests.autoencoders.transformers.estimators import BAD_SHARED_VALUES, bent_sheet, state_of
 from tests.callbacks import Recorder, needs_callbacks
 from tests.density.estimators import interrupt_after
 from tests.interruptions import count_outcomes
@@ -299,21 +299,9 @@ def refused(model, X, message, error=ValueError):
 
 
 BAD_VALUES = {
-    "n_components": [0, -1, 2.5, None, "auto"],
+    **BAD_SHARED_VALUES,
     "keep": [0.0, 1.0, -0.1, np.nan, None],
     "temperature": [0.0, -0.1, np.nan, np.inf, None],
-    "entropy_weight": [-0.1, np.nan, np.inf, None],
-    "weight_decay": [-0.1, np.nan, np.inf, None],
-    "learning_rate": [0.0, -0.1, np.nan, np.inf, "fast"],
-    "batch_size": [0, -1, 2.5, "auto"],
-    "max_iter": [0, -1, 2.5, None],
-    "n_iter_no_change": [0, -1, 2.5, None],
-    "validation_fraction": [0.0, 1.0, -0.1, np.nan, None],
-    "time_limit": [0.0, -1.0, np.nan, np.inf, "1 h"],
-    "hidden_layer_sizes": [0, (8, 0), (8, -1), (8, 2.5), "8", None, 2.5],
-    "warm_start": ["yes", None, 0.5],
-    "verbose": ["yes", None, 0.5, -1],
-    "random_state": ["seed", 0.5, -1],
 }
 
 

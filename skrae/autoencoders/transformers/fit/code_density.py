@@ -5,7 +5,6 @@ without correlations, which is what codes of large entropy resemble (Ghose, Rash
 any other object with ``fit`` and ``sample`` has a copy of it fitted.
 """
 
-import inspect
 from copy import copy
 
 import numpy as np
@@ -13,6 +12,7 @@ from sklearn.base import clone
 from sklearn.mixture import GaussianMixture
 
 from skrae.preprocessing.contract.work import check_time, ended_early, interruptible
+from skrae.preprocessing.draws import draws_of
 from skrae.preprocessing.scales import ROUNDING, location_and_scale
 
 NAMES = "mixture", "normal"
@@ -92,8 +92,7 @@ def draw_codes(density, n_codes, n_components, rng):
     ValueError
         Where the density gives no such codes.
     """
-    found = _sampled(density, n_codes, rng.randint(2**31 - 1))
-    codes = np.asarray(found, dtype=np.float64)
+    codes = _sampled(density, n_codes, rng.randint(2**31 - 1))
     if codes.shape != (n_codes, n_components) or not np.isfinite(codes).all():
         raise ValueError(
             f"Got draws of shape {codes.shape}, {np.isfinite(codes).sum()} of their entries finite,"
@@ -104,19 +103,13 @@ def draw_codes(density, n_codes, n_components, rng):
 
 
 def _sampled(density, n_codes, seed):
-    own, scale, settings = density, 1.0, {}
-    if "random_state" in inspect.signature(density.sample).parameters:
-        settings["random_state"] = seed
-    else:
-        own = copy(density)
-        own.random_state = seed
+    own, scale = density, 1.0
     if isinstance(density, GaussianMixture) and density.covariance_type in ("full", "diag"):
         # NumPy judges covariances as those of units of order one.
         squares = density.covariances_.mean(axis=0)
         scale = np.sqrt(squares if squares.ndim == 1 else np.diag(squares))
-        own = _rescaled(own, 0.0, 1.0 / scale)
-    found = own.sample(n_codes, **settings)
-    return scale * np.asarray(found[0] if isinstance(found, tuple) else found)
+        own = _rescaled(copy(density), 0.0, 1.0 / scale)
+    return scale * draws_of(own, n_codes, seed)
 
 
 def _seeded_copy(density, rng):

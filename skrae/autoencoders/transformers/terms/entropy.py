@@ -46,16 +46,15 @@ def entropy(u, n_neighbors=N_NEIGHBORS):
     return psi(n) - psi(k) + log_volume + d * near.log().mean()
 
 
-def lacking_entropy_power(h, n_neighbors=N_NEIGHBORS):
+def lacking_entropy_power(h):
     """1 - N(u), the share of the variance of the standardised code u = h that is no entropy power.
 
     Parameters
     ----------
     h : tensor of shape (n, d), of codes of rows that differ; 0 for a single one
-    n_neighbors : int
     """
     if len(h) < 2:
         return 0.0 * h.sum()
     u = (h - h.mean(0)) / deviations(h)
-    nats_a_unit = entropy(u, n_neighbors) / h.shape[1]
+    nats_a_unit = entropy(u) / h.shape[1]
     return 1.0 - (2.0 * nats_a_unit).exp() / (2.0 * math.pi * math.e)

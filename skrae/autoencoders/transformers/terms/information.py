@@ -65,12 +65,8 @@ class Views:
         """Two views of rows (n, d), corrupted independently."""
         return self.view(x, self.level, generator), self.view(x, self.level, generator)
 
-    def bound(self, u, v):
-        """InfoNCE in nats of standardised codes of the views, (n, k) each."""
-        return info_nce(cosine_scores(u, v, self.temperature))
-
-    def missing_information(self, encode, x, generator):
-        """log n - InfoNCE: the nats by which a code fails to tell rows apart by half of each.
+    def bound(self, encode, x, generator):
+        """InfoNCE in nats of the codes of two views of each row.
 
         Parameters
         ----------
@@ -81,4 +77,8 @@ class Views:
         """
         h = encode(torch.cat(self.pair(x, generator)))
         u, v = ((h - h.mean(0)) / deviations(h)).tensor_split(2)
-        return math.log(len(x)) - self.bound(u, v)
+        return info_nce(cosine_scores(u, v, self.temperature))
+
+    def missing_information(self, encode, x, generator):
+        """log n less the bound: the nats by which a code fails to tell rows apart by views."""
+        return math.log(len(x)) - self.bound(encode, x, generator)

@@ -5,7 +5,7 @@ from scipy.stats import expon, t, uniform
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from skrae.sampling.targets import own_rows
+from skrae.sampling.targets import named, own_rows
 
 # Degrees of freedom of columns open on both sides: few draws of a normal density are lost, and the
 # weights stay bounded for tails that are heavier.
@@ -54,23 +54,13 @@ class FittedBase:
     def log_density(self, X):
         """log q of rows; -inf where it gives no finite number, as far out in a tail."""
         with np.errstate(all="ignore"):
-            found = np.asarray(self.density.score_samples(self._named(X)), np.float64)
+            found = np.asarray(self.density.score_samples(named(X, self._names)), np.float64)
         if found.shape != (len(X),) or np.isposinf(found).any():
             raise ValueError(
                 f"Got score_samples of {type(self.density).__name__} with shape {found.shape} or"
                 f" with +inf, expected {len(X)} finite numbers."
             )
         return np.where(np.isfinite(found), found, -np.inf)
-
-    def _named(self, X):
-        """X with the names that the density was fitted with, so that it need not warn."""
-        if self._names is None:
-            return X
-        try:
-            import pandas as pd
-        except ImportError:
-            return X
-        return pd.DataFrame(X, columns=self._names)
 
     def draw(self, n, rng):
         """Rows (n, d) of q."""
