@@ -87,9 +87,21 @@ def code_lines(source):
 @pytest.mark.parametrize(
     ("module", "source", "target"),
     [
-        ("skrae.density.fit.fitting", "from skrae.mixtures import em", "skrae.mixtures.em"),
-        ("skrae.density.fit.fitting", "from ...mixtures.em import grow", "skrae.mixtures.em"),
-        ("skrae.density.fit.fitting", "import skrae.mixtures.em as em", "skrae.mixtures.em"),
+        (
+            "skrae.density.fit.fitting",
+            "from skrae.mixtures.growth import em",
+            "skrae.mixtures.growth.em",
+        ),
+        (
+            "skrae.density.fit.fitting",
+            "from ...mixtures.growth.em import grow",
+            "skrae.mixtures.growth.em",
+        ),
+        (
+            "skrae.density.fit.fitting",
+            "import skrae.mixtures.growth.em as em",
+            "skrae.mixtures.growth.em",
+        ),
         (
             "skrae.density.fit.fitting",
             "def f():\n    from ..options import x",
@@ -110,13 +122,13 @@ def test_import_of_a_room_below_is_seen_and_passes(module, source, target):
         ("skrae.sampling.start", "from skrae.density.estimator import Estimator"),
         ("skrae.sampling.mcmc.kernels", "from ...density import fitted"),
         ("skrae.autoencoders.training", "from skrae.mixtures.mixture import MixtureDensity"),
-        ("skrae.mixtures.em", "def grow():\n    from skrae.autoencoders import layers"),
+        ("skrae.mixtures.growth.em", "def grow():\n    from skrae.autoencoders import layers"),
         ("skrae.preprocessing.affine", "if TYPE_CHECKING:\n    from skrae import mixtures"),
         ("skrae.datasets.laws", "from skrae.preprocessing import rows"),
         ("skrae.metrics", "import skrae.density.estimator"),
         ("skrae.density.estimator", "import skrae"),
         ("skrae.density.estimator", "from skrae import __version__"),
-        ("skrae", "from skrae.mixtures.em import grow"),
+        ("skrae", "from skrae.mixtures.growth.em import grow"),
     ],
 )
 def test_import_of_a_room_above_or_beside_fails(module, source):
@@ -124,11 +136,11 @@ def test_import_of_a_room_above_or_beside_fails(module, source):
 
 
 def test_upward_import_added_to_a_module_fails():
-    module = "skrae.mixtures.em"
+    module = "skrae.mixtures.growth.em"
     assert forbidden_imports(module, SOURCES[module]) == []
     added = SOURCES[module] + "\nfrom skrae.density.fitted import Fitted\n"
     (violation,) = forbidden_imports(module, added)
-    assert violation.startswith("skrae.mixtures.em imports skrae.density.fitted")
+    assert violation.startswith("skrae.mixtures.growth.em imports skrae.density.fitted")
 
 
 def test_circles_are_seen():

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from sklearn.utils import check_array
 
+from skrae.mixtures.growth.selection import select_base
 from skrae.mixtures.mixture import from_sklearn
-from skrae.mixtures.selection import select_base
 from skrae.preprocessing.affine import AffineMap, fit_affine
 from skrae.preprocessing.draws import draws_of, takes_seed
 from skrae.preprocessing.rows import WeightedRows, plain_array

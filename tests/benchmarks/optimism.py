@@ -16,7 +16,7 @@ import torch
 from skrae import RegularizedAutoEncoderScore, datasets
 from skrae.density.columns import working_space
 from skrae.density.options import resolved_options
-from skrae.mixtures.selection import select_base
+from skrae.mixtures.growth.selection import select_base
 from skrae.preprocessing.rows import WeightedRows
 from skrae.preprocessing.split import split_folds
 from tests.benchmarks.records import argument_parser, cell, choose, grouped, mean, run, table

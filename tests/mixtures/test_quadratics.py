@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrae.mixtures import em
+from skrae.mixtures.growth import em
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.quadratics import rows_at_once
 from skrae.preprocessing import blocks

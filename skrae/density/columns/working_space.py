@@ -12,7 +12,7 @@ import torch
 
 from skrae.density.columns.margin_fit import fit_columns, margins_of
 from skrae.density.columns.margins import Chain
-from skrae.mixtures.selection import Space, quick_base
+from skrae.mixtures.growth.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
 from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import WeightedRows, mean_and_error

@@ -27,8 +27,8 @@ from skrae.density.fit.radial_fit import fit_kernel
 from skrae.density.fitted import Fitted, normalise
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.components import draw_index
+from skrae.mixtures.growth.selection import Choice, select_base
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.selection import Choice, select_base
 from skrae.preprocessing.affine import Remarks, fit_affine
 from skrae.preprocessing.blocks import is_wide, matrices_of_rows
 from skrae.preprocessing.contract.work import breakable, ended_early, interruptible

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.selection import quick_base
+from skrae.mixtures.growth.selection import quick_base
 from skrae.preprocessing.blocks import block_sizes
 from skrae.preprocessing.contract.work import interruptible
 from skrae.sampling.mcmc.adaptation import (

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.density.fit import fitting
-from skrae.mixtures import em, selection
+from skrae.mixtures.growth import em, selection
 from skrae.preprocessing.contract.work import Journal
 from tests.density.estimators import quick_estimator
 

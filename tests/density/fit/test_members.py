@@ -21,8 +21,8 @@ from skrae.density.fit.members import (
     _of_average,
 )
 from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
+from skrae.mixtures.growth.selection import Judged
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.selection import Judged
 from skrae.preprocessing.rows import WeightedRows
 from tests.density.random_fields import random_field
 from tests.mixtures.random_mixtures import random_mixture

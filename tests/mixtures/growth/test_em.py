@@ -8,9 +8,9 @@ import torch
 from scipy import stats
 
 from skrae.datasets import MixtureOfGaussians
-from skrae.mixtures import em
 from skrae.mixtures.components import quadratic_columns
-from skrae.mixtures.em import (
+from skrae.mixtures.growth import em
+from skrae.mixtures.growth.em import (
     HeldOut,
     Mixture,
     Settings,
@@ -28,7 +28,7 @@ from skrae.mixtures.em import (
     split,
     stage_rows,
 )
-from tests.mixtures.growth import grow
+from tests.mixtures.growth.grown import grow
 
 TRUTH = MixtureOfGaussians(
     [0.2, 0.5, 0.3],

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.em import (
+from skrae.mixtures.growth.em import (
     LARGE,
     HeldOut,
     Mixture,
@@ -37,7 +37,7 @@ from skrae.mixtures.em import (
     settle,
     stage_rows,
 )
-from skrae.mixtures.factors import FactorShape
+from skrae.mixtures.growth.factors import FactorShape
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import is_wide, n_matrices
 from skrae.preprocessing.contract.work import breakable, ended_early, recalled

@@ -1,6 +1,6 @@
 """A mixture grown in one call."""
 
-from skrae.mixtures.em import expand, polish
+from skrae.mixtures.growth.em import expand, polish
 
 
 def grow(rows, held_out, settings, generator, max_components=64, prior=None):

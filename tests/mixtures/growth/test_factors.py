@@ -5,9 +5,16 @@ import pytest
 import torch
 from sklearn.decomposition import FactorAnalysis
 
-from skrae.mixtures import factors
-from skrae.mixtures.em import HeldOut, Settings, em_step, first_gaussian, mean_log_density, reshape
-from skrae.mixtures.factors import FactorShape, factor_covariances
+from skrae.mixtures.growth import factors
+from skrae.mixtures.growth.em import (
+    HeldOut,
+    Settings,
+    em_step,
+    first_gaussian,
+    mean_log_density,
+    reshape,
+)
+from skrae.mixtures.growth.factors import FactorShape, factor_covariances
 from skrae.preprocessing.rows import WeightedRows
 from tests.mixtures.random_mixtures import generator
 

@@ -6,14 +6,14 @@ import torch
 from scipy import stats
 
 from skrae.datasets import MixtureOfGaussians
-from skrae.mixtures import selection
-from skrae.mixtures.em import log_density, single_gaussian
+from skrae.mixtures.growth import selection
+from skrae.mixtures.growth.em import log_density, single_gaussian
+from skrae.mixtures.growth.selection import TAIL_SCALE, Space, select_base
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.selection import TAIL_SCALE, Space, select_base
 from skrae.preprocessing import blocks
 from skrae.preprocessing.rows import WeightedRows
-from tests.mixtures.growth import grow
-from tests.mixtures.test_em import (
+from tests.mixtures.growth.grown import grow
+from tests.mixtures.growth.test_em import (
     SETTINGS,
     TRUTH,
     assert_same_mixtures,
