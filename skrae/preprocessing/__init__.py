@@ -7,5 +7,6 @@ rows         checks of rows and weights; rows as data frames
 split        held-out rows
 draws        of any object with `sample`
 blocks       rows a block at a time
+table        raw tables: holes, categories, atoms, cells
 contract     what every estimator owes its caller
 """

@@ -1,6 +1,7 @@
 """Rows a block at a time, and a matrix for each: bounded memory, layers that stay in the cache."""
 
 import torch
+import torch.nn.functional as F
 
 from skrae.preprocessing.contract.work import check_time
 
@@ -97,6 +98,11 @@ class RowMatrices:
         return RowMatrices(self.matrices, index) if index.ndim else self.matrices[index]
 
     @property
+    def shape(self):
+        """(n, d, d)"""
+        return len(self), *self.matrices.shape[1:]
+
+    @property
     def mT(self):
         """The matrices transposed."""
         return RowMatrices(self.matrices.mT, self.index)
@@ -117,7 +123,26 @@ def matrices_of_rows(matrices, index):
 
 
 def row_products(matrices, vectors):
-    """M_i v_i of each row i, (n, d), for M a tensor (n, d, d) or `RowMatrices`."""
+    """M_i v_i of each row i, (n, d), for M a tensor (n, d, d) or `RowMatrices`.
+
+    Matrices of fewer axes act on the first ones, and the others become 0: categories stand still.
+    """
+    return on_first_axes(_row_products, matrices, vectors)
+
+
+def _row_products(matrices, vectors):
     if isinstance(matrices, RowMatrices):
         return matrices.products(vectors)
     return torch.einsum("nij,nj->ni", matrices, vectors)
+
+
+def on_first_axes(function, matrices, vectors):
+    """function(matrices, vectors), (n, d), of the axes that the matrices have; 0 in the others.
+
+    >>> on_first_axes(lambda a, v: v @ a, 2.0 * torch.eye(1), torch.ones(1, 3))
+    tensor([[2., 0., 0.]])
+    """
+    n_axes, d = matrices.shape[-1], vectors.shape[-1]
+    if n_axes == d:
+        return function(matrices, vectors)
+    return F.pad(function(matrices, vectors[..., :n_axes]), (0, d - n_axes))

@@ -98,8 +98,13 @@ def as_frame(rows, frame):
 
 
 def as_fitted(estimator, rows):
-    """Rows (n, d) in the container that the estimator was fitted to, where it tells of one."""
-    return as_frame(check_overflow(rows), getattr(estimator, "_fitted_frame", None))
+    """Rows (n, d) in the container that the estimator was fitted to, where it tells of one.
+
+    An estimator of raw tables decodes what stands for their rows.
+    """
+    rows = check_overflow(rows)
+    found = estimator._decoded(rows) if hasattr(estimator, "_decoded") else None
+    return as_frame(rows, getattr(estimator, "_fitted_frame", None)) if found is None else found
 
 
 def check_overflow(rows):
@@ -146,11 +151,6 @@ def _fill_polars(frame, columns, polars):
     return frame
 
 
-# What to do about missing values, in a fit and in a question.
-FILL_TO_FIT = "fit to the complete rows, then fill the others with RAESampler(model).impute(X)"
-FILL_TO_ASK = "fill them with RAESampler(model).impute(X), or draw them with sample_conditional(X)"
-
-
 def check_rows(estimator, X, reset, ensure_min_samples=1, advice=None):
     """X as finite float64 rows, or float32 where X is; features set on the estimator or checked.
 
@@ -160,7 +160,7 @@ def check_rows(estimator, X, reset, ensure_min_samples=1, advice=None):
     X : array-like of shape (n, d)
     reset : bool, whether it is fitted to the rows
     ensure_min_samples : int
-    advice : str or None, what to do about NaN; by draws of a density where None
+    advice : str or None, what to do about NaN; None where it may stand for what is missing
 
     Raises
     ------
@@ -177,8 +177,8 @@ def check_rows(estimator, X, reset, ensure_min_samples=1, advice=None):
             ensure_min_samples=ensure_min_samples,
             ensure_all_finite="allow-nan",
         )
-        if np.isnan(X.sum()):
-            refuse_missing(X, advice or (FILL_TO_FIT if reset else FILL_TO_ASK))
+        if advice is not None and np.isnan(X.sum()):
+            refuse_missing(X, advice)
     return X
 
 
@@ -257,6 +257,12 @@ def distinct_rows(X, sample_weight):
             " different rows: of one point nothing can be learned."
         )
     X, weights = merged(X, weights)
+    check_others(weights)
+    return X, weights / weights.mean()
+
+
+def check_others(weights):
+    """Raise ValueError where one of positive weights leaves the others no share that sums keep."""
     others = np.delete(weights, weights.argmax()).sum() / weights.sum()
     if others < LEAST_OTHERS:
         raise ValueError(
@@ -264,7 +270,6 @@ def distinct_rows(X, sample_weight):
             f" expected at least {LEAST_OTHERS:g}: beside it they vanish in every sum, and of"
             " one point nothing can be learned. Lower its weight, or leave the row out."
         )
-    return X, weights / weights.mean()
 
 
 def canonical_order(X):

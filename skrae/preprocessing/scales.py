@@ -38,6 +38,21 @@ def robust_scales(X, weights):
     return location, np.where(varies, scale, 1.0), (location - reach, location + reach)
 
 
+def observed_scales(X, weights):
+    """`robust_scales` of what is observed of each column, NaN where an entry is missing."""
+    if not np.isnan(X).any():
+        return robust_scales(X, weights)
+    found = np.empty((4, X.shape[1]))
+    for j, column in enumerate(X.T):
+        seen = ~np.isnan(column)
+        if seen.any():
+            location, scale, limits = robust_scales(column[seen, None], weights[seen])
+            found[:, j] = location[0], scale[0], limits[0][0], limits[1][0]
+        else:
+            found[:, j] = 0.0, 1.0, -np.inf, np.inf
+    return found[0], found[1], (found[2], found[3])
+
+
 def _inner_ends(X, weights):
     """The first and the last value of each column, (d,) each, beyond the share that is drawn in."""
     share = max(1, int(WINSORISED * len(X))) / len(X) + 1e-12

@@ -20,8 +20,17 @@ MAX_ROWS_TO_COMPARE = 20_000
 MAX_GROUP, ATOM_SHARE = 5, 0.01
 
 
+# Of rows with holes: the least share of the columns that two must have in common.
+MIN_COMMON = 1.0 / 3.0
+
+
 def nearest_neighbours(z):
-    """Distance to the nearest other row and its index, each of shape (n,); z is float32."""
+    """Distance to the nearest other row and its index, each of shape (n,); z is float32.
+
+    Of rows with holes (NaN) by the columns that both have, as if the others were as far apart.
+    """
+    if torch.isnan(z).any():
+        return _neighbours_by_common(z)
     squares = z.square().sum(1)
 
     def nearest(rows, index):
@@ -33,13 +42,34 @@ def nearest_neighbours(z):
     return distances.clamp_min(0.0).sqrt().numpy(), indices.numpy()
 
 
+def _neighbours_by_common(z):
+    seen, d = (~z.isnan()).to(z), z.shape[1]
+    z = z.nan_to_num(0.0)
+    squares = z.square()
+
+    def nearest(rows, own, index):
+        common = own @ seen.T
+        square = rows.square() @ seen.T + own @ squares.T - 2.0 * rows @ z.T
+        square = torch.where(common >= MIN_COMMON * d, square * (d / common), torch.inf)
+        square[torch.arange(len(rows)), index] = torch.inf
+        return tuple(square.min(dim=1))
+
+    parts = z, seen, torch.arange(len(z))
+    distances, indices = by_blocks(nearest, *parts, size=NETWORK_ROWS)
+    return distances.clamp_min(0.0).sqrt().numpy(), indices.numpy()
+
+
 def near_duplicate_groups(z):
-    """A group number for each row of z (n, d), shared by near-duplicates, and theirs in turn."""
+    """A group number for each row of z (n, d), shared by near-duplicates, and theirs in turn.
+
+    NaN stands where an entry is missing.
+    """
     n = len(z)
     if n > MAX_ROWS_TO_COMPARE:
         return np.arange(n)
-    distances, nearest = nearest_neighbours(torch.as_tensor(z - z.mean(0), dtype=torch.float32))
-    positive = distances[distances > 1e-3]
+    centred = z - (np.nanmean(z, axis=0) if np.isnan(z).any() else z.mean(0))
+    distances, nearest = nearest_neighbours(torch.as_tensor(centred, dtype=torch.float32))
+    positive = distances[(distances > 1e-3) & np.isfinite(distances)]
     limit = NEAR * np.median(positive) if len(positive) else 0.0
     near = np.flatnonzero(distances <= max(limit, 1e-3))
     links = coo_matrix((np.ones(len(near)), (near, nearest[near])), shape=(n, n))
