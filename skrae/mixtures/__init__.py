@@ -1,6 +1,7 @@
 """The base density: mixtures of Gaussian and Student-t components.
 
 components   distances, tails and draws of many components at once
+categories   levels of categorical columns, independent given the component
 mixture      `MixtureDensity`: log density, gradient, responsibilities, draws
 conditional  the law of missing entries given observed ones
 growth       expectation-maximisation, and the choice of ridge, size, number, width and tail

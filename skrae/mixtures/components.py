@@ -40,10 +40,16 @@ def draw_index(probabilities, generator):
 
 def draw_indices(probabilities, n_draws, generator):
     """Several indices per row of probabilities (n, K), independent, shape (n, n_draws)."""
+    shares = uniform((len(probabilities), n_draws), generator, probabilities)
+    return indices_at(shares, probabilities)
+
+
+def indices_at(shares, probabilities):
+    """Where the cumulative probabilities (n, K) exceed these shares of their sum, (n, m)."""
     cumulative = probabilities.cumsum(1)
-    height = uniform((len(probabilities), n_draws), generator, cumulative) * cumulative[:, -1:]
     last = probabilities.shape[1] - 1
-    return torch.searchsorted(cumulative, height, right=True).clamp_max(last)
+    heights = shares * cumulative[:, -1:]
+    return torch.searchsorted(cumulative, heights, right=True).clamp_max(last)
 
 
 def distance_coefficients(means, factors):

@@ -7,7 +7,8 @@ deviations w_k = L_k^-1 (z - mu_k), linear in (1, z), are had for all components
 
     distance_k = |w_k|^2,      gradient of -sum_k r_k distance_k / 2 = -sum_k r_k L_k^-T w_k.
 
-Either costs of the order of K d^2 for each row.
+Either costs of the order of K d^2 for each row. One-hots of categories beside the numbers are as
+many more columns of the products, whose coefficients are the logarithms of level probabilities.
 """
 
 import torch
@@ -24,46 +25,67 @@ def rows_at_once(n_components, d):
 # --- expectation and maximisation -----------------------------------------------------------------
 
 
-def row_columns(z):
-    """What distances and moments are made of, a row in each column: monomials, or (1, z)."""
-    if not is_wide(z.shape[1]):
-        return quadratic_columns(z)
-    return torch.cat([torch.ones_like(z[:, :1]), z], dim=1).T.contiguous()
+def row_columns(rows, d):
+    """What distances and moments are made of, a row in each column: monomials, or (1, z).
+
+    Of d numbers z in each row; below are the one-hots that it has besides.
+    """
+    z, onehots = rows[:, :d], rows[:, d:].T
+    if is_wide(d):
+        columns = torch.cat([torch.ones_like(z[:, :1]), z], dim=1).T.contiguous()
+    else:
+        columns = quadratic_columns(z)
+    return torch.cat([columns, onehots]) if len(onehots) else columns
 
 
-def log_kernels(constants, means, factors):
-    """A function of `row_columns` of z -> constants_k - distance_k / 2, shape (K, n)."""
+def log_kernels(constants, means, factors, log_levels=None):
+    """A function of `row_columns` -> constants_k - distance_k / 2 + log pi_k, shape (K, n)."""
     n_components, d = means.shape
     if not is_wide(d):
         coefficients = -0.5 * distance_coefficients(means, factors)
         coefficients[:, 0] += constants
+        if log_levels is not None:
+            coefficients = torch.cat([coefficients, log_levels], dim=1)
         return lambda columns: coefficients @ columns
     whiteners = _inverse(factors)
     origins = -torch.einsum("kij,kj->ki", whiteners, means)
     forms = torch.cat([origins[:, :, None], whiteners], dim=2).flatten(0, 1)
 
     def kernels(columns):
-        squares = (forms @ columns).square_().view(n_components, d, -1).sum(1)
-        return squares.mul_(-0.5).add_(constants[:, None])
+        squares = (forms @ columns[: 1 + d]).square_().view(n_components, d, -1).sum(1)
+        kernels = squares.mul_(-0.5).add_(constants[:, None])
+        return kernels if log_levels is None else kernels.addmm_(log_levels, columns[1 + d :])
 
     return kernels
 
 
 def weighted_moments(shares, columns, d):
-    """Sums over rows of shares (K, n) times `row_columns`, or times the products of (1, z)."""
+    """Sums over rows of shares (K, n) times `row_columns`, or times their products with (1, z).
+
+    Shape (K, 1 + d + d(d+1)/2 + D), or (K, 1 + d, 1 + d + D), for D one-hots.
+    """
     if not is_wide(d):
         return shares @ columns.T
-    return torch.stack([(share * columns) @ columns.T for share in shares])
+    return torch.stack([(share * columns[: 1 + d]) @ columns.T for share in shares])
 
 
 def unpacked_moments(moments, d):
     """Sums of shares (K, 1), weighted means (K, d) and weighted means of z z^T (K, d, d)."""
     if not is_wide(d):
         counts = moments[:, :1]
-        second = unpack_symmetric(moments[:, d + 1 :] / counts, d)
+        second = unpack_symmetric(moments[:, d + 1 : _n_monomials(d)] / counts, d)
         return counts, moments[:, 1 : d + 1] / counts, second
-    counts = moments[:, 0, :1]
-    return counts, moments[:, 0, 1:] / counts, moments[:, 1:, 1:] / counts[:, :, None]
+    counts, own = moments[:, 0, :1], slice(1, d + 1)
+    return counts, moments[:, 0, own] / counts, moments[:, own, own] / counts[:, :, None]
+
+
+def level_counts(moments, d):
+    """Sums of shares in each level, (K, D)."""
+    return moments[:, 0, 1 + d :] if is_wide(d) else moments[:, _n_monomials(d) :]
+
+
+def _n_monomials(d):
+    return 1 + d + d * (d + 1) // 2
 
 
 # --- the density and its gradient -----------------------------------------------------------------

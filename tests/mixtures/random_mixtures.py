@@ -1,5 +1,7 @@
 """Random mixtures, and the generators that tests draw with."""
 
+from itertools import product
+
 import numpy as np
 import torch
 
@@ -24,7 +26,22 @@ def random_mixture(d, n_components, seed, dofs=None):
 
 def in_blocks(density, blocks):
     """The density with Student-t components that are products over blocks of axes."""
-    weights, means, factors, dofs, _ = density.arrays()
+    weights, means, factors, dofs, _, levels = density.arrays()
     apart = np.not_equal.outer(blocks, blocks)
     factors = np.where(np.isfinite(dofs)[:, None, None] & apart, 0.0, factors)
-    return MixtureDensity(weights, means, factors, dofs, blocks)
+    return MixtureDensity(weights, means, factors, dofs, blocks, levels)
+
+
+def with_levels(density, levels, seed):
+    """The density with categorical columns of random level probabilities."""
+    rng = np.random.default_rng(seed)
+    weights, means, factors, dofs, blocks, _ = density.arrays()
+    groups = [rng.dirichlet(np.ones(size), len(weights)) for size in levels]
+    return MixtureDensity(weights, np.hstack([means, *groups]), factors, dofs, blocks, levels)
+
+
+def every_onehot(levels):
+    """The one-hots of all combinations of levels, float64 (prod L_j, D)."""
+    identities = [np.eye(size) for size in levels]
+    rows = [np.concatenate(parts) for parts in product(*identities)]
+    return torch.as_tensor(np.array(rows))

@@ -87,7 +87,7 @@ def conditional_at(density, row, missing, n=1):
 def marginal(density, kept):
     """The mixture's own marginal: sub-vectors, sub-blocks, and the same degrees of freedom."""
     blocks = scales_of(density)[:, kept][:, :, kept]
-    weights, means, _, dofs, axes = density.arrays()
+    weights, means, _, dofs, axes, _ = density.arrays()
     factors = np.linalg.cholesky(blocks)
     return MixtureDensity(weights, means[:, kept], factors, dofs, axes[kept])
 

@@ -2,5 +2,7 @@
 
 em           weighted expectation-maximisation that grows mixtures by splitting
 factors      covariances of many columns
-selection    ridge, size, number, width and tail, chosen on held-out rows
+levels       level probabilities of categories, shrunk as covariances are
+selection    ridge, size and number of mixtures, chosen on held-out rows
+tails        width and tail, chosen likewise
 """

@@ -5,7 +5,9 @@ covariance is shrunk towards its parent's (an inverse-Wishart prior with that mo
 
     C_k = (N_k S_k + strength * C_parent) / (N_k + strength) + ridge * I
 
-so that a component with few rows stays as wide as the place it came from, whatever the scale.
+so that a component with few rows stays as wide as the place it came from, whatever the scale. Rows
+may have one-hots of categories beside their numbers: a component has level probabilities besides,
+shrunk likewise (`levels`).
 At the end components are merged, and the prior is relaxed, as long as the held-out rows gain;
 `pool` is for the mixture that is chosen. Distances and moments are in `quadratics`.
 """
@@ -15,15 +17,18 @@ from typing import NamedTuple
 
 import torch
 
+from skrae.mixtures.categories import log_levels
 from skrae.mixtures.components import log_volume
+from skrae.mixtures.growth.levels import divergence, frequencies, shrunk, tilted
 from skrae.mixtures.quadratics import (
+    level_counts,
     log_kernels,
     row_columns,
     rows_at_once,
     unpacked_moments,
     weighted_moments,
 )
-from skrae.preprocessing.blocks import by_blocks, is_wide, n_matrices
+from skrae.preprocessing.blocks import block_rows, by_blocks, is_wide, n_matrices
 from skrae.preprocessing.contract.work import breakable, check_time, ended_early
 from skrae.preprocessing.rows import weighted_mean
 
@@ -39,16 +44,21 @@ LARGE = 128
 
 
 class Mixture(NamedTuple):
-    """Weights (K,), means (K, d), covariances (K, d, d) and the prior covariances (K, d, d)."""
+    """Weights (K,), means (K, d), covariances (K, d, d) and the prior covariances (K, d, d).
+
+    Of tables with categories besides: level probabilities (K, D), and what they are shrunk to.
+    """
 
     weights: torch.Tensor
     means: torch.Tensor
     covariances: torch.Tensor
     priors: torch.Tensor
+    levels: torch.Tensor | None = None
+    level_priors: torch.Tensor | None = None
 
 
 class HeldOut(NamedTuple):
-    """Held-out rows z (n, d), their weights (n,) and log densities (n,) below which none falls.
+    """Held-out rows z (n, d + D), their weights (n,) and log densities (n,) below which none falls.
 
     The floor is what a tail will give them: no one row decides how a mixture grows.
     """
@@ -64,6 +74,13 @@ class Settings(NamedTuple):
     ridge: float
     strength: float
     shape: object = None  # of many columns: `FactorShape`, what covariances become
+    levels: tuple = ()  # the number of levels of each categorical column
+    level_share: float = 1.0  # of the strength: that of the prior of levels
+
+    @property
+    def level_strength(self):
+        """Prior strength of level probabilities, in rows."""
+        return self.level_share * self.strength
 
     @property
     def found(self):
@@ -76,20 +93,27 @@ class Settings(NamedTuple):
         shape = self.shape and self.shape._replace(rank=rank, share=share)
         return self._replace(strength=strength, shape=shape)
 
+    def stronger(self, factor):
+        """The settings with that much of the prior of covariances, and the same of levels."""
+        return self._replace(strength=factor * self.strength, level_share=self.level_share / factor)
+
 
 def log_joint(mixture):
-    """A function of `row_columns` of z -> log w_k N(z; mu_k, C_k), shape (K, n)."""
+    """A function of `row_columns` -> log w_k N(z; mu_k, C_k) pi_k(u), shape (K, n)."""
     factors = torch.linalg.cholesky(mixture.covariances)
     d = mixture.means.shape[1]
     constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
-    return log_kernels(constants, mixture.means, factors)
+    own = None if mixture.levels is None else log_levels(mixture.levels)
+    return log_kernels(constants, mixture.means, factors, own)
 
 
 def log_density(mixture, z):
-    """log density of the mixture at each row of z, shape (n,)."""
-    joint = log_joint(mixture)
+    """log density at each row of z, shape (n,); of what is observed of `HoledRows`."""
+    if not isinstance(z, torch.Tensor):
+        return z.log_likelihoods(mixture)
+    joint, d = log_joint(mixture), mixture.means.shape[1]
     size = rows_at_once(*mixture.means.shape)
-    return by_blocks(lambda rows: torch.logsumexp(joint(row_columns(rows)), 0), z, size=size)
+    return by_blocks(lambda rows: torch.logsumexp(joint(row_columns(rows, d)), 0), z, size=size)
 
 
 def mean_log_density(mixture, held_out):
@@ -99,24 +123,27 @@ def mean_log_density(mixture, held_out):
     return weighted_mean(values if floor is None else torch.logaddexp(values, floor), weights)
 
 
-def single_gaussian(z, weights, ridge):
-    """The one-component mixture of weighted rows z (n, d)."""
-    share = weights / weights.sum()
+def single_gaussian(rows, weights, ridge, levels=()):
+    """The one-component mixture of weighted rows (n, d + D), completed where they have holes."""
+    rows = rows if isinstance(rows, torch.Tensor) else rows.full
+    d = rows.shape[1] - sum(levels)
+    z, share = rows[:, :d], weights / weights.sum()
     mean = share @ z
     covariance = (z - mean).T @ (share[:, None] * (z - mean))
-    covariance += ridge * torch.eye(z.shape[1], dtype=z.dtype)
-    return Mixture(torch.ones_like(mean[:1]), mean[None], covariance[None], covariance[None])
+    covariance += ridge * torch.eye(d, dtype=z.dtype)
+    own = 2 * [frequencies(rows[:, d:], weights, levels)[None]] if levels else ()
+    return Mixture(torch.ones_like(mean[:1]), mean[None], covariance[None], covariance[None], *own)
 
 
 def first_gaussian(rows, settings, prior=None):
     """The one-component mixture of a maximisation step with this prior covariance (d, d)."""
+    mixture = single_gaussian(*rows, settings.ridge, settings.levels)
     if settings.shape is not None:
-        mixture = single_gaussian(*rows, settings.ridge)
         covariances = settings.shape(mixture.covariances)
         return mixture._replace(covariances=covariances, priors=covariances)
     if prior is None:
-        return single_gaussian(*rows, settings.ridge)
-    mixture, n = single_gaussian(*rows, settings.ridge), float(rows[1].sum())
+        return mixture
+    n = float(rows[1].sum())
     share = n / (n + settings.strength)
     # The prior itself may be singular: that of collinear columns is.
     ridge = settings.ridge * torch.eye(len(prior), dtype=prior.dtype)
@@ -126,19 +153,27 @@ def first_gaussian(rows, settings, prior=None):
 
 def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
-    joint, moments, d = log_joint(mixture), 0.0, z.shape[1]
+    complete = isinstance(z, torch.Tensor)
+    moments = _moments(mixture, z, weights) if complete else z.moments(mixture)
+    counts = moments.flatten(1)[:, 0]
+    keep = counts >= min(MIN_ROWS, float(counts.max()))
+    level_priors = None if mixture.levels is None else mixture.level_priors[keep]
+    return maximise(moments[keep], mixture.priors[keep], settings, level_priors)
+
+
+def _moments(mixture, z, weights):
+    """The `weighted_moments` of the rows of each component."""
+    joint, moments, d = log_joint(mixture), 0.0, mixture.means.shape[1]
     size = rows_at_once(len(mixture.weights), d)
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
         check_time()
-        columns = row_columns(rows)
+        columns = row_columns(rows, d)
         shares = torch.softmax(joint(columns), dim=0).mul_(w)
         moments = moments + weighted_moments(shares, columns, d)
-    counts = moments.flatten(1)[:, 0]
-    keep = counts >= min(MIN_ROWS, float(counts.max()))
-    return maximise(moments[keep], mixture.priors[keep], settings)
+    return moments
 
 
-def maximise(moments, priors, settings):
+def maximise(moments, priors, settings, level_priors=None):
     """Mixture from its `weighted_moments`."""
     d = priors.shape[1]
     counts, means, second = unpacked_moments(moments, d)
@@ -148,20 +183,31 @@ def maximise(moments, priors, settings):
     if settings.shape is not None:
         covariances = settings.shape(covariances)
     covariances += settings.ridge * torch.eye(d, dtype=means.dtype)
-    return Mixture(counts[:, 0] / counts.sum(), means, covariances, priors)
+    mixture = Mixture(counts[:, 0] / counts.sum(), means, covariances, priors)
+    if level_priors is None:
+        return mixture
+    own = level_counts(moments, d), level_priors, settings.level_strength, settings.levels
+    return mixture._replace(levels=shrunk(*own), level_priors=level_priors)
 
 
-def split(mixture, generator):
-    """Every component in two, moved apart along its longest axis and a little at random."""
+def split(mixture, generator, levels=()):
+    """Every component in two, moved apart along its longest axis and a little at random.
+
+    So are the level probabilities of `levels`: a table may be clustered by categories alone.
+    """
     lengths, axes = torch.linalg.eigh(mixture.covariances)
     longest = axes[:, :, -1] * lengths[:, -1:].sqrt()
     noise = torch.randn(mixture.means.shape, generator=generator, dtype=longest.dtype)
     factors = axes * lengths.clamp_min(0.0).sqrt()[:, None, :]
     offset = 0.5 * longest + 0.3 * torch.einsum("kij,kj->ki", factors, noise)
-    shrunk = mixture.covariances - 0.49 * longest[:, :, None] * longest[:, None, :]
+    narrowed = mixture.covariances - 0.49 * longest[:, :, None] * longest[:, None, :]
     means = torch.cat([mixture.means + offset, mixture.means - offset])
-    twice = torch.cat([shrunk, shrunk])
-    return Mixture(torch.cat([mixture.weights, mixture.weights]) / 2, means, twice, twice)
+    twice = torch.cat([narrowed, narrowed])
+    own = ()
+    if levels:
+        children = tilted(mixture.levels, levels, generator)
+        own = torch.cat(children), torch.cat([mixture.levels, mixture.levels])
+    return Mixture(torch.cat([mixture.weights, mixture.weights]) / 2, means, twice, twice, *own)
 
 
 def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
@@ -183,7 +229,8 @@ def merge_closest(mixture):
     """The mixture with one component less: the two that lose least by one Gaussian's moments.
 
     The loss is Runnalls' (2007) bound on the Kullback-Leibler divergence,
-    [ (w_i + w_j) log|C_ij| - w_i log|C_i| - w_j log|C_j| ] / 2.
+    [ (w_i + w_j) log|C_ij| - w_i log|C_i| - w_j log|C_j| ] / 2,
+    and w_i KL(pi_i | pi_ij) + w_j KL(pi_j | pi_ij) of levels, which it adds to exactly.
     """
     i, j = torch.triu_indices(len(mixture.weights), len(mixture.weights), offset=1)
     own = mixture.weights * log_volume(torch.linalg.cholesky(mixture.covariances))
@@ -191,20 +238,30 @@ def merge_closest(mixture):
     def loss(i, j):
         merged = _merged(mixture, i, j)
         volume = log_volume(torch.linalg.cholesky(merged.covariances))
-        return merged.weights * volume - own[i] - own[j]
+        lost = merged.weights * volume - own[i] - own[j]
+        return lost if mixture.levels is None else lost + _lost_levels(mixture, merged, i, j)
 
     best = int(by_blocks(loss, i, j, size=_pairs_at_once(mixture)).argmin())
     i, j = i[best : best + 1], j[best : best + 1]
     keep = torch.ones(len(mixture.weights), dtype=torch.bool)
     keep[i] = keep[j] = False
     pairs = zip(mixture, _merged(mixture, i, j), strict=True)
-    return Mixture(*(torch.cat([old[keep], new]) for old, new in pairs))
+    joined = (None if old is None else torch.cat([old[keep], new]) for old, new in pairs)
+    return Mixture(*joined)
+
+
+def _lost_levels(mixture, merged, i, j):
+    """What a merger loses of the level probabilities of the pairs, (m,)."""
+    parts = (mixture.weights[k] * divergence(mixture.levels[k], merged.levels) for k in (i, j))
+    return sum(parts)
 
 
 def _pairs_at_once(mixture):
-    """All pairs of few columns; of many as many as memory has room for."""
-    d = mixture.means.shape[1]
-    return n_matrices(d) if is_wide(d) else len(mixture.weights) ** 2
+    """All pairs of few columns; of many columns or levels as many as memory has room for."""
+    d, most = mixture.means.shape[1], len(mixture.weights) ** 2
+    if mixture.levels is not None:
+        most = min(most, block_rows(mixture.levels.shape[1]))
+    return min(most, n_matrices(d)) if is_wide(d) else most
 
 
 def _merged(mixture, i, j):
@@ -218,7 +275,9 @@ def _merged(mixture, i, j):
         share[:, :, None] * c[i] + (1.0 - share)[:, :, None] * c[j]
         for c in (mixture.covariances, mixture.priors)
     ]
-    return Mixture(weights, means, within[0] + between, within[1] + between)
+    own = mixture.levels, mixture.level_priors
+    own = (p if p is None else share * p[i] + (1.0 - share) * p[j] for p in own)
+    return Mixture(weights, means, within[0] + between, within[1] + between, *own)
 
 
 def merge(mixture, value, rows, held_out, settings, patience=4):
@@ -269,30 +328,69 @@ def _climbed(found, name, step, rows, held_out):
         found = fresh_value, fresh, settings
 
 
-def pool(mixture, value, rows, held_out, settings, factor=4.0, patience=2):
+def pool(mixture, value, rows, held_out, settings, factor=4.0):
     """Shrink the covariances towards their mean while the held-out density gains.
 
     The prior of every component becomes the pooled covariance sum_k w_k C_k, ever stronger, so
     that components of one shape learn it from the rows of all. A single component is shrunk
     towards the prior that it has. (value, mixture, settings) of the best.
     """
-    current, worse, best = mixture, 0, settings
-    stronger = settings._replace(strength=factor * settings.strength)
     single = len(mixture.weights) == 1
     limit = len(rows[0]) * (factor**4 if single else 1.0)
+
+    def stronger(settings):
+        settings = settings.stronger(factor)
+        return settings if settings.strength < limit else None
+
+    def pooled(mixture):
+        own = torch.einsum("k,kij->ij", mixture.weights, mixture.covariances)
+        return mixture._replace(priors=own.expand_as(mixture.covariances).clone())
+
+    found = value, mixture, settings
+    if single:
+        return _shrunk_ever_more(found, rows, held_out, stronger, lambda mixture: mixture, 1)
+    return _shrunk_ever_more(found, rows, held_out, stronger, pooled, POOLED_STEPS)
+
+
+def pool_levels(mixture, value, rows, held_out, settings, factor=4.0):
+    """The same of level probabilities: categories may be independent of the components."""
+
+    def stronger(settings):
+        settings = settings._replace(level_share=factor * settings.level_share)
+        return settings if settings.level_strength < len(rows[0]) else None
+
+    def pooled(mixture):
+        own = mixture.weights @ mixture.levels
+        return mixture._replace(level_priors=own.expand_as(mixture.levels).clone())
+
+    found = value, mixture, settings
+    if mixture.levels is None or len(mixture.weights) == 1:
+        return found
+    return _shrunk_ever_more(found, rows, held_out, stronger, pooled, POOLED_STEPS)
+
+
+def _shrunk_ever_more(found, rows, held_out, stronger, pooled, n_steps, patience=2):
+    """The best (value, mixture, settings) of stronger settings, until held-out rows like less.
+
+    Parameters
+    ----------
+    found : value, mixture and settings to begin with
+    stronger : callable from settings to the next ones, or None where there are none
+    pooled : callable from a mixture to one of other priors
+    """
+    (value, current, settings), worse = found, 0
+    settings = stronger(settings)
     with breakable():
-        while worse < patience and stronger.strength < limit and not ended_early():
-            if not single:
-                pooled = torch.einsum("k,kij->ij", current.weights, current.covariances)
-                current = current._replace(priors=pooled.expand_as(current.covariances).clone())
-            for _ in range(1 if single else POOLED_STEPS):
-                current = em_step(current, *rows, stronger)
+        while worse < patience and settings is not None and not ended_early():
+            current = pooled(current)
+            for _ in range(n_steps):
+                current = em_step(current, *rows, settings)
             fresh_value = mean_log_density(current, held_out)
             worse = worse + 1 if fresh_value <= value else 0
             if fresh_value > value:
-                value, mixture, best = fresh_value, current, stronger
-            stronger = stronger._replace(strength=factor * stronger.strength)
-    return value, mixture, best
+                value, found = fresh_value, (fresh_value, current, settings)
+            settings = stronger(settings)
+    return found
 
 
 def settle(mixture, rows, settings, n_steps=3):
@@ -328,7 +426,7 @@ def expand(rows, held_out, settings, generator, max_components=64, prior=None, p
             size = len(mixture.weights)
             if worse >= patience or 2 * size > max_components or 4 * size > len(rows[0]):
                 break
-            mixture = split(mixture, generator)
+            mixture = split(mixture, generator, settings.levels)
     return best_value, best
 
 

@@ -25,6 +25,9 @@ RANKS = (0, 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 113, 160, 226, 320)
 MAX_STEPS, TOLERANCE, POWER_STEPS, MORE_AXES = 30, 1e-3, 3, 5
 # Noise that a column has at least, of its variance: what factors explain wholly has no likelihood.
 MIN_NOISE = 1e-6
+# Variance that a column has at least, of the largest: rounding may leave less than none to one that
+# is nearly constant.
+MIN_VARIANCE = 1e-14
 
 
 class FactorShape(NamedTuple):
@@ -91,7 +94,8 @@ class FactorShape(NamedTuple):
 
 def factor_covariances(covariances, rank):
     """The likeliest A A^T + Psi of `rank` factors for each sample covariance, (K, d, d)."""
-    scales = covariances.diagonal(dim1=1, dim2=2).sqrt()
+    variances = covariances.diagonal(dim1=1, dim2=2)
+    scales = variances.maximum(MIN_VARIANCE * variances.amax(1, keepdim=True)).sqrt()
     correlations = covariances / scales[:, :, None] / scales[:, None, :]
     loadings, noise = _principal(correlations, rank)
     for _ in range(MAX_STEPS if rank else 0):

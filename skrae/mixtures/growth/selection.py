@@ -1,9 +1,8 @@
-"""Choice of the base density on held-out rows: ridge, size, number of mixtures, width, tail.
+"""Choice of the base density on held-out rows: ridge, size, number of mixtures, width and tail.
 
 One growth per ridge finds the regularisation; its covariances are pooled as far as the held-out
 density gains; more growths, split at random, are averaged with it where they differ, because what
-one of them imagines the others do not; the average is inflated and given a wide Student-t
-component, so that no row, however far, is infinitely surprising.
+one of them imagines the others do not; the average is inflated and given a tail (`tails`).
 
 Large tables bear large mixtures: one of hundreds of components is grown beside that of few, and it
 is the first, averaged with others like it, where held-out rows clearly prefer it.
@@ -12,46 +11,43 @@ Small tables hang on what is held out. There each further growth holds out rows 
 and tails are judged by rows that the mixture in question has not seen, and at last every mixture
 takes a few steps of EM on all rows.
 
+Full rows have numbers and then the one-hots of categories (`Space.levels`). Rows with holes are
+completed by draws to grow a mixture from, which then takes exact steps on what is observed.
+
 Each growth is a part of the work that is done once. Where the work ends early, the choice is made
 among the mixtures that are complete, or of the best size so far of the only one.
 """
 
 import math
 from copy import copy
-from functools import cache, partial
+from functools import partial
 from typing import NamedTuple
 
 import torch
 
+from skrae.mixtures.growth import em
 from skrae.mixtures.growth.em import (
     LARGE,
     HeldOut,
     Mixture,
     Settings,
     expand,
-    first_gaussian,
     log_density,
     mean_log_density,
     polish,
     pool,
-    settle,
+    pool_levels,
     stage_rows,
 )
 from skrae.mixtures.growth.factors import FactorShape
+from skrae.mixtures.growth.holed import completed
+from skrae.mixtures.growth.tails import TAIL_WEIGHTS, compared, finish, log_density_at, tail_of
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import is_wide, n_matrices
-from skrae.preprocessing.contract.work import breakable, ended_early, recalled
-from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error, weighted_mean
+from skrae.preprocessing.contract.work import ended_early, recalled
+from skrae.preprocessing.rows import WeightedRows, weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
-INFLATIONS = (1.0, 1.05, 1.1, 1.2, 1.3)
-# Of many columns, whose squared distances vary less: what a twentieth would be too much for is not
-# left to the tail.
-WIDE_INFLATIONS = (1.0, 1.01, 1.02, 1.035, *INFLATIONS[1:])
-TAIL_DOF = 3.0
-# Of the covariance of the rows: a t of three degrees of freedom has thrice its scale matrix.
-TAIL_SCALE = 0.5
-TAIL_WEIGHTS = (1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 # Nats below which growths have found the same mixture: an average of them is itself again.
 MIN_DISAGREEMENT = 0.0005
 # Rows that are enough for a mixture that is a means to an end.
@@ -70,21 +66,14 @@ WEAKER = 1 / 8
 
 
 class Space(NamedTuple):
-    """What is known of working space before there is a mixture."""
+    """What is known of working space, of d numbers, before there is a mixture."""
 
     blocks: object = None  # array (d,), the block of each axis
     wild: float = 0.0  # the share of the rows that are left to the tail
     covariance: torch.Tensor | None = None  # (d, d), that of the rows, shrunk where they are few
     final: torch.Tensor | None = None  # the same of the held-out rows too, where they are few
     axes: tuple | None = None  # of many columns: (d, d) from working space to them, and back
-
-
-class Judged(NamedTuple):
-    """A density, the rows it was fitted to and rows that it has not seen but was chosen by."""
-
-    density: MixtureDensity
-    rows: WeightedRows
-    held_out: WeightedRows
+    levels: tuple = ()  # the number of levels of each categorical column
 
 
 class Choice(NamedTuple):
@@ -111,12 +100,20 @@ class Growth(NamedTuple):
         return self._replace(mixture=self.mixture._replace(priors=prior[None]))
 
 
-def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, space=None, folds=()):
+def select_base(
+    rows,
+    held_out,
+    generator,
+    max_components=64,
+    max_mixtures=4,
+    space=None,
+    folds=(),
+):
     """The base density chosen for weighted rows (z, w) by its held-out mean log density.
 
     Parameters
     ----------
-    rows, held_out : WeightedRows
+    rows, held_out : WeightedRows, of tensors or of `HoledRows`
     generator : torch.Generator
     max_components, max_mixtures : int
     space : Space, or None
@@ -129,17 +126,20 @@ def select_base(rows, held_out, generator, max_components=64, max_mixtures=4, sp
     rows, held_out = _shuffled(rows, generator), WeightedRows(*held_out)
     grower = _Grower(rows, held_out, space, generator, max_components)
     first, grower = _first_growth(grower, rows, held_out)
+    first = grower.exact(first, rows, held_out)
     if grower.is_wide:
         max_mixtures = max(1, min(max_mixtures, MAX_WIDE // first.mixture.covariances.numel()))
     if folds and max_mixtures > 1:
         parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
-        more = _complete(partial(grower.as_first, first, *part) for part in parts)
+        more = _complete(partial(grower.again, first, *part) for part in parts)
         groups = [[growth] for growth in (first, *more)]
     else:
         growths = _average(grower, first, max_mixtures)
         groups = [growths]
-    every = WeightedRows(*map(torch.cat, zip(rows, held_out, strict=True)))
-    return _finish(groups, grower, every)
+    every = _joined(rows, held_out)
+    return Choice(
+        *finish(groups, grower, lambda mixture, settings: em.settle(mixture, every, settings))
+    )
 
 
 def quick_base(rows, held_out, generator, max_components, space=None):
@@ -147,7 +147,7 @@ def quick_base(rows, held_out, generator, max_components, space=None):
     rows, held_out = _first_rows(_shuffled(rows, generator)), WeightedRows(*held_out)
     grower = _Grower(rows, held_out, space, generator, max_components)
     grow = grower.expanded if grower.is_wide else grower
-    return _finish([[grow(rows, held_out, FIRST_RIDGE)]], grower).judged
+    return Choice(*finish([[grow(rows, held_out, FIRST_RIDGE)]], grower)).judged
 
 
 class _Grower:
@@ -155,16 +155,17 @@ class _Grower:
 
     def __init__(self, rows, held_out, space, generator, max_components):
         self.space, self.generator = space or Space(), generator
-        n_rows, d = rows.z.shape
+        n_rows, d = len(rows.z), _n_numbers(rows, self.space.levels)
         self.max_components, shape = max_components, None
         if is_wide(d):
             axes = self.space.axes
             shape = FactorShape.of_columns(d) if axes is None else FactorShape(*axes)
-            shape = shape.chosen(rows, held_out)
+            shape = shape.chosen(*(_numbers(part, self.space.levels) for part in (rows, held_out)))
             limits = n_matrices(d), int(COMPONENTS_PER_RATIO * n_rows / d)
             self.max_components = max(1, min(max_components, *limits))
-        self.settings = Settings(FIRST_RIDGE, 2.0 * d, shape)
-        self.tail = _tail(rows, self.space, self.settings)
+        levels = self.space.levels
+        self.settings = Settings(FIRST_RIDGE, _strength(d, levels), shape, levels)
+        self.tail = tail_of(rows, self.space, self.settings)
         self.tail_weights = [max(weight, self.space.wild) for weight in TAIL_WEIGHTS]
 
     def tail_of(self, growth, tail):
@@ -174,7 +175,7 @@ class _Grower:
         """
         if not self.is_wide:
             return tail
-        return _tail(growth.rows, self.space._replace(blocks=tail.blocks), self.settings)
+        return tail_of(growth.rows, self.space._replace(blocks=tail.blocks), self.settings)
 
     @property
     def is_wide(self):
@@ -196,17 +197,38 @@ class _Grower:
         other.settings = settings
         return other
 
-    def as_first(self, first, rows, held_out):
-        """The `Growth` of other rows at the ridge of the first, as that was made."""
+    def again(self, first, rows, held_out, *, pools=True):
+        """The `Growth` of other rows at the ridge of the first, as that was made.
+
+        Rows with holes are completed anew by draws from the first.
+        """
+        parts = rows, held_out
         if self.is_wide:
-            return self.expanded(rows, held_out, first.settings.ridge)
-        return _pooled(self(rows, held_out, first.settings.ridge))
+            growth = self.expanded(*parts, first.settings.ridge)
+        else:
+            growth = self(*parts, first.settings.ridge)
+        return self.exact(_pooled(growth) if pools and not self.is_wide else growth, rows, held_out)
+
+    def exact(self, growth, rows, held_out):
+        """The growth after exact steps on rows with their holes; itself where there are none."""
+        if isinstance(rows.z, torch.Tensor):
+            return growth
+        held_out, settings = self._with_floor(held_out), growth.settings
+        some = stage_rows(rows, len(growth.mixture.weights))
+
+        def steps():
+            return em.refine(growth.mixture, some, held_out, settings)[:2]
+
+        value, mixture = self._recalled(steps)
+        return Growth(value, Mixture(*mixture), settings, rows, held_out)
+
+    def _with_floor(self, held_out):
+        floor = log_density_at(self.tail, held_out.z) + math.log(TAIL_WEIGHTS[0])
+        return HeldOut(held_out.z, held_out.weights, floor)
 
     def expanded(self, rows, held_out, ridge):
         """A `Growth` that is neither merged nor relaxed."""
-        floor = self.tail.log_density(held_out.z) + math.log(TAIL_WEIGHTS[0])
-        held_out = HeldOut(held_out.z, held_out.weights, floor)
-        settings = self.settings._replace(ridge=ridge)
+        held_out, settings = self._with_floor(held_out), self.settings._replace(ridge=ridge)
         limits = self.max_components, self.space.covariance
         growth = partial(expand, rows, held_out, settings, self.generator, *limits)
         value, mixture = self._recalled(growth)
@@ -215,6 +237,7 @@ class _Grower:
     def polished(self, growth):
         """The growth merged and relaxed."""
         value, mixture, settings, rows, held_out = growth
+        rows = completed(rows, mixture, self.generator)
         polishing = partial(polish, mixture, value, rows, held_out, settings)
         value, mixture, found = self._recalled(polishing)
         return Growth(value, Mixture(*mixture), settings.changed(*found), rows, held_out)
@@ -237,17 +260,6 @@ def _complete(growths):
         growth = grow()
         if not ended_early():
             yield growth
-
-
-def _tail(rows, space, settings):
-    """The t component, as a density of its own: narrower than the rows, its tails are wider."""
-    gaussian = first_gaussian(rows, settings, space.covariance)
-    covariance = gaussian.covariances.clone()
-    if space.blocks is not None:
-        blocks = torch.as_tensor(space.blocks)
-        covariance[0, blocks[:, None] != blocks] = 0.0
-    factors = torch.linalg.cholesky(TAIL_SCALE * covariance)
-    return MixtureDensity([1.0], gaussian.means, factors, [TAIL_DOF], space.blocks)
 
 
 def _first_growth(grower, rows, held_out):
@@ -283,9 +295,14 @@ def _first_of_wide(grower, rows, held_out):
     return best, grower.with_settings(best.settings).of_at_most(largest)
 
 
+def _strength(n_numbers, levels):
+    """What priors count at first, in rows: two for each number and one for each category."""
+    return 2.0 * n_numbers + len(levels)
+
+
 def _is_clearly_likelier(growth, other):
     z, weights, _ = growth.held_out
-    gain, error = _compared(*(log_density(g.mixture, z) for g in (growth, other)), weights)
+    gain, error = compared(*(log_density(g.mixture, z) for g in (growth, other)), weights)
     return gain > max(MIN_GAIN, 2.0 * error)
 
 
@@ -309,9 +326,14 @@ def _best_ridge(grower, rows, held_out):
 
 
 def _pooled(growth):
-    start = Settings(growth.settings.ridge, 2.0 * growth.rows.z.shape[1])
-    rows = stage_rows(growth.rows, len(growth.mixture.weights))
-    value, mixture, settings = pool(growth.mixture, growth.value, rows, growth.held_out, start)
+    """The growth with covariances, and level probabilities, pooled as held-out rows prefer."""
+    before = growth.settings
+    strength = _strength(growth.mixture.means.shape[1], before.levels)
+    share = before.level_strength / strength
+    settings = Settings(before.ridge, strength, levels=before.levels, level_share=share)
+    rows, held_out = stage_rows(growth.rows, len(growth.mixture.weights)), growth.held_out
+    value, mixture, settings = pool(growth.mixture, growth.value, rows, held_out, settings)
+    value, mixture, settings = pool_levels(mixture, value, rows, held_out, settings)
     if mixture is growth.mixture:
         return growth
     return growth._replace(value=value, mixture=mixture, settings=settings)
@@ -321,8 +343,16 @@ def _other_part(rows, held_out, fold):
     """(rows, held out) where the rows of the fold are held out instead."""
     kept = torch.ones(len(rows.z), dtype=torch.bool)
     kept[fold] = False
-    inside = [torch.cat([a[kept], b]) for a, b in zip(rows, held_out, strict=True)]
-    return WeightedRows(*inside), WeightedRows(rows.z[fold], rows.weights[fold])
+    inside = WeightedRows(rows.z[kept], rows.weights[kept])
+    return _joined(inside, held_out), WeightedRows(rows.z[fold], rows.weights[fold])
+
+
+def _joined(rows, others):
+    """Both, one after the other."""
+    weights = torch.cat([rows.weights, others.weights])
+    if isinstance(rows.z, torch.Tensor):
+        return WeightedRows(torch.cat([rows.z, others.z]), weights)
+    return WeightedRows(rows.z.joined(others.z), weights)
 
 
 def _shuffled(rows, generator):
@@ -332,6 +362,15 @@ def _shuffled(rows, generator):
         return rows
     index = torch.randperm(len(z), generator=generator)
     return WeightedRows(z[index], weights[index])
+
+
+def _n_numbers(rows, levels):
+    return rows.z.shape[1] - sum(levels)
+
+
+def _numbers(rows, levels):
+    """The rows without their one-hots."""
+    return WeightedRows(rows.z[:, : _n_numbers(rows, levels)], rows.weights)
 
 
 def _first_rows(rows):
@@ -348,7 +387,8 @@ def _average(grower, first, max_mixtures):
             return growths
     while len(growths) < max_mixtures and len(first.mixture.weights) > 1:
         n_fresh = min(len(growths), max_mixtures - len(growths))
-        grow = partial(grower, first.rows, WeightedRows(z_out, w_out), first.settings.ridge)
+        parts = first, first.rows, WeightedRows(z_out, w_out)
+        grow = partial(grower.again, *parts, pools=False)
         fresh = list(_complete(grow for _ in range(n_fresh)))
         if ended_early():
             break
@@ -375,107 +415,9 @@ def _helps(values, more, weights):
     every = values + more
     average = _log_mean(every)
     disagreement = weighted_mean(average - torch.stack(every).mean(0), weights)
-    gain, error = _compared(average, _log_mean(values), weights)
+    gain, error = compared(average, _log_mean(values), weights)
     return disagreement > MIN_DISAGREEMENT and gain > -error
 
 
 def _log_mean(values):
     return torch.logsumexp(torch.stack(values), dim=0) - math.log(len(values))
-
-
-def _compared(first, second, weights):
-    """Weighted mean of the differences of two held-out log densities, and its standard error."""
-    return mean_and_error(first - second, weights)
-
-
-def _finish(groups, grower, every=None):
-    """The average, inflated and with a tail: as little of either as held-out rows let tell.
-
-    Parameters
-    ----------
-    groups : list of lists of Growth; each group is judged by the held-out rows of its first
-    grower : _Grower of what is known of the space, and of the tail
-    every : WeightedRows that all mixtures take a few steps on at last, or None
-
-    Returns
-    -------
-    Choice
-    """
-    held_out = [group[0].held_out for group in groups]
-    weights = torch.cat([part.weights for part in held_out])
-
-    def inner(inflation):
-        densities = [_mixed(group, inflation) for group in groups]
-        pairs = zip(densities, held_out, strict=True)
-        return torch.cat([density.log_density(part.z) for density, part in pairs])
-
-    @cache
-    def far(tail):
-        tails = [grower.tail_of(group[0], tail) for group in groups]
-        pairs = zip(tails, held_out, strict=True)
-        return torch.cat([own.log_density(part.z) for own, part in pairs])
-
-    def with_tail(values, tail, weight):
-        return torch.logaddexp(values + math.log1p(-weight), far(tail) + math.log(weight))
-
-    least = grower.tail_weights[0]
-    inflations = WIDE_INFLATIONS if grower.is_wide else INFLATIONS
-    inflation, tail, weight = inflations[0], grower.tail, least
-    with breakable():
-        values = [inner(s) for s in inflations]
-        place = first_as_good([with_tail(v, grower.tail, least) for v in values], weights)
-        inflation = inflations[place]
-        tail, weight = _best_tail(grower, partial(with_tail, values[place]), weights)
-
-    def finished(growths):
-        density = _mixed(growths, inflation, tail.blocks)
-        return density.with_tail(weight, tail.means[0], tail.factors[0], TAIL_DOF)
-
-    parts = tuple(
-        Judged(finished(group), group[0].rows, WeightedRows(*group[0].held_out[:2]))
-        for group in groups
-    )
-    judged, growths = parts[0].density, [growth for group in groups for growth in group]
-    if every is None:
-        return Choice(judged, judged, parts)
-    if all(len(growth.mixture.weights) == 1 for growth in growths):
-        growths = growths[:1]
-    if grower.space.final is not None and not grower.is_wide:
-        growths = [growth.shrunk_to(grower.space.final) for growth in growths]
-    return Choice(finished([_settled(growth, every) for growth in growths]), judged, parts)
-
-
-def _settled(growth, rows):
-    """The growth after a few steps on all rows, if there is time."""
-    with breakable():
-        if not ended_early():
-            return growth._replace(mixture=settle(growth.mixture, rows, growth.settings))
-    return growth
-
-
-def _best_tail(grower, values, weights):
-    """The tail and its weight: of one block where held-out rows are far along several at once.
-
-    Parameters
-    ----------
-    grower : _Grower, whose tail is that by blocks
-    values : callable(tail, weight) -> held-out log densities (n,)
-    weights : tensor of shape (n,)
-    """
-    tail, found = grower.tail, []
-    joint = MixtureDensity(*tail.arrays()[:4])
-    for candidate in (tail, joint) if tail.block_axes.shape[1] > 1 else (tail,):
-        each = [values(candidate, weight) for weight in grower.tail_weights]
-        place = first_as_good(each, weights)
-        found.append((candidate, grower.tail_weights[place], each[place]))
-    gain, error = _compared(found[-1][2], found[0][2], weights)
-    return found[-1 if gain > error else 0][:2]
-
-
-def _mixed(growths, inflation, blocks=None):
-    """The average of mixtures, all covariances inflated."""
-    mixtures = [growth.mixture for growth in growths]
-    weights = torch.cat([m.weights for m in mixtures]) / len(mixtures)
-    means = torch.cat([m.means for m in mixtures])
-    factors = torch.linalg.cholesky(inflation * torch.cat([m.covariances for m in mixtures]))
-    return MixtureDensity(weights, means, factors, torch.full_like(weights, math.inf), blocks)

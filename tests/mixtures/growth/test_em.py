@@ -99,7 +99,10 @@ def penalised_likelihood(mixture, z, weights, strength):
 
 def assert_same_mixtures(one, other, rtol):
     for first, second in zip(one, other, strict=True):
-        np.testing.assert_allclose(first, second, rtol=rtol, atol=rtol)
+        if first is None or second is None:
+            assert first is second
+        else:
+            np.testing.assert_allclose(first, second, rtol=rtol, atol=rtol)
 
 
 def test_log_density_equals_scipy(random_seed):
@@ -235,7 +238,7 @@ def moments(mixture):
 
 def slow_merge(mixture):
     """The pair (i, j) of least loss, and its union's four parts, by a loop over the pairs."""
-    weights, means, covariances, priors = (part.numpy() for part in mixture)
+    weights, means, covariances, priors = (part.numpy() for part in mixture[:4])
     best, found = np.inf, None
     for i, j in combinations(range(len(weights)), 2):
         pair = [i, j]
@@ -260,9 +263,9 @@ def test_merge_equals_slow_oracle_and_keeps_the_moments(random_seed):
         i, j, *union = slow_merge(mixture)
         merged = merge_closest(mixture)
         others = [k for k in range(len(mixture.weights)) if k not in (i, j)]
-        assert_same_mixtures([part[-1] for part in merged], union, rtol=1e-11)
+        assert_same_mixtures([part[-1] for part in merged[:4]], union, rtol=1e-11)
         assert_same_mixtures(
-            [part[:-1] for part in merged], [part[others] for part in mixture], rtol=0
+            [part[:-1] for part in merged[:4]], [part[others] for part in mixture[:4]], rtol=0
         )
         assert_same_mixtures(moments(merged), moments(mixture), rtol=1e-11)
         mixture = merged

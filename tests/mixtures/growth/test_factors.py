@@ -118,3 +118,18 @@ def test_reshape_climbs_to_what_held_out_rows_prefer(random_seed):
     assert value > before + 0.5
     assert found.shape.rank in (2, 3)
     assert value == pytest.approx(mean_log_density(mixture, HeldOut(*held_out)))
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("variance", [0.0, -1e-17])
+def test_a_column_without_variance_leaves_the_others_theirs(rank, variance, random_seed):
+    """Rounding may leave a nearly constant column a variance that is not above 0."""
+    sample = law(8, 2, random_seed)
+    with_constant = torch.zeros(9, 9, dtype=torch.float64)
+    with_constant[:8, :8], with_constant[8, 8] = sample, variance
+    found = factor_covariances(with_constant[None], rank)[0]
+    expected = factor_covariances(sample[None], rank)[0]
+    torch.testing.assert_close(found[:8, :8], expected, rtol=0.02, atol=0.02)
+    assert 0.0 < float(found[8, 8]) < 1e-12
+    assert float(torch.linalg.eigvalsh(found[:8, :8])[0]) > 0.0
+    torch.linalg.cholesky(found)

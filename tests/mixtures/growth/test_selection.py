@@ -6,11 +6,13 @@ import torch
 from scipy import stats
 
 from skrae.datasets import MixtureOfGaussians
-from skrae.mixtures.growth import selection
+from skrae.mixtures.growth import selection, tails
 from skrae.mixtures.growth.em import log_density, single_gaussian
-from skrae.mixtures.growth.selection import TAIL_SCALE, Space, select_base
+from skrae.mixtures.growth.selection import Space, select_base
+from skrae.mixtures.growth.tails import TAIL_SCALE
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing import blocks
+from skrae.preprocessing.contract.work import Journal, as_work
 from skrae.preprocessing.rows import WeightedRows
 from tests.mixtures.growth.grown import grow
 from tests.mixtures.growth.test_em import (
@@ -21,6 +23,7 @@ from tests.mixtures.growth.test_em import (
     draw_counted,
     generator,
 )
+from tests.mixtures.random_mixtures import random_mixture, with_levels
 
 
 def judged(*arguments, **options):
@@ -88,7 +91,7 @@ def test_base_is_reproducible_and_leaves_the_global_state(max_rows, monkeypatch)
 
 def test_held_out_weights_of_a_base_count_as_repetitions(random_seed, monkeypatch):
     # What an inflation must gain is counted in standard errors: fewer rows know less.
-    monkeypatch.setattr(selection, "INFLATIONS", (1.0,))
+    monkeypatch.setattr(tails, "INFLATIONS", (1.0,))
     monkeypatch.setattr(selection, "TAIL_WEIGHTS", (1e-3,))
     rows = draw(300, random_seed)
     # Rounding may prefer one of two steps of a settled EM; the choices are the same otherwise.
@@ -112,7 +115,7 @@ def test_equal_mixtures_are_not_averaged_and_would_stay_the_same(
     monkeypatch.setattr(selection, "polish", lambda *args: grown)
     monkeypatch.setattr(selection, "MIN_DISAGREEMENT", least)
     # A gain that is exactly zero is no loss: the least error is not a bound.
-    monkeypatch.setattr(selection, "_compared", lambda *args: (0.0, 1e-9))
+    monkeypatch.setattr(selection, "compared", lambda *args: (0.0, 1e-9))
     one, several = (judged(rows, held_out, generator(0), 4, m) for m in (1, most))
     assert len(several.weights) - 1 == n_mixtures * (len(one.weights) - 1)
     z, _ = rows
@@ -153,9 +156,9 @@ def test_large_mixtures_are_averaged_where_they_are_optimistic(
     rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
     monkeypatch.setattr(selection, "_helps", lambda *args: True)
     grown = []
-    finish = selection._finish
+    finish = selection.finish
     monkeypatch.setattr(
-        selection, "_finish", lambda groups, *args: grown.extend(groups[0]) or finish(groups, *args)
+        selection, "finish", lambda groups, *args: grown.extend(groups[0]) or finish(groups, *args)
     )
     judged(rows, held_out, generator(0), 8, 2)
     assert len(grown) == n_mixtures
@@ -178,7 +181,7 @@ def test_mixtures_that_differ_are_averaged_unless_held_out_rows_lose(random_seed
 def test_compared_is_the_mean_difference_and_its_standard_error(random_seed):
     rng = np.random.default_rng(random_seed)
     one, other = noisy_values(rng, 50, 1.0, 0.0)
-    mean, error = selection._compared(one, other, torch.full((50,), 2.0).double())
+    mean, error = selection.compared(one, other, torch.full((50,), 2.0).double())
     difference = (one - other).numpy()
     assert mean == pytest.approx(difference.mean())
     assert error == pytest.approx(stats.sem(difference, ddof=0))
@@ -348,3 +351,131 @@ def test_a_tail_of_many_columns_is_new_to_the_rows_that_judge_it(wide, random_se
     mean = growth.rows.z.mean(0)
     np.testing.assert_allclose(found[0][0], mean)
     assert not np.allclose(expected[0][0], mean)
+
+
+# Categories
+
+
+def latent_classes():
+    """Three classes that seven binary columns tell apart, and a number that tells nothing."""
+    likely = np.array([[1, 1, 1, 1, 0, 0, 0], [0, 0, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 1, 1]])
+    probabilities = 0.1 + 0.8 * likely
+    levels = np.stack([probabilities, 1.0 - probabilities], axis=2).reshape(3, 14)
+    means = np.hstack([np.zeros((3, 1)), levels])
+    return MixtureDensity([0.5, 0.3, 0.2], means, np.ones((3, 1, 1)), [np.inf] * 3, levels=[2] * 7)
+
+
+def full_rows(law, n, seed):
+    return WeightedRows(law.sample(n, generator(seed)), torch.ones(n, dtype=torch.float64))
+
+
+def independent(rows, levels):
+    """Log density of a Gaussian and frequencies, as if no column depended on another, (n,)."""
+    d = rows.z.shape[1] - sum(levels)
+    mixture = single_gaussian(*rows, 0.0, levels)
+    assert mixture.means.shape == (1, d)
+    return lambda z: log_density(mixture, z)
+
+
+def test_classes_that_only_categories_tell_are_found(random_seed):
+    """Held out, the density is near the truth, and independent columns are far from it."""
+    law = latent_classes()
+    rows, held_out = full_rows(law, 1200, random_seed), full_rows(law, 400, random_seed + 1000)
+    choice = select_base(rows, held_out, generator(0), 16, 2, Space(levels=law.levels))
+    density = choice.density
+    assert (density.n_numeric, density.levels) == (1, law.levels)
+    z = law.sample(20_000, generator(random_seed + 2000))
+    losses = law.log_density(z) - density.log_density(z)
+    noise = 5 * float(losses.std()) / len(z) ** 0.5
+    # Wilks' cost of three classes is 29 / 2n = 0.009 in the mean.
+    assert -noise < float(losses.mean()) < 0.03 + noise
+    apart = law.log_density(z) - independent(rows, law.levels)(z)
+    assert float(apart.mean()) > 0.5
+
+
+def mixed_law():
+    """Clusters of numbers, each with levels of its own."""
+    return with_levels(random_mixture(2, 3, 0), (2, 4), seed=1)
+
+
+@pytest.mark.parametrize("n_folds", [0, 2])
+def test_a_base_of_numbers_and_categories_approaches_the_truth(n_folds, random_seed):
+    law = mixed_law()
+    rows, held_out = full_rows(law, 800, random_seed), full_rows(law, 400, random_seed + 1000)
+    folds = [torch.arange(200 * k, 200 * (k + 1)) for k in range(n_folds)]
+    choice = select_base(rows, held_out, generator(0), 16, 3, Space(levels=law.levels), folds)
+    z = law.sample(20_000, generator(random_seed + 2000))
+    losses = law.log_density(z) - choice.density.log_density(z)
+    noise = 5 * float(losses.std()) / len(z) ** 0.5
+    # As without levels: Wilks' cost of the 16 components allowed, 6 + 4 numbers each.
+    cost = stats.chi2(16 * 10 - 1).isf(1e-5) / (2 * len(rows.z))
+    assert -noise < float(losses.mean()) < cost + noise
+    assert len(choice.parts) == 1 + n_folds
+    for part in choice.parts:
+        assert part.density.levels == law.levels
+
+
+def test_the_tail_has_the_frequencies_of_the_rows(random_seed):
+    law = mixed_law()
+    rows, held_out = full_rows(law, 300, random_seed), full_rows(law, 100, random_seed + 1000)
+    density = judged(rows, held_out, generator(0), 4, 1, Space(levels=law.levels))
+    (tail,) = torch.isfinite(density.dofs).nonzero()[:, 0]
+    counts = rows.z[:, 2:].sum(0)
+    expected = torch.cat([(counts[:2] + 0.5) / 301, (counts[2:] + 0.5) / 302])
+    np.testing.assert_allclose(density.means[tail, 2:], expected, rtol=1e-12)
+    far = torch.cat([torch.full((1, 2), 1e6), rows.z[:1, 2:]], dim=1)
+    assert float(density.log_density(far)) > -100
+
+
+def test_a_quick_base_has_levels(random_seed):
+    law = mixed_law()
+    rows, held_out = full_rows(law, 300, random_seed), full_rows(law, 100, random_seed + 1000)
+    density = selection.quick_base(rows, held_out, generator(0), 8, Space(levels=law.levels))
+    assert density.levels == law.levels
+    gain = density.log_density(held_out.z) - independent(rows, law.levels)(held_out.z)
+    assert float(gain.mean()) > 0.2
+
+
+def test_categories_beside_many_columns(wide, random_seed):
+    law = mixed_law()
+    rows, held_out = full_rows(law, 400, random_seed), full_rows(law, 200, random_seed + 1000)
+    density = select_base(rows, held_out, generator(0), 8, 2, Space(levels=law.levels)).density
+    z = law.sample(5000, generator(random_seed + 2000))
+    gain = density.log_density(z) - independent(rows, law.levels)(z)
+    assert float(gain.mean()) > 0.2
+
+
+def test_categories_that_tell_nothing_cost_what_their_frequencies_do(random_seed):
+    """Of a number that is normal and a level of it independent one component is left."""
+    law = MixtureDensity([1.0], [[0.0, 0.3, 0.7]], [[[1.0]]], [np.inf], levels=(2,))
+    rows, held_out = full_rows(law, 400, random_seed), full_rows(law, 200, random_seed + 1000)
+    density = select_base(rows, held_out, generator(0), 8, 1, Space(levels=(2,))).density
+    z = law.sample(20_000, generator(random_seed + 2000))
+    assert float((law.log_density(z) - density.log_density(z)).mean()) < 0.03
+
+
+def test_a_journal_takes_mixtures_with_levels_and_without(tmp_path, random_seed):
+    """Begun again, the work has the same mixtures without growing them."""
+    law, grown = mixed_law(), []
+    rows, held_out = full_rows(law, 200, random_seed), full_rows(law, 100, random_seed + 1000)
+
+    def chosen(levels, journal):
+        width = 2 + sum(levels)
+        parts = (WeightedRows(part.z[:, :width], part.weights) for part in (rows, held_out))
+        arguments = *parts, generator(0), 4, 1, Space(levels=levels)
+        density, _ = as_work(judged, *arguments, journal=journal)
+        return density
+
+    true_expand = selection.expand
+    for levels in ((), law.levels):
+        path = tmp_path / str(len(levels))
+        first = chosen(levels, Journal(path, {}))
+        assert path.exists()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                selection, "expand", lambda *args: grown.append(args) or true_expand(*args)
+            )
+            again = chosen(levels, Journal(path, {}))
+        assert not grown
+        assert_same_densities(first, again)
+        assert again.levels == levels
