@@ -11,11 +11,20 @@ class Rows:
     rows : WeightedRows
     batch_size : int
     generator : torch.Generator
+    n_copies : int
+        How many rows in turn are one row of the table, completed in as many ways.
     """
 
-    def __init__(self, rows, batch_size, generator):
-        self.z, self.cumulative = rows.z.float(), rows.weights.cumsum(0)
+    def __init__(self, rows, batch_size, generator, n_copies=1):
+        self.z, self.weights = rows.z.float(), rows.weights
+        self.cumulative, self.n_copies = rows.weights.cumsum(0), n_copies
         self.batch_size, self.generator = batch_size, generator
+
+    def share_out(self, log_shares):
+        """Draw the completions of a row by these shares, (n,) logarithms up to a constant each."""
+        shares = torch.softmax(log_shares.double().view(-1, self.n_copies), 1)
+        weights = self.weights.view(-1, self.n_copies).sum(1, keepdim=True)
+        self.cumulative = (weights * shares).flatten().cumsum(0)
 
     def draw_index(self, size):
         """Indices of rows, drawn by weight."""

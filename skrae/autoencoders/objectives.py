@@ -59,11 +59,11 @@ def contraction_penalty(vector_field, z, factors, inverses, tau):
     """
     z = z.detach().requires_grad_()
     moved = vector_field(z)
-    total = 0.0
-    for i in range(z.shape[1]):
-        left = inverses[:, i]
+    total, n_axes = 0.0, factors.shape[1]  # fewer than z has where some are of categories
+    for i in range(n_axes):
+        left = F.pad(inverses[:, i], (0, z.shape[1] - n_axes))
         (product,) = torch.autograd.grad(moved, z, left, create_graph=True)
-        row = torch.einsum("nij,ni->nj", factors, left + tau * product)
+        row = torch.einsum("nij,ni->nj", factors, (left + tau * product)[:, :n_axes])
         total = total + row.square().sum(1)
     return total.mean()
 

@@ -9,41 +9,56 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.density.columns.margins import ARRAYS, Chain, Margins
-from skrae.density.fit.checkpoint import Limits, early_end, fit_within
+from skrae.density.columns.working_space import numeric_map
+from skrae.density.fit.checkpoint import Limits, fit_within
 from skrae.density.fit.fitting import n_checks
 from skrae.density.fitted import Fitted, evaluator_of
+from skrae.density.incomplete.rows import (
+    asked_rows,
+    axis_names,
+    conditional_draws,
+    fit_rows,
+    imputed,
+    names_of_numbers,
+    raw_rows,
+    report_of,
+    steps_of,
+    table_evaluator,
+    table_of,
+)
 from skrae.density.options import (
     check_columns,
     check_continuation,
     check_options,
-    chosen_network_options,
+    check_table,
     resolved_options,
 )
 from skrae.density.radial_average import RadialEnergy
-from skrae.density.soundness import check_sound
+from skrae.density.reports import tell_of_base, tell_of_check, tell_of_model, warn_of_fit
+from skrae.density.soundness import check_sound, check_sound_table, with_tables
 from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import (
     check_codes,
-    check_rows,
     check_weights,
-    distinct_rows,
     frame_of,
 )
+from skrae.preprocessing.table.report import ColumnReport
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
-SPREAD_LIMIT = 0.1
-BASE_ATTRIBUTES = "base_weights_", "base_means_", "base_factors_", "base_dofs_", "base_blocks_"
+BASE_ATTRIBUTES = tuple(
+    f"base_{part}_" for part in ("weights", "means", "factors", "dofs", "blocks", "levels")
+)
 # Options that an answer depends on: those of the fit hold, whatever the parameters say later.
 FITTED_OPTIONS = (
     "decoder",
@@ -69,6 +84,11 @@ class RegularizedAutoEncoderScore(
     f a bounded neural network, log Z by sequential Monte Carlo. The network is trained so that the
     reconstruction r(z) = z + tau C(z) grad log p(z), tau = sigma^2 + lambda, denoises rows
     corrupted with noise of covariance sigma^2 C and contracts (weight lambda).
+
+    Tables are taken as they are: arrays, or data frames of pandas or polars, of numbers, strings,
+    categories and booleans, with holes (NaN, None, NA, null), which are taken to be missing at
+    random. log p is a density along continuous columns, a log probability of levels and atoms, and
+    of a value that stands for a cell of length h the log of its probability divided by h.
 
     Parameters
     ----------
@@ -120,6 +140,16 @@ class RegularizedAutoEncoderScore(
     scaling : {"whiten", "standardize", None}, default="whiten"
         The affine map to working space, after that of the margins; undone in every output. "whiten"
         block by block of correlated columns; None only centres.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Which columns are categories: those of category, string and boolean dtypes and of objects
+        that are strings or booleans; none; or a boolean mask, indices or names. At most 255 levels.
+    column_kinds : "auto", str or dict, default="auto"
+        The kind of all columns of numbers, or of some by their names or indices: "continuous",
+        "cells" (integers and rounded numbers, each of which stands for the interval of one step of
+        their grid), "atoms" (continuous, but for values that many rows share), "categorical",
+        "constant" or "auto", which finds it: two values are categorical; numbers that repeat, on a
+        grid of a step of at least 1/8 standard deviation (1/50 of integers), are cells; up to three
+        values that a twentieth of the rows share are atoms.
     max_components : "auto" or int, default="auto"
         Largest number of components of one mixture. "auto": 64 up to 4000 rows, then one for
         every 16 rows up to 2048. More than 64 only where held-out rows clearly prefer them.
@@ -201,21 +231,30 @@ class RegularizedAutoEncoderScore(
     log_normalizer_repeats_ : array of shape (4,)
     base_weights_, base_means_, base_factors_, base_dofs_ : arrays
         The components of q in working space: (K,), (K, d), Cholesky factors (K, d, d), degrees of
-        freedom (K,), inf for a Gaussian.
+        freedom (K,), inf for a Gaussian. d is here and below the number of numeric columns, all of
+        a plain table; behind the means of a component stand its probabilities of the levels of each
+        categorical column and of each column with atoms {elsewhere, atom, ...}, (K, d + D).
+    base_levels_ : int array
+        The numbers of these levels, column by column, of sum D; empty for a plain table.
     base_blocks_ : array of shape (d,)
         The block of each column: a Student-t component is a product over blocks of correlated
         columns, so that a column far away says nothing about columns it is not correlated with.
-    columns_ : dict of arrays of shape (d,)
-        What became of each column, a table by pandas.DataFrame(model.columns_): its name; its map
-        ("affine", or with margins "straight" or "bent", the latter a logarithm where it is skewed
-        or has heavy tails, or a logit between sharp ends); mean and standard deviation, the ends
-        drawn in; the lower_end and upper_end at which its rows stop short (NaN where they thin
-        out); the step of values that repeat (0 where they do not), finer than which no detail of
-        its map is; the number of rows left to the tail for a wild value there; whether it is
-        constant.
+    columns_ : dict of arrays of shape (n_features_in_,)
+        What became of each column; printed as a table, and one by pandas.DataFrame(model.columns_):
+        its name; where the table is no plain one its kind, its dtype, the share of missing entries,
+        its n_levels, the step h of its cells and its atoms; its map ("affine", or with margins
+        "straight" or "bent", the latter a logarithm where it is skewed or has heavy tails, or a
+        logit between sharp ends); mean and standard deviation, the ends drawn in; the lower_end and
+        upper_end at which its rows stop short (NaN where they thin out); the step of values that
+        repeat (0 where they do not), finer than which no detail of its map is; the number of rows
+        left to the tail for a wild value there; whether it is constant.
     margins_ : dict of arrays, or None
         The map t of the margins, a spline for each column: location and scale (d,), knots, values,
         slopes and bends (d, n_knots). None is the identity.
+    table_ : dict of plain data, or None
+        The description of the raw table, by which its rows are read and written: its container, and
+        of each column what was found, its levels, atoms or grid. None for plain numbers, where
+        every column is continuous or constant and no entry was missing.
     location_, whitening_ : arrays of shape (d,) and (d, d)
         z = (t(x) - location_) @ whitening_.
     members_ : dict of arrays of shape (n_members,), or None
@@ -281,6 +320,15 @@ class RegularizedAutoEncoderScore(
     >>> rows = model.sample(1000, random_state=0)
     >>> round(float(rows.mean())), round(float(rows.std()))
     (10, 2)
+
+    Of whole numbers log p is a log probability, and a row with a hole has that of the rest.
+
+    >>> counts = np.random.default_rng(0).poisson(3.0, (500, 1))
+    >>> model = RegularizedAutoEncoderScore(max_mixtures=1, max_iter=10, random_state=0).fit(counts)
+    >>> model.columns_["kind"].tolist(), float(np.exp(model.score_samples([[3]])[0]).round(1))
+    (['cells'], 0.2)
+    >>> bool(abs(np.exp(model.score_samples(np.arange(-5, 20)[:, None])).sum() - 1.0) < 0.01)
+    True
     """
 
     def __init__(
@@ -296,6 +344,8 @@ class RegularizedAutoEncoderScore(
         base_density="mixture",
         margins="auto",
         scaling="whiten",
+        categorical_features="from_dtype",
+        column_kinds="auto",
         max_components="auto",
         max_mixtures="auto",
         calibration_weight="auto",
@@ -322,6 +372,8 @@ class RegularizedAutoEncoderScore(
         self.base_density = base_density
         self.margins = margins
         self.scaling = scaling
+        self.categorical_features = categorical_features
+        self.column_kinds = column_kinds
         self.max_components = max_components
         self.max_mixtures = max_mixtures
         self.calibration_weight = calibration_weight
@@ -341,15 +393,25 @@ class RegularizedAutoEncoderScore(
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.input_tags.allow_nan = True
         return tags
 
     def __getstate__(self):
-        return sealed(super().__getstate__())
+        state = super().__getstate__()
+        if "columns_" in state:  # plain data, that no loader has to trust a class for
+            state = {**state, "columns_": dict(state["columns_"])}
+        return sealed(state)
 
     def __setstate__(self, state):
-        super().__setstate__(restored(type(self), state))
+        state = restored(type(self), state)
+        if "coefs_" in state and "table_" not in state:
+            state = with_tables(state)
+        if "columns_" in state:
+            state["columns_"] = ColumnReport(state["columns_"])
+        super().__setstate__(state)
         if hasattr(self, "coefs_"):
-            check_sound(self._fitted(), self.n_features_in_)
+            check_sound_table(self.table_, self.n_features_in_, self.base_levels_)
+            check_sound(self._fitted(), self._n_numeric)
 
     @with_callbacks
     @in_own_state
@@ -358,8 +420,9 @@ class RegularizedAutoEncoderScore(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Finite numbers in any units; at least two different rows.
+        X : array-like or data frame of shape (n_samples, n_features)
+            Finite numbers in any units, strings, categories, booleans; NaN, None, NA or null where
+            an entry is missing. At least two different rows.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; a weight of 2 counts as the row twice. Only their ratios matter. No row
@@ -373,7 +436,12 @@ class RegularizedAutoEncoderScore(
         ------
         ValueError
             For an option or data outside what is expected, or a checkpoint of another fit; nothing
-            fitted before is lost.
+            fitted before is lost. Of data: infinite values; a column without any observed entry;
+            more than 255 levels, or so many that they look like an identifier; a column that
+            cannot be of the kind that column_kinds asks for; categories or atoms where the decoder
+            is not "gradient".
+        TypeError
+            For columns of other types, such as dates, and for numbers and strings in one column.
 
         Warns
         -----
@@ -393,59 +461,37 @@ class RegularizedAutoEncoderScore(
             check_continuation(options, previous)
         twin = twin_of(self)
         twin._fitted_frame = frame_of(X)
-        X = check_rows(twin, X, reset=previous is None, ensure_min_samples=2)
-        check_columns(X)
-        rows, weights = distinct_rows(X, sample_weight)
-        report = FitReport(self, rows, n_checks(options))
+        rows = fit_rows(twin, X, sample_weight, reset=previous is None)
+        check_columns(getattr(rows.X, "X", rows.X))
+        check_table(options, rows.table)
+        report = FitReport(self, rows.X, n_checks(options))
         result, ended_by = fit_within(
             Limits(self.time_limit, self.checkpoint),
-            rows,
-            weights,
+            rows.X,
+            rows.weights,
             options,
             self.random_state,
             available_device(self.device),
-            names=getattr(twin, "feature_names_in_", None),
+            names=names_of_numbers(twin, rows.table),
             previous=previous,
-            on_base=partial(_tell_of_base, report),
-            on_check=partial(_tell_of_check, report),
+            on_base=partial(tell_of_base, report),
+            on_check=partial(tell_of_check, report),
         )
-        twin._store(result, X.dtype, previous)
+        twin._store(result, rows, previous)
         take_over(self, twin, PRIVATE_ATTRIBUTES)
-        _tell_of_model(report, self)
+        tell_of_model(report, self)
         report.end()
-        self._warn(result, ended_by)
+        warn_of_fit(self, result, ended_by)
         return self
-
-    def _warn(self, result, ended_by):
-        for message in result.remarks.messages():
-            warn(message)
-        spread = np.ptp(result.log_z_repeats)
-        if spread > SPREAD_LIMIT:
-            advice = "calibration_weight, noise_covariance='local' or a smaller learning_rate"
-            if DECODERS[self.decoder].has_closed_form:
-                advice = "noise_level or base_density='mixture'"
-            warn(
-                f"Got a log Z that differs by {spread:.2f} nats between repeats, expected at most"
-                f" {SPREAD_LIMIT}. The model may hold mass far from the data: try a larger"
-                f" {advice}.",
-                ConvergenceWarning,
-            )
-        if ended_by:
-            warn(early_end(ended_by, self.time_limit), ConvergenceWarning)
-        elif self.network_gain_ == 0.0 and chosen_network_options(self):
-            name = chosen_network_options(self)[0]
-            warn(
-                f"With {name}={getattr(self, name)!r} no network beat the base density on the"
-                " held-out rows: none is part of the model (network_gain_ is 0). Options of the"
-                " network change nothing then: in a search all for which this is so have one score."
-            )
 
     def _fitted(self):
         """The density that the attributes define."""
         options = {name: value for name, value in self._fitted_as.items() if name != "dtype"}
         affine = AffineMap(self.location_, self.whitening_, self._unwhitening, self._log_det)
+        transform = affine if self.margins_ is None else Chain(Margins(**self.margins_), affine)
+        n_others = int(self.base_levels_.sum())
         return Fitted(
-            transform=affine if self.margins_ is None else Chain(Margins(**self.margins_), affine),
+            transform=Beside(transform, n_others) if n_others else transform,
             base=tuple(getattr(self, name) for name in BASE_ATTRIBUTES),
             coefs=self.coefs_,
             intercepts=self.intercepts_,
@@ -455,10 +501,11 @@ class RegularizedAutoEncoderScore(
             **options,
         )
 
-    def _store(self, result, dtype, previous):
+    def _store(self, result, rows, previous):
         """Set the attributes; the curves of a fit that was continued grow on."""
         fitted, outcome = result.fitted, result.outcome
-        self.margins_, affine = None, fitted.transform
+        self.margins_, affine = None, numeric_map(fitted.transform)
+        self.table_ = rows.table and rows.table.state()
         if isinstance(affine, Chain):
             self.margins_ = dict(zip(ARRAYS, affine.margins.parts(), strict=True))
             affine = affine.affine
@@ -466,7 +513,8 @@ class RegularizedAutoEncoderScore(
         for name, part in zip(BASE_ATTRIBUTES, fitted.base, strict=True):
             setattr(self, name, part)
         self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
-        self.columns_ = self.columns_ if result.columns is None else result.columns
+        if result.columns is not None:
+            self.columns_ = report_of(rows.table, result.columns)
         self.noise_level_ = fitted.noise_level
         self.noise_levels_ = np.array(outcome.noise_levels)
         self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
@@ -485,7 +533,7 @@ class RegularizedAutoEncoderScore(
         self.validation_curve_ = self.validation_curve_ + result.validation_curve
         self.n_iter_ += result.n_iter
         self._fitted_as = {name: getattr(fitted, name) for name in FITTED_OPTIONS}
-        self._fitted_as["dtype"] = dtype.name
+        self._fitted_as["dtype"] = rows.dtype.name
 
     def _evaluator(self, dtype):
         return evaluator_of(self, self._fitted(), available_device(self.device), dtype)
@@ -493,8 +541,13 @@ class RegularizedAutoEncoderScore(
     @in_own_state
     def _ask(self, question, X):
         check_is_fitted(self)
-        X = check_rows(self, X, reset=False)
-        return getattr(self._evaluator(X.dtype), question)(X)
+        table = self._table()
+        rows = asked_rows(self, table, X)
+        return table_evaluator(self._evaluator(rows.dtype), table).ask(question, rows)
+
+    def _table(self):
+        """The `Table` of the fit, or None where all its columns are plain numbers."""
+        return table_of(self.table_)
 
     @property
     def _n_features_out(self):
@@ -504,13 +557,25 @@ class RegularizedAutoEncoderScore(
     def score_samples(self, X):
         """Normalised log density log p(x) of each row, in nats and the units of X.
 
+        Of a row with holes that of what was observed; 0 where nothing was. A value in a cell has
+        the log of the mean density over it, a level or an atom a log probability, and all levels
+        that the fit has not seen have 1 / (n + 1) together, n the number of rows that had any. What
+        is exact in q stays so; a network is averaged over 64 full rows behind such a row, the same
+        ones whatever rows are beside it.
+
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
+            The columns of the fit; NaN, None, NA or null where an entry is missing.
 
         Returns
         -------
         log_density : array of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            For other columns than those of the fit, or strings where it had numbers.
         """
         return self._ask("log_density", X)
 
@@ -537,10 +602,12 @@ class RegularizedAutoEncoderScore(
 
         The gradient of `score_samples`, up to the curl of its field for decoder="free". With
         bias_correction=True it comes from r alone instead, without the bias of first order in tau.
+        0 along what has no derivative: categories, missing entries, values at atoms, constants of a
+        raw table. Along cells that of the log of the mean density over the cell.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
 
         Returns
         -------
@@ -563,9 +630,11 @@ class RegularizedAutoEncoderScore(
     def log_density_hessian(self, X):
         """Derivatives of grad log p(x), symmetric but for decoder="free".
 
+        0 where the gradient is, as of categories and missing entries.
+
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
 
         Returns
         -------
@@ -578,7 +647,7 @@ class RegularizedAutoEncoderScore(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
 
         Returns
         -------
@@ -589,9 +658,11 @@ class RegularizedAutoEncoderScore(
     def transform(self, X):
         """The code, the output of the encoder's last layer.
 
+        Of a row with holes, cells or atoms the mean code of full rows behind it.
+
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
 
         Returns
         -------
@@ -605,15 +676,17 @@ class RegularizedAutoEncoderScore(
         The gradient decoder has r(x) = x + tau C(x) grad log p(x). Where no network is part of the
         model (`network_gain_` is 0) q in it has the noise added, which makes r the mean of the
         clean points under q, where no radial units have a share. Free and tied decoders keep the r
-        that was trained.
+        that was trained. Of a row with holes or cells the mean of r of full rows behind it.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or data frame of shape (n_samples, n_features)
 
         Returns
         -------
         reconstruction : array of shape (n_samples, n_features)
+            Where the table of the fit has categories rows of that table, with the likeliest levels
+            and values on their grid.
         """
         return self._ask("reconstruct", X)
 
@@ -652,6 +725,11 @@ class RegularizedAutoEncoderScore(
         means : array of shape (n_samples, n_features), r(x)
         covariances : array of shape (n_samples, n_features, n_features)
             tau C + tau^2 C (Hess log p) C, positive semi-definite.
+
+        Raises
+        ------
+        ValueError
+            For rows with holes, and where the table has categories, cells or atoms.
         """
         return self._ask("reconstruct", X), self._ask("local_covariance", X)
 
@@ -666,8 +744,9 @@ class RegularizedAutoEncoderScore(
         Returns
         -------
         X : array of shape (n_samples, n_features), of the dtype the model was fitted to
-            A data frame of the same columns where it was fitted to one of pandas or polars. Fewer
-            rows after a KeyboardInterrupt.
+            A data frame of the same columns and dtypes where it was fitted to one of pandas or
+            polars, whole and rounded numbers on their grid, without holes. Fewer rows after a
+            KeyboardInterrupt.
 
         Warns
         -----
@@ -678,31 +757,34 @@ class RegularizedAutoEncoderScore(
         progress = printed(type(self).__name__) if self.verbose else False
         return RAESampler(self, random_state=random_state, progress=progress).sample(n_samples)
 
+    @property
+    def _n_numeric(self):
+        """The numeric columns of full rows."""
+        return self.n_features_in_ if self.table_ is None else len(steps_of(self._table()))
+
+    def _decoded(self, full):
+        """Full rows (n, d) as rows of the table that the model was fitted to."""
+        table = self._table()
+        return None if table is None else raw_rows(table, full)
+
+    @property
+    def _axis_names(self):
+        """The names of the columns of full rows, of a raw table; None of plain numbers."""
+        return None if self.table_ is None else axis_names(self, self._table())
+
+    def _completions(self, X, n_draws, seed, *, is_mean):
+        """Draws of what is missing from rows of a raw table, or their mean.
+
+        With them the share of draws of q that each row's are worth.
+        """
+        table = self._table()
+        rows = asked_rows(self, table, X)
+        evaluator = table_evaluator(self._evaluator(rows.dtype), table)
+        return (imputed if is_mean else conditional_draws)(evaluator, rows, X, n_draws, seed)
+
     @in_own_state
     def _sampling_target(self, temperature=1.0):
         """What `RAESampler` draws from: p^(1 / temperature), all in torch."""
         check_is_fitted(self)
         device, dtype = available_device(self.device), self._fitted_as["dtype"]
         return self._fitted().sampling_target(device, dtype, temperature)
-
-
-def _tell_of_base(report, n_components, base_score):
-    report.tell(
-        f"base density of {n_components} components: held-out log density {base_score:.3f} nats"
-    )
-
-
-def _tell_of_model(report, model):
-    gain = f"a gain of {model.network_gain_:.3f} nats at noise level {model.noise_level_:g}"
-    report.tell(f"network: {gain if model.network_gain_ else 'none beat the base density'}")
-    if model.members_:
-        share = (model.radial_units_ or {"share": 0.0})["share"]
-        report.tell(f"radial units: a share of {share:g} in the model")
-
-
-def _tell_of_check(report, trainer):
-    training = trainer.training
-    return report.check(
-        f"step {training.n_steps}, noise level {trainer.noise_level:g}: held-out gain over the base"
-        f" {training.validation_curve[-1]:+.3f} nats"
-    )

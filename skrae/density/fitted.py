@@ -42,7 +42,7 @@ class Fitted(NamedTuple):
     """All that defines a fitted density, as NumPy arrays and scalars."""
 
     transform: Transform
-    base: tuple  # weights (K,), means (K, d), factors (K, d, d), dofs (K,), blocks (d,)
+    base: tuple  # weights, means, factors, dofs, blocks and levels of a `MixtureDensity`
     coefs: list
     intercepts: list
     decoder: str
@@ -137,7 +137,7 @@ class Evaluator:
         for start in range(0, len(X), size):
             rows = X[start : start + size]
             z = self.transform.forward(rows)
-            self._check_distance(z, start)
+            self.check_distance(z, start)
             values = self._narrow(finish(rows, self._array(function, z)))
             if answer is None:
                 answer = np.empty((len(X), *values.shape[1:]), self.dtype)
@@ -149,7 +149,8 @@ class Evaluator:
         with torch.no_grad():
             return function(torch.from_numpy(z).to(self.device)).double().cpu().numpy()
 
-    def _check_distance(self, z, start):
+    def check_distance(self, z, start):
+        """Raise ValueError where a row in working space is too far; `start` is the first one."""
         if np.abs(z).max() < MAX_DISTANCE:
             return
         # What is not below the limit includes NaN, from an overflow in the map itself.
@@ -181,7 +182,7 @@ class Evaluator:
         for start in range(0, len(X), BLOCK_ROWS):
             place = slice(start, start + BLOCK_ROWS)
             z, log_det = self.transform.forward_and_log_det(X[place])
-            self._check_distance(z, start)
+            self.check_distance(z, start)
             answer[place] = self._narrow(self._array(function, z) + (log_det - log_z))
         return answer
 
@@ -245,6 +246,12 @@ class Evaluator:
         """(n, k)"""
         return self._map(self.field.code, X, lambda rows, values: values, BLOCK_ROWS)
 
+    @property
+    def code_size(self):
+        """k"""
+        z = torch.zeros(1, self.field.base.n_features, dtype=torch.float64, device=self.device)
+        return self.field.code(z).shape[1]
+
     def decode(self, codes):
         """(n, d) from codes (n, k)."""
         rows = torch.tensor(codes, dtype=torch.float64, device=self.device)
@@ -283,6 +290,7 @@ class FieldTarget(Target):
         self.field, self.base, self.transform = field, field.base, transform
         self.log_z, self.dtype, self.beta = log_z, np.dtype(dtype), 1.0 / temperature
         self.is_base, self.factors = field.is_base, field.base.factors
+        self.has_categories = bool(field.base.levels)
         # p(x)^(1 / T) is no power of p(z) where the map is curved.
         self._is_bent = self.beta != 1.0 and not transform.is_affine
 

@@ -118,6 +118,16 @@ def check_columns(X):
         )
 
 
+def check_table(options, table):
+    """Raise ValueError where the decoder reconstructs numbers alone and the table has others."""
+    if table is None or not table.levels or options.decoder == "gradient":
+        return
+    raise ValueError(
+        f"Got decoder={options.decoder!r} for a table with categories or atoms, expected"
+        " decoder='gradient': this reconstruction is one of numbers alone."
+    )
+
+
 def _check_architecture(estimator):
     decoder = DECODERS[estimator.decoder]
     for name, known in (

@@ -16,11 +16,18 @@ from copy import copy
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 
 from skrae.autoencoders.layers import head_of
 from skrae.density.radial_average import RadialAverage
 from skrae.mixtures.components import draw_index
-from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks, is_wide
+from skrae.preprocessing.blocks import (
+    NETWORK_ROWS,
+    by_blocks,
+    is_wide,
+    on_first_axes,
+    row_products,
+)
 
 # Farther out squares overflow float32: the network answers in float64 there.
 MAX_NARROW = 1e15
@@ -28,6 +35,8 @@ MAX_NARROW = 1e15
 
 class NoiseMetric:
     """The local noise covariances of a base density, or the identity.
+
+    They are of the numeric columns: no noise and no gradient moves a category.
 
     Parameters
     ----------
@@ -39,13 +48,13 @@ class NoiseMetric:
         self.kind, self._base = kind, base
         factors = base.factors
         if kind == "isotropic":
-            factors = torch.eye(base.n_features, dtype=factors.dtype, device=factors.device)[None]
+            factors = torch.eye(base.n_numeric, dtype=factors.dtype, device=factors.device)[None]
         self.factors = factors
         self.inverse_transposes = torch.linalg.inv(factors).mT.contiguous()
         self.covariances = factors @ factors.mT
         precisions = torch.cholesky_inverse(factors).flatten(1)
         # tr(C_j^-1 C_k)/d in place [k, j]: what `draw` gathers lies together.
-        self.relative_widths = self.covariances.flatten(1) @ precisions.T / base.n_features
+        self.relative_widths = self.covariances.flatten(1) @ precisions.T / base.n_numeric
 
     def over(self, base):
         """These covariances, shared out by another density of as many components."""
@@ -75,13 +84,15 @@ class NoiseMetric:
 
     def applied(self, responsibilities, vectors):
         """C(z) v of each row, (n, d)."""
-        if not is_wide(vectors.shape[1]):
-            return torch.einsum("nij,nj->ni", self.covariance(responsibilities), vectors)
+        if not is_wide(self.factors.shape[1]):
+            return row_products(self.covariance(responsibilities), vectors)
         shares = self._shares(responsibilities)
-        return sum(
-            share[:, None] * (vectors @ covariance)
-            for share, covariance in zip(shares.T, self.covariances, strict=True)
-        )
+
+        def product(covariances, vectors):
+            pairs = zip(shares.T, covariances, strict=True)
+            return sum(share[:, None] * (vectors @ covariance) for share, covariance in pairs)
+
+        return on_first_axes(product, self.covariances, vectors)
 
     def _shares(self, responsibilities):
         """s_k(z), shape (n, K)."""
@@ -113,6 +124,11 @@ class ScoreField:
     def is_base(self):
         """Whether f = 0: the base density itself is the model."""
         return self.average is None and not self._has_network
+
+    @cached_property
+    def _numeric_axes(self):
+        """1 for each numeric axis, 0 for those of categories, (d,)."""
+        return (torch.arange(self.base.n_features) < self.base.n_numeric).to(self.parameters[0])
 
     @cached_property
     def _has_network(self):
@@ -174,13 +190,16 @@ class ScoreField:
         return log_q + beta * f.double(), base_gradient + beta * gradient.double(), log_q, shares
 
     def tilt_and_gradient(self, z, log_q, base_gradient, create_graph=False):
-        """f (n,) and grad f (n, d) where log q and its gradient are known."""
+        """f (n,) and grad f (n, d) where log q and its gradient are known.
+
+        No density has a derivative along a category: 0 stands there.
+        """
         known, own = (log_q, base_gradient), (0.0, 0.0)
         if self.average is None or self._has_network:
             where = *self._asked(z), *known
             own = self.decoder.evaluate(*where, create_graph=create_graph)
         if self.average is None:
-            return own
+            return own if not self.base.levels else (own[0], own[1] * self._numeric_axes)
         own = tuple(part.double() for part in own) if self._has_network else own
         return self.average.tilt_and_gradient(z.double(), *known, own)
 
@@ -230,7 +249,14 @@ class ScoreField:
         if self.average is not None:
             return None
         own = self.decoder.tilt_hessian(*self._asked(z))
-        return None if own is None else self.base.hessian(z) + own.double()
+        return None if own is None else self.base.hessian(z) + self._masked(own.double())
+
+    def _masked(self, matrices):
+        """Matrices (n, d, d) with zeros where an axis is of a category."""
+        if not self.base.levels:
+            return matrices
+        axes = self._numeric_axes.double()
+        return matrices * axes * axes[:, None]
 
     def curl(self, z):
         """How far (r - z)/tau is from a gradient: |J - J^T|_F / (2 |J|_F), J its Jacobian at rows.
@@ -247,8 +273,14 @@ class ScoreField:
         """Derivatives of the score, (n, d, d): symmetric but for the free decoder."""
         z = z.detach().double().requires_grad_()
         with torch.enable_grad():
-            hessian = row_derivatives(self.evaluate(z)[1], z)
+            hessian = self._derivatives_of(self.evaluate(z)[1], z)
         return 0.5 * (hessian + hessian.mT) if self.decoder.is_conservative else hessian
+
+    def _derivatives_of(self, outputs, z):
+        """The derivatives (n, d, d) along numeric axes of what is (n, d)."""
+        n_numeric, d = self.base.n_numeric, self.base.n_features
+        slopes = row_derivatives(outputs[:, :n_numeric], z)
+        return slopes if n_numeric == d else self._of_all_axes(slopes[:, :, :n_numeric])
 
     def local_covariance(self, z):
         """tau C + tau^2 C (Hess log p~) C, negative eigenvalues set to zero, shape (n, d, d).
@@ -260,13 +292,18 @@ class ScoreField:
         slopes = self._own_slopes(z)
         if slopes is None:
             metric = self.corrupted.metric
-            covariance = metric.covariance(metric.responsibilities(z))
+            covariance = self._of_all_axes(metric.covariance(metric.responsibilities(z)))
             change = covariance @ self.corrupted.hessian(z) @ covariance
         else:
             covariance = torch.eye(z.shape[1], dtype=torch.float64, device=z.device)
             change = 0.5 * (slopes + slopes.mT)
         variances, axes = torch.linalg.eigh(self.tau * covariance + self.tau**2 * change)
         return axes * variances.clamp_min(0.0)[:, None, :] @ axes.mT
+
+    def _of_all_axes(self, matrices):
+        """Matrices of the numeric axes with zeros for the others, (n, d, d)."""
+        extra = self.base.n_features - matrices.shape[-1]
+        return F.pad(matrices, (0, extra, 0, extra)) if extra else matrices
 
     def _own_slopes(self, z):
         """Jacobian (n, d, d) of the decoder's own (r - z)/tau, None where it has none."""
@@ -279,7 +316,7 @@ class ScoreField:
         """dr/dz, shape (n, d, d), [i, j] = dr_i / dz_j."""
         z = z.detach().double().requires_grad_()
         with torch.enable_grad():
-            slopes = row_derivatives(self.corrupted.vector_field(z, create_graph=True), z)
+            slopes = self._derivatives_of(self.corrupted.vector_field(z, create_graph=True), z)
         return torch.eye(z.shape[1], dtype=z.dtype, device=z.device) + self.tau * slopes
 
 

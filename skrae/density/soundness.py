@@ -7,19 +7,24 @@ import numpy as np
 
 from skrae.autoencoders.decoders.registry import DECODERS
 from skrae.density.columns.margins import Chain
+from skrae.density.columns.working_space import numeric_map
 from skrae.preprocessing.contract.seal import require, require_array
+from skrae.preprocessing.table.options import KINDS
+from skrae.preprocessing.table.table import Table
 
+# Of a base density.
+PARTS = "weights", "means", "factors", "dofs", "blocks", "levels"
 # How far a sum of weights, or an inverse times its matrix, may be from what it should be.
 SUM_TOLERANCE, INVERSE_TOLERANCE = 1e-9, 1e-6
 
 
-def check_sound(fitted, n_features):
+def check_sound(fitted, n_numeric):
     """Raise ValueError for the first part of a `Fitted` that no fit gives.
 
     Parameters
     ----------
     fitted : Fitted
-    n_features : int, the columns it was fitted to
+    n_numeric : int, the numeric columns it was fitted to
 
     Raises
     ------
@@ -27,15 +32,50 @@ def check_sound(fitted, n_features):
         What was got, by the name of its attribute, and what is expected.
     """
     _check_options(fitted)
-    affine = fitted.transform
+    affine, n_levels = numeric_map(fitted.transform), int(np.sum(fitted.base[-1]))
     if isinstance(affine, Chain):
-        _check_margins(affine.margins, n_features)
+        _check_margins(affine.margins, n_numeric)
         affine = affine.affine
-    _check_affine(affine, n_features)
-    _check_base("base_{}_", fitted.base, n_features)
-    _check_network(fitted, n_features)
+    _check_affine(affine, n_numeric)
+    _check_base("base_{}_", fitted.base, n_numeric)
+    _check_network(fitted, n_numeric + n_levels)
     if fitted.energy is not None:
-        _check_energy(fitted.energy, n_features)
+        _check_energy(fitted.energy, n_numeric)
+
+
+def check_sound_table(state, n_features, levels):
+    """Raise ValueError unless a fit of so many columns may have given this state of a table.
+
+    Parameters
+    ----------
+    state : what `Table.state` gives, or None
+    n_features : int
+    levels : array of the sizes of the categories of full rows
+    """
+    try:
+        table = None if state is None else Table.from_state(state)
+        kinds, own = () if table is None else table.kinds, () if table is None else table.levels
+        known = set(kinds) <= set(KINDS)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            "Got a fitted state with a damaged table_, expected one of a fit."
+        ) from error
+    require(known, f"table_ of the kinds {kinds}", f"those of {KINDS}")
+    require(
+        table is None or len(kinds) == n_features,
+        f"table_ of {len(kinds)} columns",
+        f"{n_features}, those of the fit",
+    )
+    is_same = isinstance(levels, np.ndarray) and tuple(levels.tolist()) == own
+    require(is_same, f"base_levels_={levels!r}", f"{own}, the levels of table_")
+
+
+def with_tables(state):
+    """The stored attributes of a fit from before there were raw tables as those of one of now."""
+    levels, units = np.zeros(0, int), state.get("radial_units_")
+    if units and len(units["smooth"]) < len(PARTS):
+        units = {**units, "smooth": (*units["smooth"], levels)}
+    return {**state, "table_": None, "base_levels_": levels, "radial_units_": units}
 
 
 def _check_options(fitted):
@@ -97,12 +137,17 @@ def _check_margins(margins, d):
 
 def _check_base(form, base, d):
     """The mixture, of whose parts the attributes have names of this form."""
-    weights, means, factors, dofs, blocks = base
-    names = (form.format(part) for part in ("weights", "means", "factors", "dofs", "blocks"))
-    weights_name, means_name, factors_name, dofs_name, blocks_name = names
+    weights, means, factors, dofs, blocks, levels = base
+    names = (form.format(part) for part in PARTS)
+    weights_name, means_name, factors_name, dofs_name, blocks_name, levels_name = names
     k = _length(weights)
+    are_sizes = isinstance(levels, np.ndarray) and levels.dtype.kind == "i" and (levels > 0).all()
+    require(are_sizes, f"{levels_name}={levels!r}", "an array of sizes")
     require_array(weights_name, weights, (k,))
-    require_array(means_name, means, (k, d))
+    require_array(means_name, means, (k, d + int(levels.sum())))
+    own = np.split(means[:, d:], np.cumsum(levels)[:-1], axis=1) if len(levels) else []
+    are_shares = all((g >= 0.0).all() and np.allclose(g.sum(1), 1.0, 0.0, 1e-6) for g in own)
+    require(are_shares, f"{means_name} of no level probabilities", "some of sum 1 of each category")
     require_array(factors_name, factors, (k, d, d))
     require_array(dofs_name, dofs, (k,), is_finite=False)
     require(np.shape(blocks) == (d,), f"{blocks_name} of shape {np.shape(blocks)}", f"({d},)")

@@ -86,13 +86,13 @@ def complete(target, density_ratio, X, n_samples, seed, take, *, repeats, report
     -------
     Completion
     """
-    space = column_space(target)
+    space = column_space(target.transform, target.base)
     # An expansion about a point says nothing of a proposal far from it.
     ratio = density_ratio if isinstance(density_ratio, PathIntegral) else exact
     settings = SamplerSettings(
         proposal="auto", metric="local", density_ratio=ratio, n_warmup=N_WARMUP, cycle=CYCLE
     )
-    parts, keys = [], _keys(_filled(space, X), np.isnan(X), seed, repeats).to(target.device)
+    parts, keys = [], row_keys(_filled(space, X), np.isnan(X), seed, repeats).to(target.device)
     size = max(1, min(MAX_ROWS, MAX_NUMBERS // target.base.factors.numel()))
     with interruptible() as interrupted:
         tuned = _tuned(target, space, settings, min(size, TUNING_ROWS), seed)
@@ -115,7 +115,7 @@ def complete(target, density_ratio, X, n_samples, seed, take, *, repeats, report
     )
 
 
-def _keys(y, missing, seed, repeats):
+def row_keys(y, missing, seed, repeats):
     """The key of the stream of each row, int64 (n,): a hash of the seed and of what is observed.
 
     Unless rows that are equal get equal draws, also of how many such rows are before it. Of
@@ -130,7 +130,7 @@ def _keys(y, missing, seed, repeats):
     return torch.tensor(keys)
 
 
-def column_space(target):
+def column_space(transform, base):
     """The base density in standardised columns, the map to them, and the matrix back to z.
 
     Working space turns the axes; only where each axis is a column are entries missing or not.
@@ -141,13 +141,14 @@ def column_space(target):
     matrix : tensor of shape (d, d), z = y @ matrix
     transform : Transform, from the units of the data to y
     """
-    columns, matrix, inverse = target.transform.by_columns()
-    weights, means, factors = target.base.weights, target.base.means, target.base.factors
+    columns, matrix, inverse = transform.by_columns()
+    weights, factors = base.weights, base.factors
+    means = base.means[:, : base.n_numeric]
     matrix, inverse = (torch.as_tensor(a).to(means) for a in (matrix, inverse))
     moments = torch.einsum("k,kij->ij", weights, factors @ factors.mT + _outer(means))
     spread = torch.einsum("ij,ik,kj->j", inverse, moments, inverse).sqrt()
-    base = target.base.affine(inverse / spread)
-    return base, spread[:, None] * matrix, columns.scaled(spread.numpy(force=True))
+    scaled = columns.scaled(spread.numpy(force=True))
+    return base.affine(inverse / spread), spread[:, None] * matrix, scaled
 
 
 def _outer(vectors):

@@ -67,8 +67,18 @@ def check_names(estimator, X):
         validate_data(estimator, X, reset=False, skip_check_array=True)
 
 
+def is_of_raw_table(estimator):
+    """Whether chains draw full rows, with the one-hots of categories beside the numbers."""
+    return getattr(estimator, "_axis_names", None) is not None
+
+
 def n_features_of(estimator):
-    """Number of columns the estimator was fitted to, or None where it does not say."""
+    """Number of columns of the rows of chains, those of the fit, or None where it does not say.
+
+    Of a raw table it is that of full rows.
+    """
+    if is_of_raw_table(estimator):
+        return len(estimator._axis_names)
     n = getattr(estimator, "n_features_in_", None)
     return None if n is None else int(n)
 
@@ -86,6 +96,11 @@ def check_options(sampler, estimator):
     if not (isinstance(sampler.progress, bool) or callable(sampler.progress)):
         raise ValueError(f"Got progress={sampler.progress!r}, expected True, False or a callable.")
     _check_methods(sampler, estimator)
+    if is_of_raw_table(estimator) and not has_own_target(estimator, sampler.base_density):
+        raise ValueError(
+            f"Got base_density={sampler.base_density!r} for a table with holes, categories, cells"
+            " or atoms, expected 'auto': its rows are no arrays of numbers."
+        )
     if sampler.log_ratio in EXPANSIONS and sampler.proposal == "independence":
         raise ValueError(
             f"Got log_ratio={sampler.log_ratio!r} with proposal='independence', expected 'exact' or"
@@ -123,6 +138,11 @@ def advice_on_steps(estimator):
 
 def check_target(sampler, target):
     """Raise where the options ask for what the target does not have."""
+    if target.has_categories and sampler.proposal not in ("auto", "independence"):
+        raise ValueError(
+            f"Got proposal={sampler.proposal!r} for a table with categories or atoms, expected"
+            " 'auto' or 'independence': no local move changes a category."
+        )
     if target.base is None and sampler.proposal == "independence":
         raise ValueError(
             "Got proposal='independence' without a base density to draw proposals from, expected"
@@ -141,6 +161,15 @@ def check_target(sampler, target):
         )
 
 
+def check_untempered(sampler):
+    """Raise ValueError where rows of a raw table are to be completed at another temperature."""
+    if sampler.temperature != 1.0:
+        raise ValueError(
+            f"Got temperature={sampler.temperature} for a table with holes, categories, cells or"
+            " atoms, expected 1: its rows are completed by draws of the density as it is."
+        )
+
+
 def given_starts(sampler, estimator, X_init):
     """The starts of the argument or the option, (n_chains, d); None for "auto"."""
     name, starts = ("init", sampler.init) if X_init is None else ("X_init", X_init)
@@ -150,9 +179,10 @@ def given_starts(sampler, estimator, X_init):
         return None
     if starts is None:
         raise ValueError("Got init=None, expected 'auto' or an array of starts.")
-    check_names(estimator, starts)
+    if not is_of_raw_table(estimator):
+        check_names(estimator, starts)
     starts = check_array(plain_array(starts), dtype=np.float64, input_name=name)
-    d = getattr(estimator, "n_features_in_", starts.shape[1])
+    d = n_features_of(estimator) or starts.shape[1]
     if starts.shape != (sampler.n_chains, d):
         raise ValueError(
             f"Got {name} of shape {starts.shape}, expected {(sampler.n_chains, d)}, a start for"

@@ -32,6 +32,8 @@ REMEDIES = {
 }
 # Below this the chains stand still, and modes are not what is wrong.
 LEAST_ACCEPTANCE = 0.02
+# Of draws that are resampled, the least effective share.
+LEAST_EFFECTIVE = 0.05
 FEW_DRAWS = "{} draws a chain are too few to tell, expected at least 4."
 NO_MOVE = (
     "No draw differs from another by more than rounding: leave step_size at 'auto', raise n_warmup,"
@@ -126,6 +128,23 @@ def warn_of_rows(rhat, n_draws, rows):
             f" {rows[stuck[0]]}"
             f" with R-hat {rhat[stuck[0]]:.2f}. What is missing may have separate modes, or what is"
             " observed lies far from the data: take these draws with caution, or raise n_samples.",
+            ConvergenceWarning,
+        )
+
+
+def warn_of_few_draws(effective):
+    """Warn of rows completed by draws of the base density of which few carry the weight.
+
+    Parameters
+    ----------
+    effective : array of shape (n,), the effective number of these draws as a share of all
+    """
+    n_few = int((effective < LEAST_EFFECTIVE).sum())
+    if n_few:
+        warn(
+            f"{n_few} of {len(effective)} rows were completed by draws of the base density that are"
+            f" worth fewer than {LEAST_EFFECTIVE:.0%} of their number: their draws repeat. More"
+            " n_samples help.",
             ConvergenceWarning,
         )
 

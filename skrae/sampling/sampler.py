@@ -12,12 +12,13 @@ from skrae.preprocessing.rows import as_fitted, check_overflow, completed_as
 from skrae.sampling.chains import Chains, check_start
 from skrae.sampling.completion import complete
 from skrae.sampling.mcmc.runs import Run
-from skrae.sampling.options import check_incomplete_rows, sampled_estimator
+from skrae.sampling.options import check_incomplete_rows, check_untempered, sampled_estimator
 from skrae.sampling.reports import (
     remedy_for,
     reporting,
     warn_of_chains,
     warn_of_cold_start,
+    warn_of_few_draws,
     warn_of_interruption,
     warn_of_length,
     warn_of_no_base,
@@ -273,18 +274,23 @@ class RAESampler(BaseEstimator):
         are those of p^(1 / temperature). With a `random_state` they depend on what is observed of a
         row, and on how many equal rows are before it, not on the rows beside it.
 
+        Of a `RegularizedAutoEncoderScore` on a raw table, with categories, cells, atoms or holes,
+        the draws are instead some of eight times as many of the base density, 64 to 1024, taken by
+        their weights p / q (Rubin 1987), at temperature 1.
+
         Parameters
         ----------
-        X : array-like of shape (n, n_features)
-            NaN where unknown. A row without NaN is returned as it is; for one of only NaN the
-            draws are those of `sample`.
+        X : array-like or data frame of shape (n, n_features)
+            NaN, None, NA or null where unknown. A row without such is returned as it is; for one of
+            nothing else the draws are those of `sample`.
         n_samples : int >= 1, default=100
 
         Returns
         -------
         draws : array of shape (n, n_samples, n_features)
-            Completed rows, of the dtype of X; an array for data frames too. Fewer of them after a
-            KeyboardInterrupt: the first.
+            Completed rows, of the dtype of X, of objects where a data frame has columns that are no
+            numbers; an array for data frames too. Fewer of them after a KeyboardInterrupt: the
+            first.
 
         Raises
         ------
@@ -294,10 +300,14 @@ class RAESampler(BaseEstimator):
         Warns
         -----
         ConvergenceWarning
-            Where the chains of some rows do not mix, and after an interrupt.
+            Where the chains of some rows do not mix, where few of the draws of the base density
+            have a weight, and after an interrupt.
         RuntimeWarning
             Where proposals had a log density of NaN or +infinity.
         """
+        found = self._of_raw_table(X, n_samples, is_mean=False)
+        if found is not None:
+            return found
         X, setup = self._incomplete(X, n_samples)
         draws = np.empty((len(X), n_samples, X.shape[1]), X.dtype)
         draws[:] = X[:, None]
@@ -306,6 +316,18 @@ class RAESampler(BaseEstimator):
             draws[rows] = completed
 
         return check_overflow(draws[: self._complete(setup, X, n_samples, take, repeats=False)])
+
+    def _of_raw_table(self, X, n_samples, *, is_mean):
+        """The answer of an estimator of raw tables, by draws of its base; None of any other."""
+        check_number("n_samples", n_samples, 1, kind=Integral)
+        setup = make_setup(self)
+        if getattr(setup.estimator, "_axis_names", None) is None:
+            return None
+        check_untempered(self)
+        seed = setup.generator.initial_seed()
+        found, effective = setup.estimator._completions(X, n_samples, seed, is_mean=is_mean)
+        warn_of_few_draws(effective)
+        return found
 
     def _incomplete(self, X, n_samples):
         """Checked rows with holes, and the `ChainSetup`."""
@@ -340,22 +362,27 @@ class RAESampler(BaseEstimator):
     def impute(self, X, n_samples=100):
         """Fill the missing entries of rows with their mean given the observed ones.
 
-        With a `random_state`, that of a row is the same whatever rows are beside it.
+        A category gets its likeliest level, a column on a grid the value of the grid next to the
+        mean. With a `random_state`, that of a row is the same whatever rows are beside it.
 
         Parameters
         ----------
-        X : array-like of shape (n, n_features)
-            NaN where unknown.
+        X : array-like or data frame of shape (n, n_features)
+            NaN, None, NA or null where unknown.
         n_samples : int >= 1, default=100
             Draws of `sample_conditional` that the mean is taken of.
 
         Returns
         -------
         X : array of shape (n, n_features)
-            Of a data frame of pandas or polars one of the same columns, index and dtypes, of which
-            those that are no floats become so where an entry was missing. Fewer rows after a
-            KeyboardInterrupt: the first.
+            Of a data frame of pandas or polars one of the same columns, index and dtypes. Of an
+            estimator of plain numbers, and where a column of integers cannot hold a mean, columns
+            become floats where an entry was missing. Fewer rows after a KeyboardInterrupt: the
+            first.
         """
+        found = self._of_raw_table(X, n_samples, is_mean=True)
+        if found is not None:
+            return found
         rows, setup = self._incomplete(X, n_samples)
         filled = rows.copy()
 

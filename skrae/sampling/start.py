@@ -41,6 +41,8 @@ class ChainSetup(NamedTuple):
     def _state(self):
         if self.starts is None:
             return base_state(self.target, self.n_chains, self.generator)
+        if self.target.has_categories:
+            _check_onehots(self.starts, self.target.base.levels)
         z = torch.as_tensor(self.target.transform.forward(self.starts))
         state = self.target(z.to(self.generator.device))
         values = state.log_density.numpy(force=True)
@@ -52,6 +54,17 @@ class ChainSetup(NamedTuple):
                 " density."
             )
         return state
+
+
+def _check_onehots(starts, levels):
+    """Raise ValueError unless the last entries of starts are one-hots of these sizes."""
+    own = starts[:, starts.shape[1] - sum(levels) :]
+    groups = np.split(own, np.cumsum(levels)[:-1], axis=1)
+    if not (np.isin(own, (0.0, 1.0)).all() and all((g.sum(1) == 1.0).all() for g in groups)):
+        raise ValueError(
+            f"Got starts that are no full rows, expected one-hots of {list(levels)} levels behind"
+            " the numbers, as the draws of chains have them."
+        )
 
 
 def make_setup(sampler, X_init=None, origin=None):
@@ -79,8 +92,14 @@ def make_setup(sampler, X_init=None, origin=None):
         starts=starts,
         n_chains=sampler.n_chains,
         generator=torch.Generator(target.device).manual_seed(seed),
-        names=getattr(estimator, "feature_names_in_", None),
+        names=axis_names(estimator),
     )
+
+
+def axis_names(estimator):
+    """What the columns of draws are called, or None: those of full rows of a raw table."""
+    own = getattr(estimator, "_axis_names", None)
+    return getattr(estimator, "feature_names_in_", None) if own is None else own
 
 
 def _target(sampler, estimator, starts, origin, rng):
@@ -96,8 +115,11 @@ def _target(sampler, estimator, starts, origin, rng):
 def _settings(sampler, target):
     log_ratio = "exact" if sampler.log_ratio == "auto" else sampler.log_ratio
     expands = log_ratio in EXPANSIONS and sampler.proposal == "auto"
+    proposal = "langevin" if expands else sampler.proposal
+    if target.has_categories and proposal == "auto":
+        proposal = "independence"  # no local move changes a category
     return SamplerSettings(
-        proposal="langevin" if expands else sampler.proposal,
+        proposal=proposal,
         metric=sampler.metric,
         step_size=None if sampler.step_size == "auto" else float(sampler.step_size),
         density_ratio=DENSITY_RATIOS[log_ratio],

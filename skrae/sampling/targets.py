@@ -42,10 +42,12 @@ class Target(ABC):
     has_gradient : bool
     min_local : int, local moves of 64 where most independence proposals are accepted
     temperature_limit : float, below which p^(1 / T) has a finite integral
+    has_categories : bool, whether one-hots stand beside numbers, which no local move changes
     """
 
     base = factors = None
     beta, dtype, is_base, min_local, temperature_limit = 1.0, np.dtype(np.float64), False, 8, np.inf
+    has_categories = False
 
     @property
     def device(self):

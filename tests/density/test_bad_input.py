@@ -43,14 +43,8 @@ def with_value(X, value):
 
 # name: (rows made from good ones, error, its message)
 BAD_ROWS = {
-    "nan": (
-        lambda X: with_value(X, np.nan),
-        ValueError,
-        "Got X with NaN in 1 of 40 rows, the first in row 3",
-    ),
     "inf": (lambda X: with_value(X, np.inf), ValueError, "contains infinity"),
     "masked pair": (lambda X: with_value(with_value(X, np.inf), -np.inf), ValueError, "infinity"),
-    "words": (lambda X: [["a", "b", "c"]] * 5, ValueError, "could not convert string to float"),
     "sparse": (csr_array, TypeError, "Sparse data was passed.*dense data is required"),
     "complex": (lambda X: X + 1j, ValueError, "Complex data not supported"),
     "one dimension": (lambda X: X[0], ValueError, "Expected 2D array, got 1D array"),
@@ -61,6 +55,11 @@ BAD_ROWS = {
 BAD_ROWS_TO_FIT = {
     **BAD_ROWS,
     "one row": (lambda X: X[:1], ValueError, r"1 sample\(s\).* minimum of 2"),
+    "equal words": (
+        lambda X: [["a", "b", "c"]] * 5,
+        ValueError,
+        "all equal, expected at least two",
+    ),
     "equal rows": (
         lambda X: np.repeat(X[:1], 9, axis=0),
         ValueError,
@@ -97,9 +96,15 @@ def test_bad_rows_are_refused_by_fit(name, fitted, X):
     assert [name for name in vars(fresh) if name.endswith("_")] == []
 
 
-@pytest.mark.parametrize("name", BAD_ROWS)
+BAD_ROWS_TO_ASK = {
+    **BAD_ROWS,
+    "words": (lambda X: [["a", "b", "c"]] * 5, ValueError, "could not convert string to float"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS_TO_ASK)
 def test_bad_rows_are_refused_by_every_question(name, fitted, X):
-    spoil, error, message = BAD_ROWS[name]
+    spoil, error, message = BAD_ROWS_TO_ASK[name]
     for question in QUESTIONS:
         with pytest.raises(error, match=message):
             getattr(fitted, question)(spoil(X))
@@ -270,12 +275,6 @@ def test_fewer_rows_than_the_base_needs_work(random_seed):
     assert model.score(X) > model.score(X + 10.0)
 
 
-@pytest.mark.parametrize("action", ["fit", "score_samples"])
-def test_missing_values_name_what_fills_them(action, fitted, X):
-    with pytest.raises(ValueError, match=r"RAESampler\(model\)\.impute\(X\)"):
-        getattr(fitted, action)(with_value(X, np.nan))
-
-
 def test_few_of_many_columns_are_named(random_seed):
     """Six names tell what kind of columns they are; two hundred fill a screen."""
     X = np.random.default_rng(random_seed).standard_normal((50, 20))
@@ -312,7 +311,7 @@ def test_misnamed_columns_are_refused(random_seed):
     model = quick_estimator(max_iter=6).fit(X)
     with pytest.raises(ValueError, match="feature names should match"):
         model.score_samples(X[["b", "a"]])
-    with pytest.raises(ValueError, match="Got X with NaN"):
+    with pytest.raises(ValueError, match="without any observed value"):
         model.fit(X.rename(columns={"a": "c"}).mask(X > 0))
     assert list(model.feature_names_in_) == ["a", "b"]
 
@@ -321,16 +320,12 @@ def test_masked_entries_are_missing_and_never_unmasked():
     X = np.random.default_rng(0).standard_normal((60, 2))
     masked = np.ma.masked_greater(X, 1.0)
     model = quick_estimator()
-    with pytest.raises(ValueError, match="Got X with NaN in"):
-        model.fit(masked)
     with pytest.raises(ValueError, match="sample_weight contains NaN"):
         model.fit(X, sample_weight=masked[:, 0])
     model.fit(np.ma.masked_array(X, mask=False))
-    with pytest.raises(ValueError, match="Got X with NaN in"):
-        model.score_samples(masked)
+    holed = masked.filled(np.nan)
+    np.testing.assert_array_equal(model.score_samples(masked), model.score_samples(holed))
     sampler = RAESampler(model, n_chains=2, random_state=0)
-    np.testing.assert_array_equal(
-        sampler.impute(masked[:10], 4), sampler.impute(masked[:10].filled(np.nan), 4)
-    )
+    np.testing.assert_array_equal(sampler.impute(masked[:10], 4), sampler.impute(holed[:10], 4))
     with pytest.raises(ValueError, match="NaN"):
         sampler.sample_chains(2, masked[masked.mask.any(axis=1)][:2])

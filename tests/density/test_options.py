@@ -7,7 +7,8 @@ import pytest
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.density.fit.fitting import _base_sizes, patience
+from skrae.density.fit.base import base_sizes
+from skrae.density.fit.fitting import patience
 from skrae.density.options import (
     check_options,
     chosen_network_options,
@@ -33,8 +34,8 @@ def test_auto_stands_for_what_the_decoder_says(name):
 )
 def test_more_rows_bear_more_components(n_rows, most):
     options = resolved_options(RegularizedAutoEncoderScore())
-    assert _base_sizes(options, n_rows)[0] == most
-    assert _base_sizes(options._replace(max_components=7), n_rows)[0] == 7
+    assert base_sizes(options, n_rows)[0] == most
+    assert base_sizes(options._replace(max_components=7), n_rows)[0] == 7
 
 
 @pytest.mark.parametrize(

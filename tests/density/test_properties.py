@@ -159,6 +159,9 @@ def test_any_finite_table(table, container, scaling, network, noise_level):
     assert_array_equal(np.asarray(X), table)
     if model is None:
         return
+    if model.table_ is not None:
+        check_raw_answers(model, X)
+        return
     (n, d), narrow = table.shape, getattr(X, "dtype", None) == np.float32
     if container == "DataFrame":
         narrow = table.dtype.newbyteorder("=") == np.float32
@@ -185,6 +188,23 @@ def test_any_finite_table(table, container, scaling, network, noise_level):
     again = fit_or_refusal(quick_estimator(**options), X)
     assert_array_equal(again.score_samples(X), found["score_samples"])
     check_row_order(model, table, found["score_samples"], np.random.default_rng(n))
+
+
+def check_raw_answers(model, X):
+    """Of a table in which flags, cells or atoms were found."""
+    n, d = np.shape(X)
+    shapes = {
+        "score_samples": (n,),
+        "log_density_gradient": (n, d),
+        "log_density_hessian": (n, d, d),
+        "transform": (n, 6),
+    }
+    for name, shape in shapes.items():
+        answer = getattr(model, name)(X)
+        assert answer.shape == shape, name
+        assert np.isfinite(answer).all(), name
+    assert np.shape(model.reconstruct(X)) == (n, d)
+    assert np.shape(model.sample(5, 0)) == (5, d)
 
 
 def check_row_order(model, table, log_density, rng):

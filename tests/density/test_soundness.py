@@ -28,6 +28,7 @@ BASE = {
     "factors": np.stack([np.array([[1.0, 0.0], [0.5, 1.0]]), np.eye(2)]),
     "dofs": np.array([np.inf, 4.0]),
     "blocks": np.array([0, 1]),
+    "levels": np.zeros(0, int),
 }
 ENERGY = RadialEnergy(0.5, 0.1, tuple(BASE.values()), np.zeros((5, 2)), 0.7, np.zeros(5))
 # The shapes of coefs_ of each decoder.

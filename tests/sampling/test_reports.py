@@ -1,6 +1,7 @@
 """What the user is warned of: just beyond each limit and not before, at the line of the call."""
 
 import ast
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from skrae.sampling import chains, completion, thinning
 from skrae.sampling.completion import CHAINS_PER_ROW, N_WARMUP, Completion
 from skrae.sampling.mcmc import diagnostics
 from skrae.sampling.mcmc.runs import Kernel, Run
-from skrae.sampling.reports import ConvergenceSummary
+from skrae.sampling.reports import ConvergenceSummary, warn_of_few_draws
 from skrae.sampling.start import ChainSetup
 from skrae.sampling.thinning import Quality
 from tests.density.estimators import quick_estimator
@@ -246,9 +247,20 @@ def test_every_warning_points_at_the_line_of_the_caller(method, text, model, mon
 
 
 def test_list_of_warnings_is_whole():
-    """As many as there are calls of `warn`; one of them gives two kinds of advice."""
+    """As many as there are calls of `warn`; one of them gives two kinds of advice.
+
+    And one is of raw tables alone.
+    """
     paths = Path(face.__file__).parent.rglob("*.py")
     nodes = [n for path in paths for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     calls = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func) == "warn"]
-    assert len(calls) == len({text for texts in TOLD_BY.values() for text in texts}) - 1
+    assert len(calls) - 1 == len({text for texts in TOLD_BY.values() for text in texts}) - 1
     assert not any(isinstance(n, ast.Import) and n.names[0].name == "warnings" for n in nodes)
+
+
+def test_few_draws_of_the_base_are_told():
+    with pytest.warns(ConvergenceWarning, match="1 of 3 rows .* worth fewer than 5%"):
+        warn_of_few_draws(np.array([1.0, 0.01, 0.5]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_few_draws(np.array([1.0, 0.06]))

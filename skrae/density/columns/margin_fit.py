@@ -17,7 +17,7 @@ from skrae.density.columns.line_mixture import N_SIZES, LineMixture, fit_line, g
 from skrae.density.columns.margins import Margins
 from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import mean_and_error
-from skrae.preprocessing.scales import ROUNDING, robust_scales
+from skrae.preprocessing.scales import ROUNDING, observed_scales
 
 STRENGTH = 0.35
 # Of the gain that ends must bring.
@@ -63,10 +63,10 @@ def fit_columns(X, weights, held_out, held_out_weights):
 
     Parameters
     ----------
-    X, held_out : arrays of shape (n, d) and (m, d)
+    X, held_out : arrays of shape (n, d) and (m, d), NaN where an entry is missing
     weights, held_out_weights : arrays of shape (n,) and (m,)
     """
-    location, scale, limits = robust_scales(X, weights)
+    location, scale, limits = observed_scales(X, weights)
     straight, bent = [], []
     patience = WIDE_PATIENCE if is_wide(X.shape[1]) else N_SIZES
     for j in range(X.shape[1]):

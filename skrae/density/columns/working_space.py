@@ -5,6 +5,7 @@ on rows that it has not seen.
 """
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from skrae.density.columns.margin_fit import fit_columns, margins_of
 from skrae.density.columns.margins import Chain
 from skrae.mixtures.growth.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
+from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 from skrae.preprocessing.transform import Transform
@@ -37,8 +39,10 @@ class WorkingSpace(NamedTuple):
     kept : bool array of shape (n,), rows without a wild value
     space : Space
     dither : array of shape (d,), deviations of the noise that constant columns are given
-    limits : pair of arrays of shape (d,), of the columns after margins, of what is wild
+    limits : pair of arrays of shape (d_c,), of the columns after margins, of what is wild
     columns : list of Column that the margins are of, or None
+
+    Of full rows, categories stand beside the d_c numeric columns as one-hots.
     """
 
     transform: Transform
@@ -52,15 +56,20 @@ class WorkingSpace(NamedTuple):
     @property
     def margins(self):
         """The map before the affine one, None for none."""
-        return self.transform.margins if isinstance(self.transform, Chain) else None
+        inner = numeric_map(self.transform)
+        return inner.margins if isinstance(inner, Chain) else None
+
+    def kept_of(self, index):
+        """Those of the index that are kept, or all where none is."""
+        own = index[self.kept[index]]
+        return own if len(own) else index
 
     def rows(self, X, weights, index, seed=0):
         """`WeightedRows` of those of the index that are kept, of constant columns with noise.
 
         Without it what is narrowest there would be the likeliest, whatever the other columns say.
         """
-        own = index[self.kept[index]]
-        index = own if len(own) else index
+        index = self.kept_of(index)
         z = self.transform.forward(X[index])
         if self.dither.any():
             noise = np.random.default_rng(seed).standard_normal(z.shape)
@@ -68,11 +77,23 @@ class WorkingSpace(NamedTuple):
         return WeightedRows(torch.as_tensor(z), torch.as_tensor(weights[index]))
 
 
-def fit_space(X, weights, train, options, names=None, columns=None):
+def numeric_map(transform):
+    """The map of the numeric columns."""
+    return transform.inner if isinstance(transform, Beside) else transform
+
+
+def numeric_part(X, levels):
+    """The numeric columns of full rows, beside categories of so many levels."""
+    return X[:, : X.shape[1] - sum(levels)]
+
+
+def fit_space(X, weights, train, options, names=None, columns=None, levels=()):
     """The `WorkingSpace` of the training rows, an index, after margins or none.
 
-    `columns` is location and scale (d,) and a list of `Column`, or None.
+    `columns` is location and scale (d_c,) and a list of `Column`, or None; `levels` the sizes of
+    the categories whose one-hots stand last.
     """
+    X = numeric_part(X, levels)
     margins = None if columns is None else margins_of(*columns)
     t = X if margins is None else margins.forward(X)
     # What varies among the held-out rows alone has no scale without them.
@@ -83,17 +104,19 @@ def fit_space(X, weights, train, options, names=None, columns=None):
     if not kept.all():
         remarks = replace(remarks, wild=(int((~kept).sum()), *_wildest(t, X, fit.limits, names)))
     transform = fit.map if margins is None else Chain(margins, fit.map)
+    if levels:
+        transform = Beside(transform, sum(levels))
     covariances = [fit.covariance]
     if is_few(len(train), X.shape[1]):
         every = fit_affine(t, weights, options.scaling)
         back = every.map.inverse_matrix @ fit.map.matrix
         covariances.append(back.T @ every.covariance @ back)
     wild = 1.0 - weights[kept].sum() / weights.sum()
-    space = Space(fit.blocks, wild, *map(torch.as_tensor, covariances))
+    space = Space(fit.blocks, wild, *map(torch.as_tensor, covariances))._replace(levels=levels)
     if is_wide(X.shape[1]):
         axes = fit.map.inverse_matrix, fit.map.matrix
         space = space._replace(axes=tuple(map(torch.as_tensor, axes)))
-    dither = np.sqrt(np.diag(fit.covariance)) * fit.constant
+    dither = np.append(np.sqrt(np.diag(fit.covariance)) * fit.constant, np.zeros(sum(levels)))
     own = None if columns is None else columns[2]
     return WorkingSpace(transform, remarks, kept, space, dither, fit.limits, own)
 
@@ -107,7 +130,7 @@ def _wildest(t, X, limits, names):
     return f"column {column}" if names is None else repr(names[column]), X[row, column]
 
 
-def choose_space(X, weights, folds, options, names, seed):
+def choose_space(X, weights, folds, options, names, seed, levels=(), missing=None):
     """The likeliest of no margins and two kinds of them; margins where held-out rows prefer them.
 
     Further folds are asked, with maps and mixtures of their own, as long as the first ones leave
@@ -120,6 +143,9 @@ def choose_space(X, weights, folds, options, names, seed):
     options : Options, of which margins and scaling count
     names : feature names or None
     seed : int
+    levels : tuple of ints, sizes of the categories whose one-hots stand last
+    missing : bool array of shape (n, d), or None
+        Entries that X has only drawn: they have no part in the maps of columns.
 
     Returns
     -------
@@ -128,7 +154,7 @@ def choose_space(X, weights, folds, options, names, seed):
     first, rises = None, []
     for fold in folds[:MAX_FOLDS]:
         train = np.delete(np.arange(len(X)), fold)
-        spaces = _candidates(X, weights, train, fold, options, names)
+        spaces = _candidates(X, weights, train, fold, options, names, levels, missing)
         first = first or spaces
         if len(first) == 1:
             return first[0]
@@ -149,17 +175,20 @@ def choose_space(X, weights, folds, options, names, seed):
     return first[1 + best] if gain > MIN_STANDARD_ERRORS * error else first[0]
 
 
-def _candidates(X, weights, train, fold, options, names):
+def _candidates(X, weights, train, fold, options, names, levels=(), missing=None):
     """The `WorkingSpace` without margins, and with each kind of them."""
-    plain = fit_space(X, weights, train, options, names)
+    fit = partial(fit_space, X, weights, train, options, names, levels=levels)
+    plain, numeric = fit(), numeric_part(X, levels)
+    if missing is not None:
+        numeric = np.where(numeric_part(missing, levels), np.nan, numeric)
     if options.margins == "identity":
         return [plain]
-    parts = X[train], weights[train], X[fold], weights[fold]
+    parts = numeric[train], weights[train], numeric[fold], weights[fold]
     location, scale, straight, bent = fit_columns(*parts)
-    first = fit_space(X, weights, train, options, names, (location, scale, straight))
+    first = fit(columns=(location, scale, straight))
     if all(a is b for a, b in zip(straight, bent, strict=True)):
         return [plain, first, first]
-    return [plain, first, fit_space(X, weights, train, options, names, (location, scale, bent))]
+    return [plain, first, fit(columns=(location, scale, bent))]
 
 
 def _optimism(working, held_out_weights):

@@ -3,12 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from skrae.autoencoders import training as loop
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Best
 from skrae.density.fit.criterion import HEAD_FACTORS, ScoreCriterion
+from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
 from skrae.preprocessing.contract.work import current_journal, ended_early, interruptible
 
 LOCAL_LEVELS = (0.35, 0.25, 0.18, 0.125, 0.09, 0.06)
@@ -16,6 +18,8 @@ ISOTROPIC_LEVELS = (0.5, 0.3, 0.18, 0.1, 0.06, 0.03, 0.015, 0.008)
 # A network replaces the base where its gain exceeds this many nats and standard errors: the best
 # of dozens of checks gains a little by chance alone.
 MIN_GAIN, MIN_STANDARD_ERRORS = 0.005, 2.0
+# Of incomplete rows, which tell less of a gain than the complete ones that it is of.
+MIN_ERRORS_OF_INCOMPLETE = 0.5
 # The gain may stay this far below the best and the annealing go on.
 TOLERANCE = 0.01
 # A gain below MIN_GAIN that a level raised by less than this is not worth finer noise.
@@ -106,12 +110,18 @@ class LevelTrainer:
     def noise_level(self):
         return self.criterion.noise_level
 
+    @property
+    def min_standard_errors(self):
+        """Of its gain, what a network must bring."""
+        return MIN_STANDARD_ERRORS if self.rows.n_copies == 1 else MIN_ERRORS_OF_INCOMPLETE
+
     def start_level(self, noise_level):
         """Set sigma: another criterion, and for some decoders other parameters."""
         self.training.forget_best()
         self.n_levels += 1
         tau, before = noise_level**2 + self.weights.contraction, self.decoder
         self.decoder = make_decoder(self.decoder_name, self.activation, tau, self.base.mean)
+        self._share_out()
         self.criterion = ScoreCriterion(
             self.rows, self.base, self.metric, self.decoder, self.weights, noise_level
         )
@@ -125,13 +135,30 @@ class LevelTrainer:
         if changed:
             self.training.renewed()
 
+    def _share_out(self):
+        """Complete rows of which entries are missing by draws of the model, not of its base."""
+        if self.rows.n_copies == 1:
+            return
+
+        def tilt(z):
+            log_q = self.base.log_density
+            return self.decoder.log_tilt(z, self.training.average, lambda: log_q(z))
+
+        with torch.no_grad():
+            self.rows.share_out(by_blocks(tilt, self.rows.z, size=NETWORK_ROWS))
+
     def run(self, max_steps, on_check=None):
         """Train at this level; `on_check` is called with this object."""
         factors = (1.0,) if self.criterion.ignores_validation else HEAD_FACTORS
+
+        def validate(average):
+            self._share_out()
+            return self.held_out_gain.validation(average, self.decoder, factors)
+
         loop.run(
             self.training,
             self.criterion,
-            lambda average: self.held_out_gain.validation(average, self.decoder, factors),
+            validate,
             max_steps,
             LEVEL_DECAY ** (self.n_levels - 1),
             on_check and (lambda training: on_check(self)),
@@ -227,7 +254,7 @@ def anneal(trainer, schedule, max_steps, on_check=None, first_decides=False):
         _keep(trainer, record)
     best, best_level = record.best, record.best_level
     parameters, gain = (start, -np.inf) if best is None else (best.parameters, best.value)
-    if best is None or gain < max(MIN_GAIN, MIN_STANDARD_ERRORS * best.standard_error):
+    if best is None or gain < max(MIN_GAIN, trainer.min_standard_errors * best.standard_error):
         parameters, gain = scale_head(parameters, 0.0), 0.0
     return Outcome(
         parameters,

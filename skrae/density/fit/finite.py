@@ -58,7 +58,7 @@ def require_reach(transform, X):
             raise ValueError(
                 f"Got a row with {value:.3g} at {distance:.1g} spreads"
                 f" from the others, expected less than {MAX_DISTANCE:g}: powers of its distance are"
-                " no float64. Leave it out, or pass NaN where it stands for no value and impute it."
+                " no float64. Leave it out, or pass NaN where it stands for no value."
             )
 
 

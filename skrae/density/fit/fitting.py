@@ -10,7 +10,9 @@ from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.density.columns.report import column_report
-from skrae.density.columns.working_space import MAX_FOLDS, WorkingSpace, choose_space, fit_space
+from skrae.density.columns.working_space import (
+    numeric_part,
+)
 from skrae.density.fit.annealing import (
     MIN_GAIN,
     MIN_STANDARD_ERRORS,
@@ -20,20 +22,27 @@ from skrae.density.fit.annealing import (
     anneal,
     schedule_for,
 )
+from skrae.density.fit.base import MAX_ROWS_TO_FOLD, choose_base, continue_base, held_out_score
 from skrae.density.fit.criterion import HeldOutGain, TermWeights
 from skrae.density.fit.finite import base_parts, require_finite, require_reach
 from skrae.density.fit.members import Members, choose_member
 from skrae.density.fit.radial_fit import fit_kernel
 from skrae.density.fitted import Fitted, normalise
+from skrae.density.incomplete.completing import (
+    JUDGING_DRAWS,
+    TRAINING_DRAWS,
+    completed,
+    completed_by,
+    network_rows,
+)
+from skrae.density.incomplete.law import RawRows
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.components import draw_index
-from skrae.mixtures.growth.selection import Choice, select_base
-from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.affine import Remarks, fit_affine
+from skrae.preprocessing.affine import Remarks
 from skrae.preprocessing.blocks import is_wide, matrices_of_rows
 from skrae.preprocessing.contract.work import breakable, ended_early, interruptible
-from skrae.preprocessing.rows import weighted_mean
-from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT, split_folds, split_rows
+from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.split import MIN_ROWS_TO_SPLIT
 
 N_INITIAL_ROWS = 1024
 MIN_VALIDATION_DRAWS = 1024
@@ -47,12 +56,6 @@ FEW_STEPS, ROWS_PER_STEP, MOST_STEPS = 300, 6, 3000
 # Checks without a gain that end a level, and those where the base has more components than that:
 # what an average of mixtures of few has at most, and a tail.
 PATIENCE, LITTLE_PATIENCE, LARGE_BASE = 3, 1, 513
-# Above this, one held-out part says enough.
-MAX_ROWS_TO_FOLD = 4000
-# The numbers of mixtures, of few rows and of many.
-FOLDED_MIXTURES, MAX_MIXTURES = 8, 4
-# The largest number of components of few rows; of more, one for so many of them, up to a number.
-MAX_COMPONENTS, ROWS_PER_COMPONENT, MOST_COMPONENTS = 64, 16, 2048
 
 
 class Result(NamedTuple):
@@ -127,7 +130,7 @@ def fit_density(
 
     Parameters
     ----------
-    X : array of shape (n, d); weights : array of shape (n,), positive, mean 1
+    X : array of shape (n, d), or RawRows; weights : array of shape (n,), positive, mean 1
     options : Options
     rng : numpy.random.RandomState
     device : {"cpu", "cuda"}
@@ -140,24 +143,31 @@ def fit_density(
     -------
     Result
     """
+    raw = X if isinstance(X, RawRows) else None
     if previous:
-        choice, working, parts, seeds = _continue_base(X, options, rng, previous)
+        X = X if raw is None else completed_by(raw, previous, rng)
+        choice, working, parts, seeds = continue_base(X, options, rng, previous)
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is asserted below
-            choice, working, parts, seeds = _choose_base(X, weights, options, rng, names)
+            X = X if raw is None else completed(raw, weights, options, rng, names)
+            choice, working, parts, seeds = choose_base(X, weights, options, rng, names, raw)
     require_reach(working.transform, X)
-    rows, validation = (working.rows(X, weights, part, k) for k, part in enumerate(parts))
-    base_score = _mean_log_density(choice.judged, working.transform, X[parts[1]], weights[parts[1]])
     transform, base, remarks = working.transform, choice.density, working.remarks
+    base_score = held_out_score(choice.judged, transform, X, weights, parts[1], raw)
     require_finite("the base density", base_score, *base_parts(base))
-    columns = None if previous else column_report(X, weights, working, names)
+    columns = None
+    if previous is None:
+        columns = column_report(numeric_part(X, base.levels), weights, working, names)
     if on_base:
         on_base(len(base.weights), base_score)
+    learning = _learning_rows(X, weights, working, base, parts, raw, rng)
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
-    trainer = _trainer(rows, validation, base.to(device), options, generator, device, previous)
-    outcome = _train(trainer, rows, len(X), options, previous, on_check)
+    trainer = _trainer(learning, base.to(device), options, generator, device, previous)
+    rows = learning.rows
+    max_steps = steps_per_level(learning.n_rows, trainer.base, options)
+    outcome = _train(trainer, rows, len(X), max_steps, options, previous, on_check)
     members = None
-    if choice.parts and _may_average(options) and not ended_early():
+    if choice.parts and _may_average(options, raw) and not ended_early():
         every = working.rows(X, weights, np.arange(len(X)), len(parts))
         with breakable():
             members = _members(choice, every, options, outcome, int(seeds[0]))
@@ -183,73 +193,48 @@ def fit_density(
     )
 
 
-def _continue_base(X, options, rng, previous):
-    """What `previous` has, with the rows split anew."""
-    transform, base = previous.transform, MixtureDensity(*previous.base)
-    parts = split_rows(transform.forward(X), options.validation_fraction, rng)
-    every, no_noise = np.ones(len(X), bool), np.zeros(X.shape[1])
-    working = WorkingSpace(transform, Remarks(), every, None, no_noise, None)
-    return Choice(base, base), working, parts, rng.randint(2**31 - 1, size=2)
+class LearningRows(NamedTuple):
+    """What a network learns from and is judged by, in working space."""
+
+    rows: WeightedRows
+    validation: WeightedRows
+    log_shares: torch.Tensor | None = None  # of the full rows behind a row that is incomplete
+    n_copies: int = 1  # of a row, in `rows`
+
+    @property
+    def n_rows(self):
+        """The number of rows to learn from."""
+        return len(self.rows.z) // self.n_copies
 
 
-def _choose_base(X, weights, options, rng, names):
-    """Base density, working space, (training rows, held-out rows) and seeds."""
-    # Whatever is near in all rows' units is on one side; nothing else is learned from all of them.
-    z = fit_affine(X, weights, options.scaling, names).map.forward(X)
-    n_components, n_mixtures, n_folds = _base_sizes(options, len(X))
-    train, folds = split_folds(z, options.validation_fraction, rng, n_folds)
-    seeds = rng.randint(2**31 - 1, size=2)
-    held_out, *others = folds
-    if len(X) < MIN_ROWS_TO_SPLIT:
-        working = fit_space(X, weights, train, options, names)
-    else:
-        working = None
+def _learning_rows(X, weights, working, base, parts, raw, rng):
+    """The `LearningRows`: of incomplete rows several full ones each, drawn by the base density."""
+    if not (raw is None or raw.are_complete or ended_early()):
         with breakable():
-            working = choose_space(X, weights, folds, options, names, int(seeds[0]))
-        if working is None:
-            working = fit_space(X, weights, train, options, names)
-    rows, validation = (working.rows(X, weights, p, k) for k, p in enumerate((train, held_out)))
-    kept = train[working.kept[train]]
-    base = select_base(
-        rows,
-        validation,
-        torch.Generator().manual_seed(int(seeds[0])),
-        n_components,
-        n_mixtures,
-        working.space,
-        [torch.as_tensor(np.flatnonzero(np.isin(kept, fold))) for fold in others],
+            return _drawn_rows(weights, working, base, parts, raw, rng)
+    return LearningRows(*(working.rows(X, weights, p, k) for k, p in enumerate(parts)))
+
+
+def _drawn_rows(weights, working, base, parts, raw, rng):
+    law = raw.law(working.transform, base)
+    train, held_out = map(working.kept_of, parts)
+    judging = network_rows(raw, weights, law, held_out, JUDGING_DRAWS, rng)
+    return LearningRows(
+        network_rows(raw, weights, law, train, TRAINING_DRAWS, rng),
+        judging,
+        torch.full((len(held_out), JUDGING_DRAWS), -np.log(JUDGING_DRAWS), dtype=torch.float64),
+        TRAINING_DRAWS,
     )
-    return base, working, (train, held_out), seeds
 
 
-def _base_sizes(options, n_rows):
-    """The largest numbers of components and of mixtures, and the number of folds."""
-    n_components, n_mixtures = options.max_components, options.max_mixtures
-    small = n_rows <= MAX_ROWS_TO_FOLD
-    if n_components == "auto":
-        n_components = MAX_COMPONENTS
-        if not small:
-            n_components = min(max(n_components, n_rows // ROWS_PER_COMPONENT), MOST_COMPONENTS)
-    if n_mixtures == "auto":
-        n_mixtures = FOLDED_MIXTURES if small else MAX_MIXTURES
-    if n_rows < MIN_ROWS_TO_SPLIT or options.base_density == "gaussian":
-        n_components = 1
-    return n_components, n_mixtures, max(n_mixtures, MAX_FOLDS) if small else 1
+def _may_average(options, raw=None):
+    """Whether radial units may have a share: not where the paper's criterion alone is asked for.
 
-
-def _mean_log_density(base, transform, X, weights):
-    """Weighted mean log density in the units of the data."""
-    share, log_dets = weights / weights.sum(), transform.log_abs_det(X)
-    # From the first on, so that the mean of equal numbers is that number.
-    log_det = log_dets[0] + share @ (log_dets - log_dets[0])
-    values = base.log_density(torch.as_tensor(transform.forward(X)))
-    return weighted_mean(values, torch.as_tensor(weights)) + float(log_det)
-
-
-def _may_average(options):
-    """Whether radial units may have a share: not where the paper's criterion alone is asked for."""
+    Nor of incomplete rows, whose full ones say nothing new of a density's ripples.
+    """
     return (
-        options.select is not None
+        raw is None
+        and options.select is not None
         and DECODERS[options.decoder].may_be_averaged
         and options.base_density == "mixture"
         and options.calibration_weight > 0.0
@@ -299,8 +284,9 @@ def _fitted(transform, base, options, outcome, previous, members):
     )
 
 
-def _trainer(rows, held_out, base, options, generator, device, previous):
-    rows, held_out = rows.to(device), held_out.to(device)
+def _trainer(learning, base, options, generator, device, previous):
+    rows, held_out = learning.rows.to(device), learning.validation.to(device)
+    n_rows, shares = learning.n_rows, learning.log_shares
     metric = NoiseMetric(base, options.noise_covariance)
     if previous:
         before = previous.field(device)
@@ -312,16 +298,18 @@ def _trainer(rows, held_out, base, options, generator, device, previous):
     training = TrainingOptions(
         learning_rate=options.learning_rate,
         averaging=kind.averaging,
-        check_every=check_every(steps_per_level(len(rows.z), base, options)),
+        check_every=check_every(steps_per_level(n_rows, base, options)),
         patience=patience(options, base),
     )
-    n_draws = min(max(8 * len(rows.z), MIN_VALIDATION_DRAWS), kind.max_validation_draws)
+    n_draws = min(max(8 * n_rows, MIN_VALIDATION_DRAWS), kind.max_validation_draws)
     return LevelTrainer(
         training=Training(parameters, training),
-        rows=Rows(rows, min(options.batch_size, len(rows.z)), generator),
+        rows=Rows(rows, min(options.batch_size, n_rows), generator, learning.n_copies),
         base=base,
         metric=metric,
-        held_out_gain=HeldOutGain(held_out, base, n_draws, generator),
+        held_out_gain=HeldOutGain(
+            held_out, base, n_draws, generator, None if shares is None else shares.to(device)
+        ),
         weights=TermWeights(options.contraction_weight, options.calibration_weight),
         decoder_name=options.decoder,
         activation=options.activation,
@@ -347,20 +335,19 @@ def _log_z(field, generator):
     return normalise(field, generator, FEW_REPEATS, FEW_PARTICLES)
 
 
-def _train(trainer, rows, n_rows, options, previous, on_check):
+def _train(trainer, rows, n_rows, max_steps, options, previous, on_check):
     schedule = noise_schedule(options)
     if ended_early():
         return Outcome(scale_head(trainer.training.average, 0.0), schedule.levels[-1], True)
     if n_rows < MIN_ROWS_TO_SPLIT:
         # Nothing is held out to validate a network by: the base alone is the density.
-        return _reconstruct_alone(trainer, schedule, options, on_check)
+        return _reconstruct_alone(trainer, schedule, max_steps, on_check)
     if DECODERS[options.decoder].has_closed_form:
         return _solve(trainer, rows, options)
     if previous is None:
-        max_steps = steps_per_level(len(trainer.rows.z), trainer.base, options)
         # Of many columns a step takes long, and a base of factors knows most.
         return anneal(trainer, schedule, max_steps, on_check, is_wide(trainer.base.n_features))
-    return _continue(trainer, schedule.levels[-1], options, previous, on_check)
+    return _continue(trainer, schedule.levels[-1], max_steps, options, previous, on_check)
 
 
 def _solve(trainer, rows, options):
@@ -379,22 +366,21 @@ def _solve(trainer, rows, options):
     return Outcome(parameters, level, bool(interrupted), (level,), (gain,), gain)
 
 
-def _reconstruct_alone(trainer, schedule, options, on_check):
+def _reconstruct_alone(trainer, schedule, max_steps, on_check):
     """Train for the first candidate, where there is an r to learn without the tilt."""
     level, interrupted = schedule.levels[-1], False
-    if DECODERS[options.decoder].learns_without_tilt:
+    if DECODERS[trainer.decoder_name].learns_without_tilt:
         level = schedule.first_candidate
         with interruptible() as interrupted:
             trainer.start_level(level)
-            trainer.run(steps_per_level(len(trainer.rows.z), trainer.base, options), on_check)
+            trainer.run(max_steps, on_check)
     return Outcome(scale_head(trainer.training.average, 0.0), level, bool(interrupted))
 
 
-def _continue(trainer, level, options, previous, on_check):
+def _continue(trainer, level, max_steps, options, previous, on_check):
     """Train at the last noise level; the network that was there stays unless it is beaten."""
     level = previous.noise_level if options.noise_level == "auto" else level
     start, decoder = [p.clone() for p in trainer.training.average], trainer.decoder
-    max_steps = steps_per_level(len(trainer.rows.z), trainer.base, options)
     outcome = anneal(trainer, Schedule([level], 1), max_steps, on_check)
     gain, _ = trainer.held_out_gain(start, decoder)
     if gain > outcome.gain or not outcome.gains:

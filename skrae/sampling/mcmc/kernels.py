@@ -17,7 +17,7 @@ import torch
 
 from skrae.mixtures.components import draw_index
 from skrae.mixtures.noise import normal, uniform
-from skrae.preprocessing.blocks import matrices_of_rows, row_products
+from skrae.preprocessing.blocks import matrices_of_rows, on_first_axes, row_products
 from skrae.sampling.mcmc.density_ratios import exact
 
 
@@ -193,11 +193,11 @@ def _component_ratio(state, proposed, k):
 
 def _apply(factors, vectors):
     if len(factors) == 1:
-        return vectors @ factors[0].T
+        return on_first_axes(lambda factor, v: v @ factor.T, factors[0], vectors)
     return row_products(factors, vectors)
 
 
 def _apply_transposed(factors, vectors):
     if len(factors) == 1:
-        return vectors @ factors[0]
+        return on_first_axes(lambda factor, v: v @ factor, factors[0], vectors)
     return row_products(factors.mT, vectors)

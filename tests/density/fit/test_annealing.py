@@ -9,6 +9,7 @@ from skrae.density.fit.annealing import (
     ISOTROPIC_LEVELS,
     LOCAL_LEVELS,
     MIN_GAIN,
+    MIN_STANDARD_ERRORS,
     TOLERANCE,
     Schedule,
     anneal,
@@ -34,6 +35,8 @@ class ScriptedTrainer:
 
     parameters: encoder weight, head weight (the level of the last training), head bias (its start).
     """
+
+    min_standard_errors = MIN_STANDARD_ERRORS
 
     def __init__(self, gains, error=0.0, interrupt_at=None, stop_at=None, before_check=False):
         self.gains, self.error, self.training = list(gains), error, ScriptedTraining()

@@ -8,7 +8,7 @@ from numpy.testing import assert_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from skrae import RegularizedAutoEncoderScore
-from skrae.density.fit import fitting
+from skrae.density.fit import base, fitting
 from skrae.mixtures.growth import em, selection
 from skrae.preprocessing.contract.work import Journal
 from tests.density.estimators import quick_estimator
@@ -155,12 +155,12 @@ def always_interrupted(*args):
 
 
 STAGES = {
-    "maps of columns": (fitting, "choose_space", 1),
+    "maps of columns": (base, "choose_space", 1),
     "the mixture that judges them": (em, "em_step", 20),
     "the first mixture": (em, "em_step", 60),
     "a late mixture": (em, "em_step", 500),
     "merging": (em, "merge_closest", 8),
-    "the last steps": (selection, "settle", 1),
+    "the last steps": (em, "settle", 1),
     "radial units": (fitting, "choose_member", 1),
     "log Z": (fitting, "normalise", 1),
 }

@@ -149,7 +149,7 @@ def spoil(result):
 
 @pytest.mark.parametrize(
     ("stage", "function"),
-    [("the base density", "_mean_log_density"), ("the network", "_train"), ("log Z", "_log_z")],
+    [("the base density", "held_out_score"), ("the network", "_train"), ("log Z", "_log_z")],
 )
 def test_every_stage_of_a_fit_is_asserted(stage, function, random_seed, monkeypatch):
     own = getattr(fitting, function)

@@ -224,7 +224,7 @@ def test_fit_that_fails_before_training_loses_nothing(X, interruption, place, mo
 
     model = quick_estimator(max_iter=12).fit(X)
     before = copy.deepcopy(vars(model))
-    monkeypatch.setattr(f"skrae.density.fit.fitting.{place}", fail)
+    monkeypatch.setattr(f"skrae.density.fit.base.{place}", fail)
     with pytest.raises(interruption):
         model.fit(X[:, :1])
     assert_equal(vars(model), before)

@@ -21,7 +21,7 @@ from skrae.density.fit.members import (
     _of_average,
 )
 from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
-from skrae.mixtures.growth.selection import Judged
+from skrae.mixtures.growth.tails import Judged
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows
 from tests.density.random_fields import random_field

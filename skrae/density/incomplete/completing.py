@@ -1,0 +1,135 @@
+"""A fit to incomplete rows: full rows are drawn for them, from ever better laws.
+
+1. One Gaussian, by exact expectation-maximisation of the rows with holes, and uniform noise in the
+   cells of rounded values, completes the rows for the first time.
+2. A quick mixture of these completes them again: what the final one grows from.
+3. The final mixture takes its last steps of expectation-maximisation on the rows as they are, and
+   draws the full rows that the network learns from.
+"""
+
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from skrae.density.columns.working_space import fit_space
+from skrae.mixtures.growth.holed import HoledRows
+from skrae.mixtures.growth.incomplete import (
+    complete_from,
+    fit_gaussian_with_holes,
+)
+from skrae.mixtures.growth.patterns import IncompleteRows
+from skrae.mixtures.growth.selection import quick_base
+from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.blocks import is_wide
+from skrae.preprocessing.contract.work import breakable, ended_early
+from skrae.preprocessing.rows import WeightedRows
+from skrae.preprocessing.scales import observed_scales
+from skrae.preprocessing.split import split_rows
+
+# Components of the quick mixture.
+MAX_COMPONENTS = 32
+# Full rows behind a row: for the network to learn from, and to judge it by.
+TRAINING_DRAWS, JUDGING_DRAWS = 8, 32
+
+
+def completed(raw, weights, options, rng, names):
+    """Full rows (n, d) for incomplete ones, of a law without a network; of the first at an end."""
+    X = _first_rows(raw, weights, rng)
+    if raw.are_complete or ended_early():
+        return X
+    with breakable():
+        return _by_mixture(raw, X, weights, options, rng, names)
+    return X
+
+
+def _by_mixture(raw, X, weights, options, rng, names):
+    """Full rows by a quick mixture of those that were completed before."""
+    train, held_out = split_rows(standardised(raw, weights), options.validation_fraction, rng)
+    working = fit_space(X, weights, train, options, names, levels=raw.levels)
+    generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+    parts = (working.rows(X, weights, part, k) for k, part in enumerate((train, held_out)))
+    base = quick_base(*parts, generator, MAX_COMPONENTS, working.space)
+    return raw.law(working.transform, base).drawn(raw.X, 1, rng)[:, 0]
+
+
+def standardised(raw, weights):
+    """The rows as they are, NaN where an entry is missing, numbers in units of their spread.
+
+    By these near-duplicates are told: what is drawn for a row would hide them.
+    """
+    n = len(raw.steps)
+    location, scale, _ = observed_scales(raw.X[:, :n], weights)
+    found = np.concatenate([(raw.X[:, :n] - location) / scale, raw.X[:, n:]], axis=1)
+    return found[:, ~np.isnan(found).all(axis=0)]
+
+
+def completed_by(raw, previous, rng):
+    """The same of the base density of a `Fitted` that is continued."""
+    law = raw.law(previous.transform, MixtureDensity(*previous.base))
+    return law.drawn(raw.X, 1, rng)[:, 0]
+
+
+def _first_rows(raw, weights, rng):
+    """Noise within cells, and draws of one Gaussian, and of the levels' frequencies, elsewhere."""
+    X, n = raw.X.copy(), len(raw.steps)
+    X[:, :n] += raw.steps * (rng.random_sample((len(X), n)) - 0.5)
+    if not np.isnan(X).any():
+        return X
+    with breakable():
+        return _by_gaussian(raw, X, weights, rng)
+    return _by_other_rows(raw, X, rng)
+
+
+def _by_gaussian(raw, X, weights, rng):
+    n = len(raw.steps)
+    location, scale, _ = observed_scales(X[:, :n], weights)
+    rows = IncompleteRows(
+        torch.from_numpy((X[:, :n] - location) / scale),
+        torch.from_numpy(np.nan_to_num(X[:, n:])),
+        torch.from_numpy(weights),
+    )
+    generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
+    law = fit_gaussian_with_holes(rows, level_sizes=raw.levels)
+    full = complete_from(*law, rows, generator, raw.levels).numpy()
+    full[:, :n] = full[:, :n] * scale + location
+    return np.where(np.isnan(X), full, X)
+
+
+def _by_other_rows(raw, X, rng):
+    """What is missing of a column, or a category, is that of another row, at random."""
+    X, place = X.copy(), len(raw.steps)
+    ends = [*range(1, place + 1), *(place + np.cumsum(raw.levels, dtype=int)).tolist()]
+    for start, stop in pairwise([0, *ends]):
+        missing = np.isnan(X[:, start])
+        others = np.flatnonzero(~missing)
+        X[missing, start:stop] = X[rng.choice(others, missing.sum()), start:stop]
+    return X
+
+
+def growing_rows(raw, working, X, weights, index, seed):
+    """`WeightedRows` of the index that mixtures grow from: with their holes, where there are some.
+
+    Parameters
+    ----------
+    raw : RawRows, or None for complete rows
+    working : WorkingSpace
+    X : array of shape (n, d), full rows; their places within cells hold
+    """
+    rows = working.rows(X, weights, index, seed)
+    if raw is None or is_wide(len(raw.steps)) or not np.isnan(raw.X).any():
+        return rows
+    own = working.kept_of(index)
+    columns, matrix, _ = working.transform.by_columns()
+    y, n = columns.forward(X[own]), len(raw.steps)
+    y[np.isnan(raw.X[own])] = np.nan
+    parts = torch.from_numpy(y[:, :n].copy()), torch.from_numpy(np.nan_to_num(y[:, n:]))
+    holed = IncompleteRows(*parts, rows.weights)
+    return rows._replace(z=HoledRows(rows.z, holed, torch.as_tensor(matrix), raw.levels))
+
+
+def network_rows(raw, weights, law, index, n_draws, rng):
+    """`WeightedRows` of n_draws full rows behind each of the index, in turn, in working space."""
+    draws = law.drawn(raw.X[index], n_draws, rng).reshape(-1, raw.X.shape[1])
+    z = law.working(torch.from_numpy(law.columns.forward(draws)))
+    return WeightedRows(z, torch.from_numpy(np.repeat(weights[index] / n_draws, n_draws)))
