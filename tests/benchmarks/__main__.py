@@ -25,6 +25,7 @@ COMMANDS = {
     "sampling": "1 hour",
     "autoencoders": "1 hour",
     "information": "1 hour",
+    "raw_tables": "4 hours",
     "imputation": "20 minutes",
     "trust": "20 minutes",
     "reliability": "2 hours",
@@ -46,6 +47,7 @@ KEPT = (
     "outliers",
     "autoencoders",
     "information",
+    "raw_tables",
     "speed",
 )
 

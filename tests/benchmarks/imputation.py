@@ -36,9 +36,9 @@ FLOOR = 0.85, 0.95
 # --- what is hidden, and what is measured ---------------------------------------------------------
 
 
-def hide(X, rng):
-    """X with NaN at a fifth of its entries at random; a row that would lose all keeps one."""
-    missing = rng.random(X.shape) < MISSING_FRACTION
+def hide(X, rng, fraction=MISSING_FRACTION):
+    """X with NaN at a share of its entries at random; a row that would lose all keeps one."""
+    missing = rng.random(X.shape) < fraction
     kept = rng.integers(X.shape[1], size=len(X))
     missing[np.arange(len(X)), kept] &= ~missing.all(axis=1)
     return np.where(missing, np.nan, X)

@@ -13,14 +13,13 @@ from tests.benchmarks import (
     information_moments,
     information_words,
 )
-from tests.benchmarks.records import argument_parser, cell, grouped, mean, run, table
+from tests.benchmarks.records import argument_parser, run
+from tests.benchmarks.sections import of_parts, section_cases, section_tables
 
 SEEDS = 0, 1, 2
 PARTS = information_codes, information_estimates, information_moments, information_words
-SECTIONS = {name: function for part in PARTS for name, function in part.SECTIONS.items()}
-COLUMNS = {name: columns for part in PARTS for name, columns in part.COLUMNS.items()}
+SECTIONS, COLUMNS = of_parts(PARTS, "SECTIONS"), of_parts(PARTS, "COLUMNS")
 KEYS = "set", "n_components", "weight", "rho", "model"
-MOST_DIGITS = 6
 TITLES = {"ratio": "distance / floor", "fit_cpu": "fit, CPU s", "r2": "R^2", "ms": "fit, ms"}
 
 
@@ -31,38 +30,12 @@ def measure(case):
 
 def cases(options):
     """All that were asked for; of a quick run the first case of each section."""
-    begun = set()
-    for seed in options.seeds or (SEEDS[:1] if options.quick else SEEDS):
-        for case in (case for part in PARTS for case in part.cases_of(seed)):
-            section = case["section"]
-            if options.sections and section not in options.sections:
-                continue
-            if options.models and case["model"] not in options.models:
-                continue
-            if options.quick and section in begun:
-                continue
-            begun.add(section)
-            yield {**case, "seed": seed}
-
-
-def _figure(value, digits):
-    """A number as text; of errors of rounding the order of magnitude."""
-    return f"{value:.0e}" if digits > MOST_DIGITS else cell(value, digits)
+    return section_cases(PARTS, SEEDS, options)
 
 
 def report(found):
     """A table for each section, of means over seeds."""
-    parts = []
-    for (section,), group in grouped(found, "section", order={"section": SECTIONS}).items():
-        keys = [key for key in KEYS if any(key in record for record in group)]
-        columns, rows = COLUMNS[section], []
-        for values, own in grouped(group, *keys).items():
-            filled = [{**dict.fromkeys(columns), **record} for record in own]
-            figures = [_figure(mean(filled, key), digits) for key, digits in columns.items()]
-            rows.append([*map(str, values), *figures, str(len(own))])
-        head = [*keys, *(TITLES.get(key, key.replace("_", " ")) for key in columns), "seeds"]
-        parts.append(f"### {section}\n\n{table(head, rows)}")
-    return "\n\n".join(parts)
+    return section_tables(found, COLUMNS, KEYS, TITLES)
 
 
 def main(arguments=None):
