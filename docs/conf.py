@@ -59,6 +59,8 @@ ORDER = [
     "quickstart",
     "network_gain",
     "sampling",
+    "penguins",
+    "weather",
     "digits",
     "sigma_lambda",
     "results",
@@ -92,6 +94,8 @@ ORDER = [
 THUMBNAILS = {
     "quickstart": (1, (0, 0, 0.4, 1)),
     "network_gain": (1, (0.36, 0, 0.69, 1)),
+    "penguins": (3, (0, 0, 1, 1)),
+    "weather": (2, (0, 0, 0.62, 1)),
     "digits": (1, (0.02, 0, 0.65, 1)),
     "sigma_lambda": (1, (0, 0, 0.34, 1)),
     "results": (2, (0, 0, 1, 1)),
