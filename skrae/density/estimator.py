@@ -149,7 +149,8 @@ class RegularizedAutoEncoderScore(
         their grid), "atoms" (continuous, but for values that many rows share), "categorical",
         "constant" or "auto", which finds it: two values are categorical; numbers that repeat, on a
         grid of a step of at least 1/8 standard deviation (1/50 of integers), are cells; up to three
-        values that a twentieth of the rows share are atoms.
+        values that a twentieth of the rows share are atoms. Decoders other than "gradient" have
+        both as numbers there.
     max_components : "auto" or int, default="auto"
         Largest number of components of one mixture. "auto": 64 up to 4000 rows, then one for
         every 16 rows up to 2048. More than 64 only where held-out rows clearly prefer them.
