@@ -147,3 +147,16 @@ def count_outcomes(make, n_places, seed):
         if outcome not in OUTCOMES:
             wrong.append((*place, occurrence, outcome))
     return found, wrong
+
+
+def interrupt_at(module, name, occurrence, monkeypatch):
+    """Let a function raise KeyboardInterrupt the nth time it is called."""
+    function, calls = getattr(module, name), []
+
+    def interrupted(*args, **kwargs):
+        calls.append(1)
+        if len(calls) == occurrence:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(module, name, interrupted)

@@ -63,6 +63,12 @@ def distance_coefficients(means, factors):
     return torch.cat([constant, -2.0 * linear, twice * precisions[:, rows, columns]], dim=1)
 
 
+def inverse_of_triangles(triangles):
+    """The inverses of lower triangular matrices, (..., d, d)."""
+    identity = torch.eye(triangles.shape[-1], dtype=triangles.dtype, device=triangles.device)
+    return torch.linalg.solve_triangular(triangles, identity, upper=False)
+
+
 def log_volume(factors):
     """log det L_k of lower triangular factors (K, d, d)."""
     return factors.diagonal(dim1=1, dim2=2).log().sum(1)

@@ -21,6 +21,7 @@ from torch.nn.functional import pad
 from skrae.mixtures.categories import draw_levels, group_sums
 from skrae.mixtures.components import (
     draw_index,
+    inverse_of_triangles,
     log_radial_constant,
     student_log_kernel,
     student_scales,
@@ -146,7 +147,7 @@ class ConditionalMixture:
         x, d = x.to(self.rows), len(self._axes)
         hidden, means = self.missing[:, None, :d], self.means[:, :, :d]
         deviations = torch.where(hidden, x[..., None, :d], means)
-        whiteners = _inverse(self._base_factors)
+        whiteners = inverse_of_triangles(self._base_factors)
         whitened = torch.einsum("kij,...kj->...ki", whiteners, deviations - means)
         distances = (whitened.square() @ self._axes) / self._scales.square()
         radial = _log_radial(distances, self.dofs, self._n_missing)
@@ -222,12 +223,7 @@ def _ordered_roots(factors, patterns):
     # QR leaves the signs of the columns open.
     lower = lower * lower.diagonal(dim1=2, dim2=3).sign()[:, :, None]
     log_diagonals = lower.diagonal(dim1=2, dim2=3).log()
-    return swap.mT @ lower, _inverse(lower) @ swap, log_diagonals, free, order
-
-
-def _inverse(triangles):
-    identity = torch.eye(triangles.shape[-1]).to(triangles)
-    return torch.linalg.solve_triangular(triangles, identity, upper=False)
+    return swap.mT @ lower, inverse_of_triangles(lower) @ swap, log_diagonals, free, order
 
 
 def _log_radial(distances, dofs, dims):

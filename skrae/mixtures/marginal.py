@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from skrae.mixtures.categories import draw_levels, log_levels
 from skrae.mixtures.components import (
     draw_indices,
+    inverse_of_triangles,
     log_radial_constant,
     student_log_kernel,
     student_scales,
@@ -43,7 +44,7 @@ class MarginalDensity:
         roots = torch.linalg.qr(base.factors[:, order].mT, mode="r").R.mT
         roots = roots * roots.diagonal(dim1=1, dim2=2).sign()[:, None, :]
         own, self._across, self._within = roots[:, :m, :m], roots[:, m:, :m], roots[:, m:, m:]
-        self._inverse = torch.linalg.solve_triangular(own, torch.eye(m).to(own), upper=False)
+        self._inverse = inverse_of_triangles(own)
         self._means = base.means[:, self._seen]
         self._hidden_means, self._probabilities = base.means[:, self._hidden], base.means[:, n:]
         self._axes, self._hidden_axes = base.block_axes[self._seen], base.block_axes[self._hidden]
@@ -67,7 +68,7 @@ class MarginalDensity:
         for k in self._heavy.tolist():
             distances = whitened[k].square() @ self._axes
             falling = student_log_kernel(distances, self._dofs[k], self._axes.sum(0)).sum(1)
-            logits = logits.index_copy(0, torch.tensor([k]).to(self._heavy), falling[None])
+            logits = _with_row(logits, k, falling)
         levels = rows[:, self._n_numeric :][:, self._seen_levels]
         return logits.T + self._constants + levels @ self._log_levels.T
 
@@ -83,9 +84,7 @@ class MarginalDensity:
         for k in self._heavy.tolist():
             dims, distances = self._axes.sum(0), whitened[k].square() @ self._axes
             damping = ((self._dofs[k] + dims) / (self._dofs[k] + distances)) @ self._axes.T
-            pull = pull.index_copy(
-                0, torch.tensor([k]).to(self._heavy), (damping * whitened[k])[None]
-            )
+            pull = _with_row(pull, k, damping * whitened[k])
         own = -_products(shares.T[:, :, None] * pull, self._inverse).sum(0)
         gradient = torch.zeros_like(rows).index_copy(1, self._seen, own)
         return torch.logsumexp(logits, 1), gradient
@@ -136,6 +135,11 @@ class MarginalDensity:
             each = student_scales(dofs.T.flatten() + n_seen, generator).view(n_draws, -1).T
             widths.append(torch.where(torch.isfinite(dofs), wider, 1.0) * each)
         return torch.stack(widths, 2) @ self._hidden_axes.T
+
+
+def _with_row(values, k, row):
+    """The values (K, ...) with another row k, differentiable in both."""
+    return values.index_copy(0, torch.tensor([k], device=values.device), row[None])
 
 
 def _products(vectors, matrices):

@@ -13,7 +13,12 @@ many more columns of the products, whose coefficients are the logarithms of leve
 
 import torch
 
-from skrae.mixtures.components import distance_coefficients, quadratic_columns, unpack_symmetric
+from skrae.mixtures.components import (
+    distance_coefficients,
+    inverse_of_triangles,
+    quadratic_columns,
+    unpack_symmetric,
+)
 from skrae.preprocessing.blocks import block_rows, is_wide
 
 
@@ -47,7 +52,7 @@ def log_kernels(constants, means, factors, log_levels=None):
         if log_levels is not None:
             coefficients = torch.cat([coefficients, log_levels], dim=1)
         return lambda columns: coefficients @ columns
-    whiteners = _inverse(factors)
+    whiteners = inverse_of_triangles(factors)
     origins = -torch.einsum("kij,kj->ki", whiteners, means)
     forms = torch.cat([origins[:, :, None], whiteners], dim=2).flatten(0, 1)
 
@@ -136,7 +141,7 @@ class Whiteners:
 
     def __init__(self, means, factors, dofs):
         self._gaussian = torch.isinf(dofs).nonzero()[:, 0]
-        self._size, whiteners = len(dofs), _inverse(factors[self._gaussian])
+        self._size, whiteners = len(dofs), inverse_of_triangles(factors[self._gaussian])
         origins = torch.einsum("kij,kj->ki", whiteners, means[self._gaussian])
         self._origins, self._whiteners = origins.flatten()[:, None], whiteners.flatten(0, 1)
 
@@ -152,8 +157,3 @@ class Whiteners:
         """sum_k r_k grad log c_k, (n, d), for responsibilities (K, n)."""
         pulled = (responsibilities[self._gaussian, None] * whitened).flatten(0, 1)
         return -pulled.T @ self._whiteners
-
-
-def _inverse(factors):
-    identity = torch.eye(factors.shape[1], dtype=factors.dtype, device=factors.device)
-    return torch.linalg.solve_triangular(factors, identity, upper=False)

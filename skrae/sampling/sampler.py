@@ -305,10 +305,10 @@ class RAESampler(BaseEstimator):
         RuntimeWarning
             Where proposals had a log density of NaN or +infinity.
         """
-        found = self._of_raw_table(X, n_samples, is_mean=False)
-        if found is not None:
-            return found
-        X, setup = self._incomplete(X, n_samples)
+        setup = self._completion_setup(n_samples)
+        if _is_of_raw_table(setup):
+            return self._of_raw_table(setup, X, n_samples, is_mean=False)
+        X = check_incomplete_rows(setup.target, setup.estimator, X)
         draws = np.empty((len(X), n_samples, X.shape[1]), X.dtype)
         draws[:] = X[:, None]
 
@@ -317,23 +317,18 @@ class RAESampler(BaseEstimator):
 
         return check_overflow(draws[: self._complete(setup, X, n_samples, take, repeats=False)])
 
-    def _of_raw_table(self, X, n_samples, *, is_mean):
-        """The answer of an estimator of raw tables, by draws of its base; None of any other."""
+    def _completion_setup(self, n_samples):
+        """The `ChainSetup` of a call that completes rows."""
         check_number("n_samples", n_samples, 1, kind=Integral)
-        setup = make_setup(self)
-        if getattr(setup.estimator, "_axis_names", None) is None:
-            return None
+        return make_setup(self)
+
+    def _of_raw_table(self, setup, X, n_samples, *, is_mean):
+        """Rows of a raw table completed by draws of the base density, resampled."""
         check_untempered(self)
         seed = setup.generator.initial_seed()
         found, effective = setup.estimator._completions(X, n_samples, seed, is_mean=is_mean)
         warn_of_few_draws(effective)
         return found
-
-    def _incomplete(self, X, n_samples):
-        """Checked rows with holes, and the `ChainSetup`."""
-        check_number("n_samples", n_samples, 1, kind=Integral)
-        setup = make_setup(self)
-        return check_incomplete_rows(setup.target, setup.estimator, X), setup
 
     def _complete(self, setup, X, n_samples, take, *, repeats):
         """Hand take(rows, draws) the draws of rows with holes; how many rows of X are done."""
@@ -380,10 +375,10 @@ class RAESampler(BaseEstimator):
             become floats where an entry was missing. Fewer rows after a KeyboardInterrupt: the
             first.
         """
-        found = self._of_raw_table(X, n_samples, is_mean=True)
-        if found is not None:
-            return found
-        rows, setup = self._incomplete(X, n_samples)
+        setup = self._completion_setup(n_samples)
+        if _is_of_raw_table(setup):
+            return self._of_raw_table(setup, X, n_samples, is_mean=True)
+        rows = check_incomplete_rows(setup.target, setup.estimator, X)
         filled = rows.copy()
 
         def take(place, draws):
@@ -393,3 +388,8 @@ class RAESampler(BaseEstimator):
 
         n_done = self._complete(setup, rows, n_samples, take, repeats=True)
         return completed_as(X, check_overflow(filled[:n_done]))
+
+
+def _is_of_raw_table(setup):
+    """Whether the rows of the density are full rows of a raw table."""
+    return getattr(setup.estimator, "_axis_names", None) is not None

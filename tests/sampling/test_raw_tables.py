@@ -14,6 +14,7 @@ from tests.density.incomplete.tables import (
     plain_model,
     plain_rows,
     quietly,
+    rows_of,
 )
 
 BOTH = pytest.mark.parametrize("has_network", [False, True], ids=["base", "network"])
@@ -25,12 +26,6 @@ def kind(request):
     if request.param != "array":
         pytest.importorskip(request.param)
     return request.param
-
-
-def rows_of(kind, n, seed=5, holes=0.1):
-    if kind == "array":
-        return mixed_array(n, seed, holes)
-    return mixed_frame(__import__(kind), n, seed, holes)
 
 
 def columns_of(rows):

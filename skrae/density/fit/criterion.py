@@ -139,15 +139,14 @@ class HeldOutGain:
     base : MixtureDensity
     n_draws : int
     generator : torch.Generator
-    log_shares : tensor of shape (n, M), or None
-        Of held-out rows that tell less than all: of each of the M full rows behind one, in turn
-        among `rows`, the logarithm of its share under q. exp f of the row is then their mean.
+    n_copies : int
+        How many of `rows` in turn are full rows drawn by q for one that tells less: exp f of it is
+        their mean.
     """
 
-    def __init__(self, rows, base, n_draws, generator, log_shares=None):
-        self._log_shares, weights = log_shares, rows.weights
-        if log_shares is not None:
-            weights = weights.view(log_shares.shape)[:, 0]
+    def __init__(self, rows, base, n_draws, generator, n_copies=1):
+        self._n_copies = n_copies
+        weights = rows.weights.reshape(-1, n_copies)[:, 0]
         self.weights = weights / weights.sum()
         parts = rows.z.double(), base.sample(n_draws, generator)
         self._log_q = [base.log_density(part) for part in parts]
@@ -186,8 +185,8 @@ class HeldOutGain:
 
     def of_tilts(self, held_out, drawn):
         """The gain and its standard error from f at held-out rows and at draws of q."""
-        if self._log_shares is not None:
-            held_out = held_out.view(self._log_shares.shape) + self._log_shares
+        if self._n_copies > 1:
+            held_out = held_out.view(-1, self._n_copies) - np.log(self._n_copies)
             held_out = torch.logsumexp(held_out, 1)
         log_sum = torch.logsumexp(drawn, 0)
         effective = torch.exp(2.0 * log_sum - torch.logsumexp(2.0 * drawn, 0))

@@ -198,8 +198,8 @@ class LearningRows(NamedTuple):
 
     rows: WeightedRows
     validation: WeightedRows
-    log_shares: torch.Tensor | None = None  # of the full rows behind a row that is incomplete
-    n_copies: int = 1  # of a row, in `rows`
+    n_copies: int = 1  # full rows in turn behind each of `rows` that is incomplete
+    n_judging: int = 1  # and of `validation`
 
     @property
     def n_rows(self):
@@ -219,12 +219,8 @@ def _drawn_rows(weights, working, base, parts, raw, rng):
     law = raw.law(working.transform, base)
     train, held_out = map(working.kept_of, parts)
     judging = network_rows(raw, weights, law, held_out, JUDGING_DRAWS, rng)
-    return LearningRows(
-        network_rows(raw, weights, law, train, TRAINING_DRAWS, rng),
-        judging,
-        torch.full((len(held_out), JUDGING_DRAWS), -np.log(JUDGING_DRAWS), dtype=torch.float64),
-        TRAINING_DRAWS,
-    )
+    learning = network_rows(raw, weights, law, train, TRAINING_DRAWS, rng)
+    return LearningRows(learning, judging, TRAINING_DRAWS, JUDGING_DRAWS)
 
 
 def _may_average(options, raw=None):
@@ -286,7 +282,7 @@ def _fitted(transform, base, options, outcome, previous, members):
 
 def _trainer(learning, base, options, generator, device, previous):
     rows, held_out = learning.rows.to(device), learning.validation.to(device)
-    n_rows, shares = learning.n_rows, learning.log_shares
+    n_rows = learning.n_rows
     metric = NoiseMetric(base, options.noise_covariance)
     if previous:
         before = previous.field(device)
@@ -307,9 +303,7 @@ def _trainer(learning, base, options, generator, device, previous):
         rows=Rows(rows, min(options.batch_size, n_rows), generator, learning.n_copies),
         base=base,
         metric=metric,
-        held_out_gain=HeldOutGain(
-            held_out, base, n_draws, generator, None if shares is None else shares.to(device)
-        ),
+        held_out_gain=HeldOutGain(held_out, base, n_draws, generator, learning.n_judging),
         weights=TermWeights(options.contraction_weight, options.calibration_weight),
         decoder_name=options.decoder,
         activation=options.activation,

@@ -2,9 +2,9 @@
 
 1. One Gaussian, by exact expectation-maximisation of the rows with holes, and uniform noise in the
    cells of rounded values, completes the rows for the first time.
-2. A quick mixture of these completes them again: what the final one grows from.
-3. The final mixture takes its last steps of expectation-maximisation on the rows as they are, and
-   draws the full rows that the network learns from.
+2. A quick mixture of these completes them again: working space is fitted to them.
+3. The final mixture grows there by what is observed of the rows, and draws the full rows that the
+   network learns from.
 """
 
 from itertools import pairwise

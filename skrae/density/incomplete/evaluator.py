@@ -41,7 +41,7 @@ class IncompleteEvaluator:
         self.law = RowLaw(evaluator.transform, self.field.base.to("cpu"), steps)
 
     def _each(self, X, answer, shape=()):
-        """answer(points, z, log shares, log weights) of each block of rows, (n, *shape)."""
+        """answer(points, keys) of each block of rows, (n, *shape)."""
         found = np.empty((len(X), *shape))
         with torch.no_grad():
             for index, rows, keys in self.law.blocks(X, self.law.block_size(N_POINTS)):
@@ -60,16 +60,13 @@ class IncompleteEvaluator:
     def _tilt(self, z):
         return by_blocks(self.field.log_tilt, z.to(self.evaluator.device), size=BLOCK_ROWS).cpu()
 
-    def _needs_draws(self, points):
-        return not (self.field.is_base and points.log_q.shape[1] == 1)
-
     # --- the density -----------------------------------------------------------------------------
 
     def log_density(self, X):
         """(n,)"""
 
         def answer(points, keys):
-            log_q = self._mean(points.log_q) - self.evaluator.log_z
+            log_q = points.log_mean - self.evaluator.log_z
             if self.field.is_base:
                 return log_q
             log_weights = self._weighted(points, keys)[2]
@@ -79,11 +76,7 @@ class IncompleteEvaluator:
 
     def base_log_density(self, X):
         """(n,), of q alone."""
-        return self._each(X, lambda points, keys: self._mean(points.log_q))
-
-    @staticmethod
-    def _mean(log_q):
-        return torch.logsumexp(log_q, 1) - np.log(log_q.shape[1])
+        return self._each(X, lambda points, keys: points.log_mean)
 
     # --- derivatives -----------------------------------------------------------------------------
 
@@ -123,10 +116,8 @@ class IncompleteEvaluator:
 
     def _in_units(self, points, gradient, n_points):
         """d/dx from d/dy, of n_points full rows for each row, as a tensor (n, M, d)."""
-        n, m = points.log_q.shape
-        X = np.repeat(points.X, n_points // m, axis=0)
-        found = self.law.columns.gradient(X, gradient) * points.seen
-        return torch.from_numpy(found).view(n, n_points, -1)
+        found = self.law.columns.gradient(points.repeated(n_points), gradient) * points.seen
+        return torch.from_numpy(found).view(-1, n_points, found.shape[1])
 
     def hessian(self, X):
         """(n, d, d): 0 where an entry is missing, and along categories."""
@@ -179,11 +170,10 @@ class IncompleteEvaluator:
         return found
 
     def _bent(self, points, gradient, bends, n_points):
-        n, m = points.log_q.shape
-        X = np.repeat(points.X, n_points // m, axis=0)
+        X = points.repeated(n_points)
         found = self.law.columns.hessian(X, gradient.numpy, bends.numpy())
         found = found * points.seen * points.seen[:, None]
-        return torch.from_numpy(found).view(n, n_points, *found.shape[1:])
+        return torch.from_numpy(found).view(-1, n_points, *found.shape[1:])
 
     # --- draws -----------------------------------------------------------------------------------
 
@@ -219,7 +209,20 @@ class IncompleteEvaluator:
 
     # --- full rows -------------------------------------------------------------------------------
 
-    def mean_of(self, X, function, size):
+    def code(self, X):
+        """(n, k), the mean of the codes of full rows."""
+        return self._mean_of(X, self.field.code, self.evaluator.code_size)
+
+    def reconstruct(self, X):
+        """(n, d), the mean of r of full rows, in the units of the data."""
+
+        def reconstruct(z):
+            r = self.field.reconstruct(z).numpy(force=True)
+            return z.new_tensor(self.evaluator.transform.inverse(r))
+
+        return self._mean_of(X, reconstruct, X.shape[1])
+
+    def _mean_of(self, X, function, size):
         """The mean of function(full rows in working space) given what is observed, (n, size)."""
 
         def answer(points, keys):

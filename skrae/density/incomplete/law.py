@@ -24,6 +24,8 @@ N_POINTS = 64
 BLOCK, PADDED = 64, 8
 # Numbers that whitened deviations (K, rows, d) may hold at once.
 MAX_NUMBERS = 20_000_000
+# Patterns whose triangles are kept.
+MAX_PATTERNS = 64
 SEED = 0
 
 
@@ -35,6 +37,15 @@ class Points(NamedTuple):
     log_q: torch.Tensor  # (n, M), of the observed entries, in the units of the data
     marginal: MarginalDensity
     seen: np.ndarray  # bool (d,)
+
+    @property
+    def log_mean(self):
+        """log of the mean of q over the points of each row, (n,)."""
+        return torch.logsumexp(self.log_q, 1) - np.log(self.log_q.shape[1])
+
+    def repeated(self, n_points):
+        """X of n_points of each row, in turn: each point as often as it takes, (n n_points, d)."""
+        return np.repeat(self.X, n_points // self.log_q.shape[1], axis=0)
 
 
 class RawRows(NamedTuple):
@@ -211,14 +222,8 @@ class RowLaw:
         """log q of incomplete rows (n, d), in the units of the data, (n,)."""
         found = np.empty(len(X))
         for index, rows, _ in self.blocks(X, self.block_size(n_points)):
-            log_q = self.points(rows, n_points).log_q
-            value = torch.logsumexp(log_q, 1) - np.log(log_q.shape[1])
-            found[index] = value[: len(index)].numpy()
+            found[index] = self.points(rows, n_points).log_mean[: len(index)].numpy()
         return found
-
-
-# Patterns whose triangles are kept.
-MAX_PATTERNS = 64
 
 
 def full_rows(view, levels):

@@ -4,6 +4,7 @@ A table in which nothing was found, whose rows are complete, is answered as ever
 """
 
 import weakref
+from functools import cached_property
 from numbers import Real
 from typing import NamedTuple
 
@@ -170,14 +171,11 @@ class TableEvaluator:
         self.evaluator, self.table = evaluator, table
         n = evaluator.field.base.n_numeric
         self.steps = np.zeros(n) if table is None else steps_of(table)
-        self._incomplete = None
 
-    @property
+    @cached_property
     def incomplete(self):
         """The evaluator of rows that tell less than all, made when the first is asked about."""
-        if self._incomplete is None:
-            self._incomplete = IncompleteEvaluator(self.evaluator, self.steps)
-        return self._incomplete
+        return IncompleteEvaluator(self.evaluator, self.steps)
 
     def ask(self, question, rows):
         """The answer of the method of that name."""
@@ -200,22 +198,24 @@ class TableEvaluator:
             found[place] = values
         return found
 
+    def _answers(self, question, rows, complete):
+        """The answers that both evaluators have by the same name."""
+        return self._joined(
+            rows,
+            complete,
+            getattr(self.evaluator, question),
+            lambda X: getattr(self.incomplete, question)(X),
+        )
+
     def log_density(self, rows, complete):
         """(n,)"""
-        found = self._joined(
-            rows, complete, self.evaluator.log_density, lambda X: self.incomplete.log_density(X)
-        )
-        return (found + rows.log_floor).astype(rows.dtype, copy=False)
+        found = self._answers("log_density", rows, complete) + rows.log_floor
+        return found.astype(rows.dtype, copy=False)
 
     def base_log_density(self, rows, complete):
         """(n,)"""
-        found = self._joined(
-            rows,
-            complete,
-            self.evaluator.base_log_density,
-            lambda X: self.incomplete.base_log_density(X),
-        )
-        return (found + rows.log_floor).astype(rows.dtype, copy=False)
+        found = self._answers("base_log_density", rows, complete) + rows.log_floor
+        return found.astype(rows.dtype, copy=False)
 
     def gradient(self, rows, complete):
         """(n, n_features), 0 where there is no derivative, and how many rows were not corrected."""
@@ -231,9 +231,7 @@ class TableEvaluator:
 
     def hessian(self, rows, complete):
         """(n, n_features, n_features), 0 where there is no derivative."""
-        found = self._joined(
-            rows, complete, self.evaluator.hessian, lambda X: self.incomplete.hessian(X)
-        )
+        found = self._answers("hessian", rows, complete)
         found = self._by_features(self._by_features(found).swapaxes(1, 2)).swapaxes(1, 2)
         return found.astype(rows.dtype, copy=False)
 
@@ -246,30 +244,14 @@ class TableEvaluator:
 
     def code(self, rows, complete):
         """(n, k): of incomplete rows the mean of the codes of full ones."""
-        size = self.evaluator.code_size
-        found = self._joined(
-            rows,
-            complete,
-            self.evaluator.code,
-            lambda X: self.incomplete.mean_of(X, self.evaluator.field.code, size),
-        )
-        return found.astype(rows.dtype, copy=False)
+        return self._answers("code", rows, complete).astype(rows.dtype, copy=False)
 
     def reconstruct(self, rows, complete):
         """Denoised rows as the user has them: (n, n_features) where all columns are numbers."""
-        found = self._joined(
-            rows,
-            complete,
-            self.evaluator.reconstruct,
-            lambda X: self.incomplete.mean_of(X, self._reconstructed, X.shape[1]),
-        )
+        found = self._answers("reconstruct", rows, complete)
         if self.table is None:
             return found.astype(rows.dtype, copy=False)
         return denoised_rows(self.table, found, rows.dtype)
-
-    def _reconstructed(self, z):
-        r = self.evaluator.field.reconstruct(z).numpy(force=True)
-        return z.new_tensor(self.evaluator.transform.inverse(r))
 
     def local_covariance(self, rows, complete):
         """(n, d, d), of complete numeric rows."""

@@ -1,7 +1,6 @@
 """Rows with holes as growth takes them: in the place of a tensor of rows in working space.
 
-Moments and likelihoods are those of the observed entries. Mixtures grow from completed rows, whose
-steps are ten times as fast.
+Moments and likelihoods are those of the observed entries.
 """
 
 from functools import cached_property
@@ -13,18 +12,12 @@ from skrae.mixtures.growth.patterns import IncompleteRows, Patterns
 from skrae.mixtures.marginal import MarginalDensity
 from skrae.preprocessing.rows import WeightedRows
 
-# Completions of a row that a mixture grows from.
-N_DRAWS = 1
 
-
-def completed(rows, mixture=None, generator=None):
-    """`WeightedRows` without holes: completed before, or by draws from an em.Mixture."""
+def completed(rows, mixture, generator):
+    """`WeightedRows` without holes, by draws from an em.Mixture; the rows where there are none."""
     if isinstance(rows.z, torch.Tensor):
         return rows
-    if mixture is None:
-        return WeightedRows(rows.z.full, rows.weights)
-    z = torch.cat([rows.z.drawn(mixture, generator) for _ in range(N_DRAWS)])
-    return WeightedRows(z, rows.weights.repeat(N_DRAWS) / N_DRAWS)
+    return WeightedRows(rows.z.drawn(mixture, generator), rows.weights)
 
 
 class HoledRows:
@@ -86,15 +79,11 @@ class HoledRows:
     def log_density(self, density):
         """The same of a `MixtureDensity` in working space, pattern by pattern."""
         base, found = density.affine(self._inverse), self.full.new_empty(len(self))
-        missing = torch.cat([self.rows.y.isnan(), self._absent()], dim=1)
+        absent = self._patterns.restored(self._patterns.absent) > 0.5
+        missing = torch.cat([self.rows.y.isnan(), absent], dim=1)
         rows = torch.cat([self.rows.y.nan_to_num(0.0), self.rows.onehots], dim=1)
         patterns, of_row = missing.unique(dim=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             own = (of_row == number).nonzero()[:, 0]
             found[own] = MarginalDensity(base, pattern).log_density(rows[own])
         return found
-
-    def _absent(self):
-        absent = torch.empty_like(self._patterns.absent)
-        absent[self._patterns.order] = self._patterns.absent
-        return absent > 0.5

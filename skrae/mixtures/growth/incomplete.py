@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.components import log_volume, unpack_symmetric
+from skrae.mixtures.components import inverse_of_triangles, log_volume, unpack_symmetric
 from skrae.mixtures.growth.patterns import Patterns
 from skrae.mixtures.noise import normal, uniform
 from skrae.mixtures.quadratics import log_kernels, row_columns, weighted_moments
@@ -69,7 +69,7 @@ class _Expectation:
     def __init__(self, gaussians):
         self.gaussians = gaussians
         self.factors = torch.linalg.cholesky(gaussians.covariances)
-        self.whiteners = _inverses(self.factors)
+        self.whiteners = inverse_of_triangles(self.factors)
         self.precisions = self.whiteners.mT @ self.whiteners
         self.constants = gaussians.weights.log() - log_volume(self.factors)
 
@@ -90,7 +90,7 @@ class _Expectation:
         deviations = (part.y - self.gaussians.means[:, :, None]).mul_(part.observed)
         i, j = part.missing[:, :, None], part.missing[:, None, :]
         triangles = torch.linalg.cholesky(self.precisions[:, i, j])
-        roots = _inverses(triangles)
+        roots = inverse_of_triangles(triangles)
         axes = part.missing[part.pattern].T.expand(len(deviations), -1, -1)
         pulls = (self.precisions @ deviations).gather(1, axes)
         deviations.scatter_(1, axes, _of_patterns(roots.mT @ roots, pulls, part.pattern).neg_())
@@ -109,11 +109,6 @@ def _of_patterns(matrices, vectors, pattern):
         return (matrices[:, pattern] @ vectors.mT[..., None])[..., 0].mT.contiguous()
     columns = vectors.split(pattern.bincount().tolist(), dim=2)
     return torch.cat([matrices[:, g] @ own for g, own in enumerate(columns)], dim=2)
-
-
-def _inverses(triangles):
-    identity = torch.eye(triangles.shape[-1], dtype=triangles.dtype)
-    return torch.linalg.solve_triangular(triangles, identity, upper=False)
 
 
 class _Sums:

@@ -11,8 +11,9 @@ Small tables hang on what is held out. There each further growth holds out rows 
 and tails are judged by rows that the mixture in question has not seen, and at last every mixture
 takes a few steps of EM on all rows.
 
-Full rows have numbers and then the one-hots of categories (`Space.levels`). Rows with holes are
-completed by draws to grow a mixture from, which then takes exact steps on what is observed.
+Full rows have numbers and then the one-hots of categories (`Space.levels`). Of rows with holes
+mixtures grow by what is observed; they are merged and pooled on rows completed by draws, whose
+steps are ten times as fast, and take exact steps again at last.
 
 Each growth is a part of the work that is done once. Where the work ends early, the choice is made
 among the mixtures that are complete, or of the best size so far of the only one.
@@ -131,7 +132,7 @@ def select_base(
         max_mixtures = max(1, min(max_mixtures, MAX_WIDE // first.mixture.covariances.numel()))
     if folds and max_mixtures > 1:
         parts = [_other_part(rows, held_out, fold) for fold in folds[: max_mixtures - 1]]
-        more = _complete(partial(grower.again, first, *part) for part in parts)
+        more = _complete(partial(grower.as_first, first, *part) for part in parts)
         groups = [[growth] for growth in (first, *more)]
     else:
         growths = _average(grower, first, max_mixtures)
@@ -197,17 +198,18 @@ class _Grower:
         other.settings = settings
         return other
 
-    def again(self, first, rows, held_out, *, pools=True):
-        """The `Growth` of other rows at the ridge of the first, as that was made.
-
-        Rows with holes are completed anew by draws from the first.
-        """
-        parts = rows, held_out
+    def as_first(self, first, rows, held_out):
+        """The `Growth` of other rows at the ridge of the first, as that was made."""
         if self.is_wide:
-            growth = self.expanded(*parts, first.settings.ridge)
-        else:
-            growth = self(*parts, first.settings.ridge)
-        return self.exact(_pooled(growth) if pools and not self.is_wide else growth, rows, held_out)
+            return self.expanded(rows, held_out, first.settings.ridge)
+        growth = _pooled(self(rows, held_out, first.settings.ridge))
+        return self.exact(growth, rows, held_out)
+
+    def beside(self, first):
+        """Another `Growth` of the rows of the first, at its ridge."""
+        rows, held_out = first.rows, WeightedRows(*first.held_out[:2])
+        growth = self(rows, held_out, first.settings.ridge)
+        return self.exact(growth, rows, held_out)
 
     def exact(self, growth, rows, held_out):
         """The growth after exact steps on rows with their holes; itself where there are none."""
@@ -387,9 +389,7 @@ def _average(grower, first, max_mixtures):
             return growths
     while len(growths) < max_mixtures and len(first.mixture.weights) > 1:
         n_fresh = min(len(growths), max_mixtures - len(growths))
-        parts = first, first.rows, WeightedRows(z_out, w_out)
-        grow = partial(grower.again, *parts, pools=False)
-        fresh = list(_complete(grow for _ in range(n_fresh)))
+        fresh = list(_complete(partial(grower.beside, first) for _ in range(n_fresh)))
         if ended_early():
             break
         more = [log_density(growth.mixture, z_out) for growth in fresh]

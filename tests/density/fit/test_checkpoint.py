@@ -12,6 +12,7 @@ from skrae.density.fit import base, fitting
 from skrae.mixtures.growth import em, selection
 from skrae.preprocessing.contract.work import Journal
 from tests.density.estimators import quick_estimator
+from tests.interruptions import interrupt_at
 
 
 class Killed(BaseException):
@@ -135,19 +136,6 @@ def check_usable(model, X):
     assert np.isfinite(rows).all()
     gap = model.score_samples(X) - model.base_log_density(X)
     assert np.abs(gap).max() < 10.0
-
-
-def interrupt_at(module, name, occurrence, monkeypatch):
-    """Let a function raise KeyboardInterrupt the nth time it is called."""
-    function, calls = getattr(module, name), []
-
-    def interrupted(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == occurrence:
-            raise KeyboardInterrupt
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, interrupted)
 
 
 def always_interrupted(*args):

@@ -106,3 +106,10 @@ def plain_model(has_network=False):
     if has_network:
         return with_network(plain_model(), seed=2)
     return fitted(plain_rows(), select=None)
+
+
+def rows_of(kind, n=60, seed=5, holes=0.1):
+    """The rows of `mixed_frame` as a data frame of a library, or as an array."""
+    if kind == "array":
+        return mixed_array(n, seed, holes)
+    return mixed_frame(__import__(kind), n, seed, holes)

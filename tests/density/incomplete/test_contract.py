@@ -24,6 +24,7 @@ from tests.density.incomplete.tables import (
     quick,
     quietly,
 )
+from tests.interruptions import interrupt_at
 from tests.round_trips import through_joblib, through_pickle, through_skops
 
 pandas = pytest.importorskip("pandas")
@@ -216,18 +217,6 @@ def check_usable(model, frame):
     assert np.isfinite(model.log_density_hessian(rows)).all()
     draws = quietly(model.sample, 50, random_state=0)
     assert draws.dtypes.equals(frame.dtypes)
-
-
-def interrupt_at(module, name, occurrence, monkeypatch):
-    function, calls = getattr(module, name), []
-
-    def interrupted(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == occurrence:
-            raise KeyboardInterrupt
-        return function(*args, **kwargs)
-
-    monkeypatch.setattr(module, name, interrupted)
 
 
 STAGES = {

@@ -267,7 +267,7 @@ def test_codes_are_means_over_what_is_missing(holes, monkeypatch):
     full = evaluator_of_full_rows(fitted)
     rows = rows_of(fitted, 2, holes)
     monkeypatch.setattr(module, "N_POINTS", MANY)
-    found = incomplete(fitted).mean_of(rows, full.field.code, full.code_size)
+    found = incomplete(fitted).code(rows)
     for row, own in zip(rows, found, strict=True):
         mean, spread = conditional_means(fitted, row, full.code, full.code_size)
         assert (np.abs(own - mean) < LIMIT * 1.5 * spread / MANY**0.5 + 1e-4).all()

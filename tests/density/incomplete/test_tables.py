@@ -9,11 +9,11 @@ from skrae.density.incomplete import evaluator
 from tests.density.estimators import ROW_QUESTIONS
 from tests.density.incomplete.tables import (
     fitted,
-    mixed_array,
     mixed_frame,
     mixed_model,
     plain_model,
     plain_rows,
+    rows_of,
     with_network,
 )
 
@@ -26,12 +26,6 @@ def kind(request):
     if request.param != "array":
         pytest.importorskip(request.param)
     return request.param
-
-
-def rows_of(kind, n=60, seed=5):
-    if kind == "array":
-        return mixed_array(n, seed)
-    return mixed_frame(__import__(kind), n, seed)
 
 
 def test_containers_of_the_same_rows_have_the_same_answers(kind):
