@@ -21,13 +21,13 @@ from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.incomplete.rows import (
     asked_rows,
     axis_names,
+    cells_of,
     conditional_draws,
     fit_rows,
     imputed,
     names_of_numbers,
     raw_rows,
     report_of,
-    steps_of,
     table_evaluator,
     table_of,
 )
@@ -146,10 +146,12 @@ class RegularizedAutoEncoderScore(
     column_kinds : "auto", str or dict, default="auto"
         The kind of all columns of numbers, or of some by their names or indices: "continuous",
         "cells" (integers and rounded numbers, each of which stands for the interval of one step of
-        their grid), "atoms" (continuous, but for values that many rows share), "categorical",
+        their grid), "heaps" (the same, but many rows prefer some values, which stand for longer
+        intervals), "atoms" (continuous, but for values that many rows share), "categorical",
         "constant" or "auto", which finds it: two values are categorical; numbers that repeat, on a
         grid of a step of at least 1/8 standard deviation (1/50 of integers), are cells; up to three
-        values that a twentieth of the rows share are atoms. Decoders other than "gradient" have
+        values that a twentieth of the rows share are atoms; values on any grid whose repeats tell a
+        nat a row are heaps. Decoders other than "gradient" have
         both as numbers there.
     max_components : "auto" or int, default="auto"
         Largest number of components of one mixture. "auto": 64 up to 4000 rows, then one for
@@ -243,10 +245,10 @@ class RegularizedAutoEncoderScore(
     columns_ : dict of arrays of shape (n_features_in_,)
         What became of each column; printed as a table, and one by pandas.DataFrame(model.columns_):
         its name; where the table is no plain one its kind, its dtype, the share of missing entries,
-        its n_levels, the step h of its cells and its atoms; its map ("affine", or with margins
-        "straight" or "bent", the latter a logarithm where it is skewed or has heavy tails, or a
-        logit between sharp ends); mean and standard deviation, the ends drawn in; the lower_end and
-        upper_end at which its rows stop short (NaN where they thin out); the step of values that
+        its n_levels, the step h of its grid, n_heaps preferred values and its atoms; its map
+        ("affine", or with margins "straight" or "bent", the latter a logarithm where it is skewed
+        or has heavy tails, or a logit between sharp ends); mean and standard deviation, the ends drawn
+        in; the lower_end and upper_end at which its rows stop short (NaN where they thin out); the step of values that
         repeat (0 where they do not), finer than which no detail of its map is; the number of rows
         left to the tail for a wild value there; whether it is constant.
     margins_ : dict of arrays, or None
@@ -761,7 +763,7 @@ class RegularizedAutoEncoderScore(
     @property
     def _n_numeric(self):
         """The numeric columns of full rows."""
-        return self.n_features_in_ if self.table_ is None else len(steps_of(self._table()))
+        return self.n_features_in_ if self.table_ is None else len(cells_of(self._table()))
 
     def _decoded(self, full):
         """Full rows (n, d) as rows of the table that the model was fitted to."""

@@ -58,7 +58,7 @@ def standardised(raw, weights):
 
     By these near-duplicates are told: what is drawn for a row would hide them.
     """
-    n = len(raw.steps)
+    n = len(raw.cells)
     location, scale, _ = observed_scales(raw.X[:, :n], weights)
     found = np.concatenate([(raw.X[:, :n] - location) / scale, raw.X[:, n:]], axis=1)
     return found[:, ~np.isnan(found).all(axis=0)]
@@ -72,8 +72,8 @@ def completed_by(raw, previous, rng):
 
 def _first_rows(raw, weights, rng):
     """Noise within cells, and draws of one Gaussian, and of the levels' frequencies, elsewhere."""
-    X, n = raw.X.copy(), len(raw.steps)
-    X[:, :n] += raw.steps * (rng.random_sample((len(X), n)) - 0.5)
+    X, n = raw.X.copy(), len(raw.cells)
+    X[:, :n] = raw.cells.drawn(X[:, :n], rng)
     if not np.isnan(X).any():
         return X
     with breakable():
@@ -82,7 +82,7 @@ def _first_rows(raw, weights, rng):
 
 
 def _by_gaussian(raw, X, weights, rng):
-    n = len(raw.steps)
+    n = len(raw.cells)
     location, scale, _ = observed_scales(X[:, :n], weights)
     rows = IncompleteRows(
         torch.from_numpy((X[:, :n] - location) / scale),
@@ -98,7 +98,7 @@ def _by_gaussian(raw, X, weights, rng):
 
 def _by_other_rows(raw, X, rng):
     """What is missing of a column, or a category, is that of another row, at random."""
-    X, place = X.copy(), len(raw.steps)
+    X, place = X.copy(), len(raw.cells)
     ends = [*range(1, place + 1), *(place + np.cumsum(raw.levels, dtype=int)).tolist()]
     for start, stop in pairwise([0, *ends]):
         missing = np.isnan(X[:, start])
@@ -117,11 +117,11 @@ def growing_rows(raw, working, X, weights, index, seed):
     X : array of shape (n, d), full rows; their places within cells hold
     """
     rows = working.rows(X, weights, index, seed)
-    if raw is None or is_wide(len(raw.steps)) or not np.isnan(raw.X).any():
+    if raw is None or is_wide(len(raw.cells)) or not np.isnan(raw.X).any():
         return rows
     own = working.kept_of(index)
     columns, matrix, _ = working.transform.by_columns()
-    y, n = columns.forward(X[own]), len(raw.steps)
+    y, n = columns.forward(X[own]), len(raw.cells)
     y[np.isnan(raw.X[own])] = np.nan
     parts = torch.from_numpy(y[:, :n].copy()), torch.from_numpy(np.nan_to_num(y[:, n:]))
     holed = IncompleteRows(*parts, rows.weights)

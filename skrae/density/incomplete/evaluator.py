@@ -33,12 +33,12 @@ class IncompleteEvaluator:
     Parameters
     ----------
     evaluator : Evaluator of full rows
-    steps : array of shape (d_c,), lengths of cells, 0 where there are none
+    cells : Cells, of the numeric columns
     """
 
-    def __init__(self, evaluator, steps):
+    def __init__(self, evaluator, cells):
         self.evaluator, self.field = evaluator, evaluator.field
-        self.law = RowLaw(evaluator.transform, self.field.base.to("cpu"), steps)
+        self.law = RowLaw(evaluator.transform, self.field.base.to("cpu"), cells)
 
     def _each(self, X, answer, shape=()):
         """answer(points, keys) of each block of rows, (n, *shape)."""

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from skrae.density.incomplete.cells import Cells
 from skrae.mixtures.components import draw_indices
 from skrae.mixtures.marginal import MarginalDensity
 from skrae.mixtures.noise import RowStreams
@@ -34,7 +35,7 @@ class Points(NamedTuple):
 
     X: np.ndarray  # (n M, d), in the units of the data; of no meaning where an entry is missing
     y: torch.Tensor  # (n M, d), in standardised columns
-    log_q: torch.Tensor  # (n, M), of the observed entries, in the units of the data
+    log_q: torch.Tensor  # (n, M), of the observed entries, in the units of the data; weighted
     marginal: MarginalDensity
     seen: np.ndarray  # bool (d,)
 
@@ -54,22 +55,22 @@ class RawRows(NamedTuple):
     Parameters
     ----------
     X : array of shape (n, d), full rows with NaN where an entry or a category is missing
-    steps : array of shape (d_c,), lengths of the cells of numeric columns, 0 where there are none
+    cells : Cells, of the numeric columns
     levels : tuple of ints, sizes of the categories
     """
 
     X: np.ndarray
-    steps: np.ndarray
+    cells: Cells
     levels: tuple
 
     @property
     def are_complete(self):
         """Whether every row is a full one."""
-        return not self.steps.any() and not np.isnan(self.X).any()
+        return not self.cells.any and not np.isnan(self.X).any()
 
     def law(self, transform, base):
         """The `RowLaw` of a base density."""
-        return RowLaw(transform, base, self.steps)
+        return RowLaw(transform, base, self.cells)
 
 
 class RowLaw:
@@ -79,13 +80,13 @@ class RowLaw:
     ----------
     transform : Transform of full rows
     base : MixtureDensity in working space
-    steps : array of shape (d_c,), the length of the cells of each numeric column, or 0
+    cells : Cells, of the numeric columns
     """
 
-    def __init__(self, transform, base, steps):
+    def __init__(self, transform, base, cells):
         self.base, self.matrix, self.columns = column_space(transform, base)
         self.levels, self.n_numeric = base.levels, base.n_numeric
-        self.steps = np.asarray(steps, np.float64)
+        self.cells = cells
         self._middle = self.columns.inverse(np.zeros((1, base.n_features)))[0]
         self._marginals = {}
 
@@ -126,7 +127,7 @@ class RowLaw:
 
     # --- points ----------------------------------------------------------------------------------
 
-    def points(self, rows, n_points, shift=None):
+    def points(self, rows, n_points, shift=None, together=False):
         """`Points` of rows of one pattern: one each where no value stands for a cell.
 
         Parameters
@@ -134,21 +135,26 @@ class RowLaw:
         rows : array of shape (n, d), NaN where missing
         n_points : int
         shift : array of shape (n, d_c) in [0, 1) that moves the lattice, or None
+        together : bool, whether what is beside a row may change how sums of it round
         """
         missing = np.isnan(rows[0])
-        cells = np.flatnonzero((self.steps > 0.0) & ~missing[: self.n_numeric])
+        cells = np.flatnonzero(self.cells.are_cells & ~missing[: self.n_numeric])
         n_points = n_points if len(cells) else 1
+        middles, lengths, log_weights = self.cells.of(rows[:, : self.n_numeric])
+        rows = np.concatenate([middles, rows[:, self.n_numeric :]], axis=1)
         X = np.repeat(np.where(missing, self._middle, rows), n_points, axis=0)
         if len(cells):
             offsets = np.tile(lattice(n_points, len(cells)), (len(rows), 1))
             if shift is not None:
                 offsets = (offsets + np.repeat(shift[:, cells], n_points, axis=0)) % 1.0
-            X[:, cells] += self.steps[cells] * (offsets - 0.5)
+            X[:, cells] += np.repeat(lengths[:, cells], n_points, axis=0) * (offsets - 0.5)
         y, log_det = self.columns.forward_and_log_det(X)
         y = torch.from_numpy(y)
         marginal = self.marginal(missing)
-        log_q = marginal.log_density(y) + torch.from_numpy(log_det - self._log_slopes(missing))
-        return Points(X, y, log_q.view(len(rows), n_points), marginal, ~missing)
+        density = self.base if together and not missing.any() else marginal
+        log_q = density.log_density(y) + torch.from_numpy(log_det - self._log_slopes(missing))
+        log_q = log_q.view(len(rows), n_points) + torch.from_numpy(log_weights)[:, None]
+        return Points(X, y, log_q, marginal, ~missing)
 
     def _log_slopes(self, missing):
         """What missing entries, which stand at the middle, add to the log determinant."""
@@ -201,10 +207,11 @@ class RowLaw:
         generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
         for index, rows, _ in self.blocks(X, 8 * self.block_size(n_points)):
             shift = rng.random_sample((len(rows), self.n_numeric))
-            points = self.points(rows, n_points, shift)
+            points = self.points(rows, n_points, shift, together=True)
             y = self._chosen(points, n_draws, generator)
             draws = self.columns.inverse(y.numpy())
-            observed = points.seen & np.append(self.steps == 0.0, np.ones(sum(self.levels), bool))
+            is_point = np.append(~self.cells.are_cells, np.ones(sum(self.levels), bool))
+            observed = points.seen & is_point
             draws[..., observed] = rows[:, None, observed]
             found[index] = draws[: len(index)]
         return found
@@ -216,6 +223,8 @@ class RowLaw:
         shares = torch.softmax(points.log_q, 1)
         place = torch.multinomial(shares, n_draws, replacement=True, generator=generator)
         y = points.y.view(n, n_points, -1)[torch.arange(n)[:, None], place]
+        if points.seen.all():
+            return y
         return points.marginal.draw(y.flatten(0, 1), 1, generator).view(n, n_draws, -1)
 
     def log_density(self, X, n_points=N_POINTS):

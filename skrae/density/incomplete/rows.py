@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils.validation import validate_data
 
+from skrae.density.incomplete.cells import Cells
 from skrae.density.incomplete.evaluator import IncompleteEvaluator
 from skrae.density.incomplete.law import RawRows, full_rows
 from skrae.preprocessing.rows import (
@@ -21,7 +22,7 @@ from skrae.preprocessing.rows import (
     frame_of,
     plain_array,
 )
-from skrae.preprocessing.table.options import CONTINUOUS
+from skrae.preprocessing.table.options import CELLS, CONTINUOUS, HEAPS
 from skrae.preprocessing.table.reading import TEXT
 from skrae.preprocessing.table.report import ColumnReport
 from skrae.preprocessing.table.table import Table, describe
@@ -52,16 +53,17 @@ def fit_rows(estimator, X, sample_weight, reset):
     weights = check_weights(sample_weight, X if numbers is None else numbers)
     table = _described(estimator, X, weights) if reset else table_of(estimator.table_)
     if table is None and np.isnan(numbers).any():  # a fit to complete rows that goes on
-        full, steps, levels = numbers.astype(np.float64), np.zeros(numbers.shape[1]), ()
+        full, levels = numbers.astype(np.float64), ()
+        cells = Cells(np.zeros(numbers.shape[1]))
     elif table is None or (table.is_plain and numbers is not None):
         return FitRows(*distinct_rows(numbers, sample_weight), None, numbers.dtype)
     else:
-        full, steps, levels = rows_of_table(table, X).X, steps_of(table), table.levels
+        full, cells, levels = rows_of_table(table, X).X, cells_of(table), table.levels
     full, weights = _weighted(full, weights)
     if table and not len(table.steps):
         full[:, 0] = np.random.RandomState(0).standard_normal(len(full))
     dtype = np.dtype(np.float64) if table else numbers.dtype
-    return FitRows(RawRows(full, steps, levels), weights, table, dtype)
+    return FitRows(RawRows(full, cells, levels), weights, table, dtype)
 
 
 def _described(estimator, X, weights):
@@ -142,9 +144,9 @@ def rows_of_table(table, X):
     return AskedRows(full_rows(view, table.levels), np.dtype(np.float64), view.log_floor)
 
 
-def steps_of(table):
-    """The lengths of the cells of the numeric columns of full rows, (d_c,)."""
-    return np.asarray(table.steps, np.float64) if len(table.steps) else np.zeros(1)
+def cells_of(table):
+    """The `Cells` of the numeric columns of full rows."""
+    return Cells(table.steps, table.heaps) if len(table.steps) else Cells(np.zeros(1))
 
 
 # By evaluator of full rows: what is built is neither pickled nor compared.
@@ -170,17 +172,17 @@ class TableEvaluator:
     def __init__(self, evaluator, table):
         self.evaluator, self.table = evaluator, table
         n = evaluator.field.base.n_numeric
-        self.steps = np.zeros(n) if table is None else steps_of(table)
+        self.cells = Cells(np.zeros(n)) if table is None else cells_of(table)
 
     @cached_property
     def incomplete(self):
         """The evaluator of rows that tell less than all, made when the first is asked about."""
-        return IncompleteEvaluator(self.evaluator, self.steps)
+        return IncompleteEvaluator(self.evaluator, self.cells)
 
     def ask(self, question, rows):
         """The answer of the method of that name."""
         complete = np.zeros(len(rows.X), bool)
-        if not self.steps.any():
+        if not self.cells.any:
             complete = ~np.isnan(rows.X).any(axis=1)
         if complete.all() and self.table is None:
             return getattr(self.evaluator, question)(rows.X)
@@ -298,7 +300,7 @@ def denoised_rows(table, full, dtype):
     if (kinds == "categorical").any():
         return found
     found, place = np.asarray(found).astype(dtype), np.asarray(table.numeric_of)
-    cells = np.flatnonzero(kinds == "cells")
+    cells = np.flatnonzero(np.isin(kinds, (CELLS, HEAPS)))
     found[:, cells] = full[:, place[cells]]
     return found
 

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from skrae.preprocessing.table.lattice import Lattice
-from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CELLS, CONSTANT
+from skrae.preprocessing.table.grids.heaps import Heaps
+from skrae.preprocessing.table.grids.lattice import Lattice
+from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CONSTANT
 from skrae.preprocessing.table.reading import TEXT, TRUTH, ColumnType
 
 
@@ -19,6 +20,7 @@ class Feature(NamedTuple):
     share_missing: float
     points: tuple  # atoms, or levels, or the one value of a constant
     lattice: Lattice | None
+    heaps: Heaps | None = None
 
     @property
     def has_numbers(self):
@@ -34,8 +36,8 @@ class Feature(NamedTuple):
 
     @property
     def step(self):
-        """h of cells, 0.0 where there is none."""
-        return self.lattice.step if self.kind == CELLS else 0.0
+        """h of a grid, 0.0 where there is none."""
+        return self.lattice.step if self.lattice else 0.0
 
     def place(self, column):
         """The index among `points` of each value of a column, int (n,), -1 where it is none."""
@@ -56,7 +58,9 @@ class Feature(NamedTuple):
         if self.kind == ATOMS:
             atoms = np.array([0.0, *self.points])
             numbers = np.where(codes > 0, atoms[codes], numbers)
-        if self.kind == CELLS:
+        if self.heaps:
+            numbers = self.heaps.quantiles(numbers)
+        if self.lattice:
             numbers = self.lattice.snap(numbers)
         if self.type.sort == TRUTH:
             return numbers > 0.5

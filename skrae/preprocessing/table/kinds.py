@@ -7,6 +7,7 @@ categorical    two distinct values, each at least twice, in 20 rows or more: a f
 cells          values that repeat, 30 rows or more, on a grid of a step of at least 1/8 of their
                standard deviation (without the farthest 1/400 on either side), or 1/50 where their
                type is integer or they are whole numbers beside holes
+heaps          rounded values, 500 rows or more, some of which many rows prefer; see `grids.heaps`
 atoms          at most three values, each with a share of 1/20 and 20 rows or more, and five times
                as frequent as any other value, of which there are 20 or more
 continuous
@@ -16,13 +17,15 @@ import numpy as np
 
 from skrae.preprocessing.scales import WINSORISED
 from skrae.preprocessing.table.features import Feature
-from skrae.preprocessing.table.lattice import find_lattice
+from skrae.preprocessing.table.grids.heaps import are_likely, find_heaps
+from skrae.preprocessing.table.grids.lattice import find_lattice
 from skrae.preprocessing.table.options import (
     ATOMS,
     CATEGORICAL,
     CELLS,
     CONSTANT,
     CONTINUOUS,
+    HEAPS,
 )
 from skrae.preprocessing.table.reading import TRUTH, plain_values
 
@@ -79,9 +82,27 @@ def _found(feature, points, counts):
         least = share * _deviation(points, counts)
         lattice = find_lattice(points, least, feature.type.precision)
         if lattice is not None:
-            return feature._replace(kind=CELLS, lattice=lattice)
+            return _with_heaps(feature, points, counts, lattice)
     atoms = _atoms(points, counts)
-    return feature._replace(kind=ATOMS, points=atoms) if atoms else feature
+    if atoms:
+        return feature._replace(kind=ATOMS, points=atoms)
+    return _heaped(feature, points, counts)
+
+
+def _heaped(feature, points, counts):
+    """The feature with the preferred values of a fine grid, if there are any."""
+    lattice = are_likely(counts) and find_lattice(points, precision=feature.type.precision)
+    found = _with_heaps(feature, points, counts, lattice) if lattice else feature
+    return found if found.heaps else feature
+
+
+def _with_heaps(feature, points, counts, lattice):
+    """The feature of values on a grid, of preferred ones where they are."""
+    if are_likely(counts):
+        heaps = find_heaps(points, counts, lattice, _deviation(points, counts))
+        if heaps:
+            return feature._replace(kind=HEAPS, lattice=lattice, heaps=heaps)
+    return feature._replace(kind=CELLS, lattice=lattice)
 
 
 def _forced(feature, points, counts, asked):
@@ -91,12 +112,23 @@ def _forced(feature, points, counts, asked):
         lattice = find_lattice(points, precision=feature.type.precision)
         _require(lattice is not None, feature, asked, "whose values lie on no common grid")
         return feature._replace(kind=CELLS, lattice=lattice)
+    if asked == HEAPS:
+        return _asked_heaps(feature, points, counts)
     if asked == ATOMS:
         _require(counts.max() > 1, feature, asked, "whose values do not repeat")
         atoms = _atoms(points, counts) or (float(points[counts.argmax()]),)
         return feature._replace(kind=ATOMS, points=atoms)
     _require(False, feature, asked, f"of {len(points)} distinct values")
     return None
+
+
+def _asked_heaps(feature, points, counts):
+    _require(counts.max() > 1, feature, HEAPS, "whose values do not repeat")
+    lattice = find_lattice(points, precision=feature.type.precision)
+    _require(lattice is not None, feature, HEAPS, "whose values lie on no common grid")
+    deviation = _deviation(points, counts)
+    heaps = find_heaps(points, counts, lattice, deviation, -np.inf, min(2, counts.max()))
+    return feature._replace(kind=HEAPS, lattice=lattice, heaps=heaps)
 
 
 def _require(holds, feature, asked, what):

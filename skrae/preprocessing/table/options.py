@@ -7,9 +7,9 @@ import numpy as np
 from skrae.preprocessing.contract.options import check_choice
 from skrae.preprocessing.table.reading import TEXT, TRUTH
 
-CONTINUOUS, CELLS, ATOMS = "continuous", "cells", "atoms"
+CONTINUOUS, CELLS, HEAPS, ATOMS = "continuous", "cells", "heaps", "atoms"
 CATEGORICAL, CONSTANT = "categorical", "constant"
-KINDS = CONTINUOUS, CELLS, ATOMS, CATEGORICAL, CONSTANT
+KINDS = CONTINUOUS, CELLS, HEAPS, ATOMS, CATEGORICAL, CONSTANT
 
 
 def asked_kinds(source, categorical_features, column_kinds):

@@ -11,8 +11,9 @@ import numpy as np
 
 from skrae.preprocessing.rows import check_weights
 from skrae.preprocessing.table.features import Feature
+from skrae.preprocessing.table.grids.heaps import Heaps
+from skrae.preprocessing.table.grids.lattice import Lattice
 from skrae.preprocessing.table.kinds import feature_of
-from skrae.preprocessing.table.lattice import Lattice
 from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CONSTANT, CONTINUOUS, asked_kinds
 from skrae.preprocessing.table.reading import TEXT, ColumnType, read_source
 from skrae.preprocessing.table.report import ColumnReport
@@ -55,8 +56,14 @@ class Table:
 
     @property
     def steps(self):
-        """h of the cells of each numeric column, 0.0 where it is continuous, (d_c,)."""
+        """h of the grid of each numeric column, 0.0 where it is continuous, (d_c,)."""
         return np.array([f.step for f in self.features if f.has_numbers], dtype=np.float64)
+
+    @property
+    def heaps(self):
+        """The `Heaps` of the numeric columns that have preferred values, a dict by their index."""
+        numeric = [f for f in self.features if f.has_numbers]
+        return {j: feature.heaps for j, feature in enumerate(numeric) if feature.heaps}
 
     @property
     def numeric_of(self):
@@ -178,6 +185,7 @@ class Table:
                     [len(f.points) if f.kind == CATEGORICAL else 0 for f in features]
                 ),
                 "step": np.array([f.step for f in features], dtype=np.float64),
+                "n_heaps": np.array([len(f.heaps.values) if f.heaps else 0 for f in features]),
                 "atoms": [f.points if f.kind == ATOMS else () for f in features],
                 **(more or {}),
             }
@@ -197,8 +205,11 @@ class Table:
         features = []
         for part in map(tuple, state["features"]):
             feature = Feature(*part)
-            lattice = None if feature.lattice is None else Lattice(*feature.lattice)
-            features.append(feature._replace(type=ColumnType(*feature.type), lattice=lattice))
+            parts = {"type": ColumnType(*feature.type)}
+            for name, kind in (("lattice", Lattice), ("heaps", Heaps)):
+                value = getattr(feature, name)
+                parts[name] = None if value is None else kind(*value)
+            features.append(feature._replace(**parts))
         return cls(tuple(features), dict(state["container"]))
 
     def _with_places(self, parts):
@@ -248,7 +259,7 @@ class Table:
         return values
 
 
-NESTED = ColumnType, Lattice
+NESTED = ColumnType, Lattice, Heaps
 
 
 def describe(X, weights=None, categorical_features="from_dtype", column_kinds="auto"):
@@ -265,8 +276,8 @@ def describe(X, weights=None, categorical_features="from_dtype", column_kinds="a
         that are strings or booleans; none; or a mask, indices or names.
     column_kinds : "auto", str or dict
         The kind of all columns of numbers, or of some by their names or indices: "continuous",
-        "cells", "atoms", "categorical", "constant" or "auto". A column of one value is constant
-        whatever is asked for.
+        "cells", "heaps", "atoms", "categorical", "constant" or "auto". A column of one value is
+        constant whatever is asked for.
 
     Raises
     ------

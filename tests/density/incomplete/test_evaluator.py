@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 
 from skrae.density.incomplete import evaluator as module
+from skrae.density.incomplete.cells import Cells
 from skrae.density.incomplete.evaluator import IncompleteEvaluator
 from tests.density.incomplete.laws import (
     INF,
@@ -31,7 +32,7 @@ def law(head, seed=30, d=2, levels=LEVELS, dofs=None):
 
 
 def incomplete(fitted, steps=(0.0, 0.0)):
-    return IncompleteEvaluator(evaluator_of_full_rows(fitted), np.array(steps))
+    return IncompleteEvaluator(evaluator_of_full_rows(fitted), Cells(np.array(steps)))
 
 
 def rows_of(fitted, n, holes, seed=31, levels=LEVELS):

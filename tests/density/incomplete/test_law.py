@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from scipy.stats import norm
 
+from skrae.density.incomplete.cells import Cells
 from skrae.density.incomplete.law import N_POINTS, RawRows, RowLaw, full_rows, lattice
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.affine import AffineMap
@@ -32,7 +33,7 @@ LAWS = {
 def law_of(fitted, steps=None):
     base = MixtureDensity(*fitted.base)
     steps = np.zeros(base.n_numeric) if steps is None else np.array(steps)
-    return RowLaw(fitted.transform, base, steps)
+    return RowLaw(fitted.transform, base, Cells(steps))
 
 
 def cases():
@@ -62,7 +63,7 @@ def normal_law(mean, sd):
 
 @pytest.mark.parametrize(("step", "tolerance"), [(0.1, 1e-6), (1.0, 2e-5), (4.0, 1.2e-3)])
 def test_a_cell_of_one_gaussian_column_is_a_difference_of_its_cdf(step, tolerance):
-    law = RowLaw(*normal_law(3.0, 2.0), [step])
+    law = RowLaw(*normal_law(3.0, 2.0), Cells([step]))
     x = 3.0 + step * np.arange(-3.0, 4.0)
     upper, lower = norm.cdf(x + step / 2, 3.0, 2.0), norm.cdf(x - step / 2, 3.0, 2.0)
     found = law.log_density(x[:, None])
@@ -189,9 +190,9 @@ def test_full_rows_of_a_view():
 
 def test_rows_are_complete_without_holes_and_cells():
     X = np.zeros((2, 1))
-    assert RawRows(X, np.zeros(1), ()).are_complete
-    assert not RawRows(X, np.ones(1), ()).are_complete
-    assert not RawRows(np.array([[np.nan], [0.0]]), np.zeros(1), ()).are_complete
+    assert RawRows(X, Cells(np.zeros(1)), ()).are_complete
+    assert not RawRows(X, Cells(np.ones(1)), ()).are_complete
+    assert not RawRows(np.array([[np.nan], [0.0]]), Cells(np.zeros(1)), ()).are_complete
 
 
 @pytest.mark.parametrize("d", [1, 2, 3, 5])

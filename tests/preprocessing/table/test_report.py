@@ -37,7 +37,7 @@ def test_what_is_reported(report):
 def test_it_is_a_dict(report):
     assert isinstance(report, dict)
     assert list(report) == list(report.keys()) == list(dict(report))
-    assert len(report) == 8
+    assert len(report) == 9
     loaded = pickle.loads(pickle.dumps(report))
     assert type(loaded) is ColumnReport
     assert repr(loaded) == repr(report)
@@ -46,10 +46,10 @@ def test_it_is_a_dict(report):
 def test_data_frames_come_of_it(report):
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(report)
-    assert frame.shape == (4, 8)
+    assert frame.shape == (4, 9)
     assert frame["kind"].tolist() == report["kind"].tolist()
     polars = pytest.importorskip("polars")
-    assert polars.DataFrame(report).shape == (4, 8)
+    assert polars.DataFrame(report).shape == (4, 9)
 
 
 def test_it_reads_as_an_aligned_table(report):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skrae.preprocessing.table.lattice import find_lattice
+from skrae.preprocessing.table.grids.lattice import find_lattice
 
 
 @pytest.mark.parametrize(
