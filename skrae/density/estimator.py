@@ -247,10 +247,11 @@ class RegularizedAutoEncoderScore(
         its name; where the table is no plain one its kind, its dtype, the share of missing entries,
         its n_levels, the step h of its grid, n_heaps preferred values and its atoms; its map
         ("affine", or with margins "straight" or "bent", the latter a logarithm where it is skewed
-        or has heavy tails, or a logit between sharp ends); mean and standard deviation, the ends drawn
-        in; the lower_end and upper_end at which its rows stop short (NaN where they thin out); the step of values that
-        repeat (0 where they do not), finer than which no detail of its map is; the number of rows
-        left to the tail for a wild value there; whether it is constant.
+        or has heavy tails, or a logit between sharp ends); mean and standard deviation, the ends
+        drawn in; the lower_end and upper_end at which its rows stop short (NaN where they thin
+        out); the step of values that repeat (0 where they do not), finer than which no detail of
+        its map is; the number of rows left to the tail for a wild value there; whether it is
+        constant.
     margins_ : dict of arrays, or None
         The map t of the margins, a spline for each column: location and scale (d,), knots, values,
         slopes and bends (d, n_knots). None is the identity.
