@@ -19,12 +19,11 @@ from skrae.density.fit.checkpoint import Limits, fit_within
 from skrae.density.fit.fitting import n_checks
 from skrae.density.fitted import Fitted, evaluator_of
 from skrae.density.incomplete.rows import (
+    COMPLETIONS,
     asked_rows,
     axis_names,
     cells_of,
-    conditional_draws,
     fit_rows,
-    imputed,
     names_of_numbers,
     raw_rows,
     report_of,
@@ -776,15 +775,15 @@ class RegularizedAutoEncoderScore(
         """The names of the columns of full rows, of a raw table; None of plain numbers."""
         return None if self.table_ is None else axis_names(self, self._table())
 
-    def _completions(self, X, n_draws, seed, *, is_mean):
-        """Draws of what is missing from rows of a raw table, or their mean.
+    def _completions(self, X, n_draws, seed, *, of):
+        """Rows completed by draws, as "draws", "mean" or "tables" of them.
 
         With them the share of draws of q that each row's are worth.
         """
         table = self._table()
         rows = asked_rows(self, table, X)
         evaluator = table_evaluator(self._evaluator(rows.dtype), table)
-        return (imputed if is_mean else conditional_draws)(evaluator, rows, X, n_draws, seed)
+        return COMPLETIONS[of](evaluator, rows, X, n_draws, seed)
 
     @in_own_state
     def _sampling_target(self, temperature=1.0):

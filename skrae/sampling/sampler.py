@@ -307,7 +307,7 @@ class RAESampler(BaseEstimator):
         """
         setup = self._completion_setup(n_samples)
         if _is_of_raw_table(setup):
-            return self._of_raw_table(setup, X, n_samples, is_mean=False)
+            return self._of_raw_table(setup, X, n_samples, "draws")
         X = check_incomplete_rows(setup.target, setup.estimator, X)
         draws = np.empty((len(X), n_samples, X.shape[1]), X.dtype)
         draws[:] = X[:, None]
@@ -322,11 +322,11 @@ class RAESampler(BaseEstimator):
         check_number("n_samples", n_samples, 1, kind=Integral)
         return make_setup(self)
 
-    def _of_raw_table(self, setup, X, n_samples, *, is_mean):
-        """Rows of a raw table completed by draws of the base density, resampled."""
+    def _of_raw_table(self, setup, X, n_samples, of):
+        """Rows of a raw table completed by draws of the base density and their weights."""
         check_untempered(self)
         seed = setup.generator.initial_seed()
-        found, effective = setup.estimator._completions(X, n_samples, seed, is_mean=is_mean)
+        found, effective = setup.estimator._completions(X, n_samples, seed, of=of)
         warn_of_few_draws(effective)
         return found
 
@@ -365,7 +365,8 @@ class RAESampler(BaseEstimator):
         X : array-like or data frame of shape (n, n_features)
             NaN, None, NA or null where unknown.
         n_samples : int >= 1, default=100
-            Draws of `sample_conditional` that the mean is taken of.
+            Draws of `sample_conditional` that the mean is taken of; of a raw table 64 or more of
+            the base density, by their weights p / q.
 
         Returns
         -------
@@ -377,7 +378,7 @@ class RAESampler(BaseEstimator):
         """
         setup = self._completion_setup(n_samples)
         if _is_of_raw_table(setup):
-            return self._of_raw_table(setup, X, n_samples, is_mean=True)
+            return self._of_raw_table(setup, X, n_samples, "mean")
         rows = check_incomplete_rows(setup.target, setup.estimator, X)
         filled = rows.copy()
 

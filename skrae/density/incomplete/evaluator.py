@@ -14,7 +14,7 @@ Louis' identities, Louis 1982) only the difference that f makes is taken from dr
 import numpy as np
 import torch
 
-from skrae.density.incomplete.law import N_POINTS, RowLaw
+from skrae.density.incomplete.law import N_POINTS, SEED, RowLaw
 from skrae.density.score_field import row_derivatives
 from skrae.mixtures.components import draw_indices
 from skrae.preprocessing.blocks import BLOCK_ROWS, by_blocks
@@ -40,19 +40,20 @@ class IncompleteEvaluator:
         self.evaluator, self.field = evaluator, evaluator.field
         self.law = RowLaw(evaluator.transform, self.field.base.to("cpu"), cells)
 
-    def _each(self, X, answer, shape=()):
+    def _each(self, X, answer, shape=(), n_points=None, seed=SEED):
         """answer(points, keys) of each block of rows, (n, *shape)."""
+        n_points = n_points or N_POINTS
         found = np.empty((len(X), *shape))
         with torch.no_grad():
-            for index, rows, keys in self.law.blocks(X, self.law.block_size(N_POINTS)):
-                points = self.law.points(rows, N_POINTS)
+            for index, rows, keys in self.law.blocks(X, self.law.block_size(n_points), seed):
+                points = self.law.points(rows, n_points)
                 self.evaluator.check_distance(points.y.numpy(), index[0])
                 found[index] = np.asarray(answer(points, keys))[: len(index)]
         return found
 
-    def _weighted(self, points, keys):
+    def _weighted(self, points, keys, n_draws=None):
         """Full rows (n M, d) in working space, and their log shares and log weights, (n, M)."""
-        z, log_shares = self.law.completions(points, N_POINTS, keys)
+        z, log_shares = self.law.completions(points, n_draws or N_POINTS, keys)
         if self.field.is_base:
             return z, log_shares, log_shares
         return z, log_shares, log_shares + self._tilt(z).view_as(log_shares)
@@ -206,6 +207,27 @@ class IncompleteEvaluator:
                 own = ~np.isnan(rows[: len(index)])
                 take(index, np.where(own[:, None], rows[: len(index), None], full))
         return effective
+
+    def filled(self, X, n_draws, seed):
+        """Rows X with the mean of what is missing, in their units.
+
+        Returns
+        -------
+        rows : array of shape (n, d)
+        effective : array of shape (n,), as `draws` gives it
+        """
+        n_draws, d = max(n_draws, MIN_CANDIDATES), X.shape[1]
+
+        def answer(points, keys):
+            z, log_shares, log_weights = self._weighted(points, keys, n_draws)
+            full = torch.from_numpy(self.evaluator.transform.inverse(z.numpy()))
+            weights = torch.softmax(log_weights, 1)
+            mean = _mean(weights, full.view(*weights.shape, d))
+            effective = (2.0 * log_shares).exp().sum(1) / weights.square().sum(1)
+            return torch.cat([mean, effective[:, None]], 1)
+
+        found = self._each(X, answer, (d + 1,), n_draws, seed)
+        return np.where(np.isnan(X), found[:, :d], X), found[:, d]
 
     # --- full rows -------------------------------------------------------------------------------
 

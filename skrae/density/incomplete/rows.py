@@ -16,8 +16,10 @@ from skrae.density.incomplete.evaluator import IncompleteEvaluator
 from skrae.density.incomplete.law import RawRows, full_rows
 from skrae.preprocessing.rows import (
     check_others,
+    check_overflow,
     check_rows,
     check_weights,
+    completed_as,
     distinct_rows,
     frame_of,
     plain_array,
@@ -272,21 +274,34 @@ def conditional_draws(evaluator, rows, X, n_draws, seed):
     """
     full = np.empty((len(rows.X), n_draws, rows.X.shape[1]))
     effective = evaluator.incomplete.draws(rows.X, n_draws, seed, full.__setitem__, repeats=False)
-    table = evaluator.table
-    each = [np.asarray(table.completed(X, *_parts(table, full[:, i]))) for i in range(n_draws)]
+    if evaluator.table is None:
+        return full.astype(rows.dtype), effective
+    each = [np.asarray(_completed(evaluator, X, rows, full[:, i])) for i in range(n_draws)]
     return np.stack(each, axis=1), effective
+
+
+def completed_tables(evaluator, rows, X, n_draws, seed):
+    """The same as n_draws tables in the container of X."""
+    full = np.empty((len(rows.X), n_draws, rows.X.shape[1]))
+    effective = evaluator.incomplete.draws(rows.X, n_draws, seed, full.__setitem__, repeats=False)
+    return [_completed(evaluator, X, rows, full[:, i]) for i in range(n_draws)], effective
 
 
 def imputed(evaluator, rows, X, n_draws, seed):
     """The rows X with the mean of what is missing, of categories the likeliest level."""
-    full = rows.X.copy()
+    full, effective = evaluator.incomplete.filled(rows.X, n_draws, seed)
+    return _completed(evaluator, X, rows, full), effective
 
-    def take(index, draws):
-        full[index] = np.where(np.isnan(full[index]), draws.mean(axis=1), full[index])
 
-    effective = evaluator.incomplete.draws(rows.X, n_draws, seed, take, repeats=True)
+def _completed(evaluator, X, rows, full):
+    """The rows X completed by full rows (n, d)."""
     table = evaluator.table
-    return table.completed(X, *_parts(table, full)), effective
+    if table is None:
+        return completed_as(X, check_overflow(full.astype(rows.dtype)))
+    return table.completed(X, *_parts(table, full))
+
+
+COMPLETIONS = {"draws": conditional_draws, "mean": imputed, "tables": completed_tables}
 
 
 def raw_rows(table, full):
