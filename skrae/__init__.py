@@ -2,7 +2,7 @@
 
 from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder, InfoMaxEncoder
-from skrae.density import RegularizedAutoEncoderScore
+from skrae.density import Conditional, Marginal, RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
 from skrae.tasks import DensityClassifier, MaximumEntropyDensity
 
@@ -11,8 +11,10 @@ __version__ = "0.1.0.dev0"
 __all__ = [
     "AutoEncoder",
     "Chains",
+    "Conditional",
     "DensityClassifier",
     "InfoMaxEncoder",
+    "Marginal",
     "MaximumEntropyDensity",
     "RAESampler",
     "RegularizedAutoEncoderScore",

@@ -1,0 +1,395 @@
+r"""The law of one number given the rest of a row: a mixture along a line, and a tilt of it.
+
+    q(t) = sum_i w_i c_i(t),     p(t) = q(t) exp f(t) / Z,     Z = int_0^1 exp f(t(u)) du
+
+with u = Q(t) the distribution function of q, which is exact. f is asked at nodes that lie densely
+where u moves, and exp f is a straight line of u between them: then the distribution function of p
+is a quadratic of u, its quantiles have a closed form in u, and only Q has to be inverted.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.special import gammaln
+
+from skrae.mixtures.components import log_radial_constant, student_log_kernel
+
+# Nodes of a line whose tilt is one network's, and one that is averaged at each of them.
+N_NODES, FEW_NODES = 128, 64
+# Distribution functions of q beyond the other nodes, on either side.
+TAILS = 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 5e-6, 2e-5, 6e-5
+# The share of the nodes that lie evenly between these distribution functions: what q leaves empty
+# is where f may turn.
+EVEN, BULK = 0.3, (1e-3, 1.0 - 1e-3)
+# What is left out of the weights of a line, in all.
+NEGLECTED = 1e-13
+# Numbers (n, m, P) at once; sizes of lines are powers of two from here on.
+MAX_NUMBERS, LEAST = 1_000_000, 16
+# Of the nodes: rounds of their placing, and how far out they are looked for, in scales.
+ROUNDS, REACH, HEAVY_REACH = 3, 7.0, 400.0
+FEW_STEPS, MAX_STEPS, MAX_DOUBLINGS = 6, 60, 200
+# Of places, relative, and of distribution functions: what steps end at.
+TOLERANCE, ROUNDING = 1e-13, 1e-15
+# Pieces of an interval between nodes in which exp f is straight: f itself is a cubic.
+N_PIECES = 4
+
+
+class Components(NamedTuple):
+    """Weighted components along the lines of n rows, (n, P) each; dofs are inf for Gaussians."""
+
+    weights: torch.Tensor
+    locations: torch.Tensor
+    scales: torch.Tensor
+    dofs: torch.Tensor
+
+    def take(self, index):
+        """Those of some of the rows."""
+        return Components(*(part[index] for part in self))
+
+    def standard(self, t):
+        """Places t (n, m) in the scales of each component, (n, m, P)."""
+        return (t[:, :, None] - self.locations[:, None]) / self.scales[:, None]
+
+
+def _functions(own, t):
+    """Density, distribution function and first moment up to t of components, each (n, m)."""
+    s = own.standard(t)
+    gaussian = torch.isinf(own.dofs[:1]).all()
+    density, below, slope = (_gaussian if gaussian else _student)(s, own.dofs[:, None])
+    weights = own.weights[:, None]
+    moment = own.locations[:, None] * below - own.scales[:, None] * slope
+    parts = density / own.scales[:, None], below, moment
+    return torch.stack([(weights * part).sum(2) for part in parts])
+
+
+def _gaussian(s, dofs):
+    density = torch.exp(-0.5 * s.square() - 0.5 * np.log(2.0 * np.pi))
+    return density, torch.special.ndtr(s), density
+
+
+def _student(s, dofs):
+    # Of no torch: its functions round the last numbers of a block in another way.
+    s, dofs = s.numpy(), dofs.numpy()
+    log_constant = gammaln(0.5 * (dofs + 1.0)) - gammaln(0.5 * dofs) - 0.5 * np.log(np.pi * dofs)
+    density = np.exp(log_constant - 0.5 * (dofs + 1.0) * np.log1p(s**2 / dofs))
+    # A law of one degree of freedom has no mean: its location stands for it.
+    rest = np.where(dofs > 1.0, dofs - 1.0, np.inf)
+    found = density, _student_cdf(s, dofs), (dofs + s**2) / rest * density
+    return tuple(map(torch.from_numpy, found))
+
+
+def _student_cdf(s, dofs):
+    """The distribution function of a t of a whole number of degrees of freedom, a finite sum.
+
+    With s = sqrt(nu) tan a: 1/2 + (a + sin a cos a (1 + 2/3 cos^2 a (1 + 4/5 cos^2 a ...))) / pi
+    for odd nu, 1/2 + sin a (1 + 1/2 cos^2 a (1 + 3/4 cos^2 a ...)) / 2 for even nu.
+    """
+    found, every = np.empty_like(s), np.broadcast_to(dofs, s.shape)
+    for nu in np.unique(dofs):
+        own = every == nu
+        tangent = s[own] / np.sqrt(nu)
+        square, total = 1.0 / (1.0 + tangent**2), np.zeros_like(tangent)
+        for j in range(int(nu) - 2, int(nu) % 2, -2):
+            total = (j - 1.0) / j * square * (1.0 + total)
+        if nu % 2:
+            turn = (total + (nu > 1.0)) * tangent * square
+            found[own] = 0.5 + (np.arctan(tangent) + turn) / np.pi
+        else:
+            found[own] = 0.5 + 0.5 * tangent * np.sqrt(square) * (1.0 + total)
+    return found
+
+
+class Line:
+    """q along the lines of n rows.
+
+    Parameters
+    ----------
+    parts : tuple of `Components` of as many rows, Gaussian ones and Student-t ones
+    """
+
+    def __init__(self, parts):
+        self.parts = parts
+
+    def __len__(self):
+        return len(self.parts[0].weights)
+
+    def functions(self, t):
+        """Density, distribution function and first moment up to places t (n, m), (3, n, m)."""
+        numbers = sum(part.weights.numel() for part in self.parts)
+        found = [self._functions(part) for part in t.split(max(1, MAX_NUMBERS // numbers), dim=1)]
+        return torch.cat(found, dim=2)
+
+    def _functions(self, t):
+        return sum(_functions(part, t.contiguous()) for part in self.parts)
+
+    def mean(self):
+        """(n,)"""
+        return sum((part.weights * part.locations).sum(1) for part in self.parts)
+
+    def log_density(self, t):
+        """log q at places t (n, m), (n, m)."""
+        terms = []
+        for own in self.parts:
+            s, dofs = own.standard(t), own.dofs[:, None]
+            nu = torch.where(torch.isinf(dofs), 1.0, dofs)
+            one = torch.tensor(1.0, dtype=s.dtype)
+            falling = student_log_kernel(s.square(), nu, one)
+            falling = torch.where(torch.isinf(dofs), -0.5 * s.square(), falling)
+            constants = own.weights.log() - own.scales.log() + log_radial_constant(own.dofs, one)
+            terms.append(constants[:, None] + falling)
+        return torch.logsumexp(torch.cat(terms, 2), 2)
+
+    def nodes(self, n_nodes):
+        """Places (n, n_nodes), increasing, between which u and the places move evenly."""
+        targets = _levels(n_nodes).expand(len(self), -1)
+        t = self._reach(n_nodes)
+        for _ in range(ROUNDS):
+            t = _interpolated(targets, self.functions(t)[1], t)
+        u = self.functions(t)[1]
+        ends = torch.tensor(BULK, dtype=t.dtype).expand(len(self), -1)
+        low, high = _interpolated(ends, u, t).split(1, dim=1)
+        even = ((t - low) / (high - low)).clamp(0.0, 1.0)
+        return _interpolated(targets, (1.0 - EVEN) * u + EVEN * even, t)
+
+    def _reach(self, n_nodes):
+        """Evenly spaced places over all that has weight."""
+        low, high = [], []
+        for own in self.parts:
+            reach = torch.where(torch.isinf(own.dofs), REACH, HEAVY_REACH) * own.scales
+            counts = own.weights > 0.0
+            low.append(torch.where(counts, own.locations - reach, torch.inf))
+            high.append(torch.where(counts, own.locations + reach, -torch.inf))
+        low, high = torch.cat(low, 1).amin(1), torch.cat(high, 1).amax(1)
+        unit = torch.linspace(0.0, 1.0, n_nodes, dtype=low.dtype)
+        return low[:, None] + (high - low)[:, None] * unit
+
+    def inverse(self, u, low, high):
+        """Places (n, m) of distribution functions u in (0, 1), near or between these."""
+        low, high = self._bracket(u, low, high)
+        t, *rest = self._newton(u, 0.5 * (low + high), low, high, FEW_STEPS)
+        rows, place = (~rest[-1]).nonzero(as_tuple=True)
+        if len(rows):  # the others as rows of their own
+            own = Line(tuple(part.take(rows) for part in self.parts))
+            left = (part[rows, place, None] for part in (u, t, *rest[:2]))
+            t[rows, place] = own._newton(*left, MAX_STEPS)[0][:, 0]
+        return t
+
+    def _newton(self, u, t, low, high, n_steps):
+        """Steps of Newton's method between low and high: t, low, high and which t are done."""
+        done = torch.zeros_like(t, dtype=torch.bool)
+        for _ in range(n_steps):
+            density, below, _ = self.functions(t)
+            gap = below - u
+            low, high = torch.where(gap < 0.0, t, low), torch.where(gap > 0.0, t, high)
+            fresh = t - gap / density
+            inside = (fresh > low) & (fresh < high)
+            fresh = torch.where(inside, fresh, 0.5 * (low + high))
+            close = (fresh - t).abs() <= TOLERANCE * (1.0 + t.abs())
+            t = torch.where(done | (gap.abs() <= ROUNDING), t, fresh)
+            done = done | close | (gap.abs() <= ROUNDING)
+            if done.all():
+                break
+        return t, low, high, done
+
+    def _bracket(self, u, low, high):
+        """Moved outwards, twice as far each time, until u lies between them."""
+        step = (high - low).clamp_min(1e-3)
+        for _ in range(MAX_DOUBLINGS):
+            too_high = self.functions(low)[1] > u
+            too_low = self.functions(high)[1] < u
+            if not (too_high | too_low).any():
+                break
+            low, high = (
+                torch.where(too_high, low - step, low),
+                torch.where(too_low, high + step, high),
+            )
+            step = 2.0 * step
+        return low, high
+
+
+def _levels(n_nodes):
+    """Distribution functions that nodes are placed at: denser towards both ends."""
+    n = n_nodes - 2 * len(TAILS)
+    middle = 0.5 - 0.5 * np.cos(np.pi * (np.arange(n) + 0.5) / n)
+    tails = np.array(TAILS)
+    return torch.from_numpy(np.concatenate([tails, middle, 1.0 - tails[::-1]]))
+
+
+def _interpolated(u, heights, t):
+    """Places at which a function that has these heights (n, m) at t (n, m) is u, by straight lines.
+
+    Where two come to lie at one place the second moves to halfway to the next one.
+    """
+    place = torch.searchsorted(heights.contiguous(), u.contiguous()).clamp(1, t.shape[1] - 1)
+    low, high = heights.gather(1, place - 1), heights.gather(1, place)
+    left, right = t.gather(1, place - 1), t.gather(1, place)
+    rise = high - low
+    share = torch.where(rise > 0.0, (u - low) / torch.where(rise > 0.0, rise, 1.0), 0.5)
+    return (left + share.clamp(0.0, 1.0) * (right - left)).sort(dim=1).values
+
+
+def lines_of(log_weights, locations, scales, dofs):
+    """(index, Line) of rows whose lines have as many components that count.
+
+    Parameters
+    ----------
+    log_weights, locations, scales : tensors of shape (n, P), the weights of a row of sum one
+    dofs : tensor of shape (P,)
+    """
+    groups = []
+    for own in (torch.isinf(dofs), ~torch.isinf(dofs)):
+        weights, order = log_weights[:, own].exp().sort(dim=1, descending=True, stable=True)
+        left = weights.sum(1, keepdim=True) - weights.cumsum(1)
+        counts = 1 + (left > NEGLECTED).sum(1) if weights.shape[1] else torch.zeros(len(weights))
+        parts = locations[:, own].gather(1, order), scales[:, own].gather(1, order)
+        every = dofs[own].expand_as(order).gather(1, order)
+        least = LEAST if len(groups) == 0 else 1
+        groups.append((_sizes(counts, least), Components(weights, *parts, every)))
+    sizes = torch.stack([size for size, _ in groups], 1)
+    for pair in sizes.unique(dim=0):
+        index = (sizes == pair).all(1).nonzero()[:, 0]
+        parts = [
+            _resized(components.take(index), int(size))
+            for size, (_, components) in zip(pair, groups, strict=True)
+            if size
+        ]
+        yield index, Line(tuple(parts))
+
+
+def _sizes(counts, least):
+    """The power of two that holds each count, from `least` on; 0 of none."""
+    counts = counts.double()
+    found = 2.0 ** counts.clamp_min(least).log2().ceil()
+    return torch.where(counts > 0.0, found, 0.0).long()
+
+
+def _resized(components, size):
+    """The first `size` of each row, filled up with components of weight 0."""
+    missing = size - components.weights.shape[1]
+    if missing <= 0:
+        return Components(*(part[:, :size].contiguous() for part in components))
+    fills = 0.0, 0.0, 1.0, float(components.dofs.reshape(-1)[0])
+    pad = torch.nn.functional.pad
+    return Components(
+        *(pad(p, (0, missing), value=v) for p, v in zip(components, fills, strict=True))
+    )
+
+
+def between_nodes(nodes, log_tilt):
+    """Places and f at N_PIECES times as many nodes, by a cubic between each two.
+
+    Its slopes at the nodes are those of parabolas through three of them.
+    """
+    widths, rises = nodes.diff(), log_tilt.diff()
+    slopes = torch.where(widths > 0.0, rises / widths.clamp_min(1e-300), 0.0)
+    left, right = slopes[:, :-1], slopes[:, 1:]
+    before, after = widths[:, :-1], widths[:, 1:]
+    inner = (after * left + before * right) / (before + after).clamp_min(1e-300)
+    ends = torch.cat([slopes[:, :1], inner, slopes[:, -1:]], 1)
+    start, stop = ends[:, :-1] * widths - rises, ends[:, 1:] * widths - rises
+    share = torch.arange(N_PIECES, dtype=nodes.dtype) / N_PIECES
+    rest = 1.0 - share
+    t = nodes[:, :-1, None] + share * widths[:, :, None]
+    bent = share * rest * (rest * start[:, :, None] - share * stop[:, :, None])
+    f = log_tilt[:, :-1, None] + share * rises[:, :, None] + bent
+    found = zip((t, f), (nodes, log_tilt), strict=True)
+    return tuple(torch.cat([part.flatten(1), last[:, -1:]], 1) for part, last in found)
+
+
+class TiltedLine:
+    """p along the lines of n rows: q, and the log tilt f at its nodes.
+
+    Parameters
+    ----------
+    line : Line
+    nodes : tensor of shape (n, J), increasing
+    log_tilt : tensor of shape (n, J)
+    """
+
+    def __init__(self, line, nodes, log_tilt):
+        self.line, self.nodes = line, nodes
+        below = line.functions(nodes)[1]
+        self._highest = log_tilt.amax(1, keepdim=True)
+        tilt = torch.from_numpy(np.exp((log_tilt - self._highest).numpy()))
+        ends = torch.zeros_like(below[:, :1])
+        self._u = torch.cat([ends, below, ends + 1.0], 1)
+        self._tilt = torch.cat([tilt[:, :1], tilt, tilt[:, -1:]], 1)
+        self._masses = self._u.diff() * 0.5 * (self._tilt[:, 1:] + self._tilt[:, :-1])
+        self._total = self._masses.sum(1, keepdim=True)
+        self._below = torch.cat([ends, self._masses.cumsum(1) / self._total], 1)
+        self.log_z = (self._total.log() + self._highest)[:, 0]
+
+    def between(self, t):
+        """f at places (n, m) as the law has it between its nodes, and shares of 1."""
+        f = self._tilt_at(self.line.functions(t)[1]).log() + self._highest
+        return f, torch.ones_like(f)
+
+    def _tilt_at(self, u):
+        """exp f, up to a constant, where q has the distribution function u (n, m)."""
+        place = (torch.searchsorted(self._u, u) - 1).clamp(0, self._u.shape[1] - 2)
+        start, base, slope = self._at(place)
+        return base + slope * (u - start)
+
+    def cdf(self, t):
+        """P(T <= t) at places (n, m)."""
+        u = self.line.functions(t)[1]
+        place = (torch.searchsorted(self._u, u) - 1).clamp(0, self._u.shape[1] - 2)
+        start, base, slope = self._at(place)
+        step = u - start
+        mass = step * (base + 0.5 * slope * step) / self._total
+        return (self._below.gather(1, place) + mass).clamp(0.0, 1.0)
+
+    def _at(self, place):
+        """Where an interval of u starts, the tilt there and its slope."""
+        start, base = self._u.gather(1, place), self._tilt.gather(1, place)
+        width = self._u.gather(1, place + 1) - start
+        rise = self._tilt.gather(1, place + 1) - base
+        return start, base, torch.where(width > 0.0, rise / width.clamp_min(1e-300), 0.0)
+
+    def quantile(self, q):
+        """Places of P(T <= t) = q in [0, 1], (n, m); infinite at 0 and 1."""
+        inside = q.clamp(1e-300, 1.0 - 2.0**-53)
+        place = (torch.searchsorted(self._below, inside) - 1).clamp(0, self._u.shape[1] - 2)
+        start, base, slope = self._at(place)
+        rest = (inside - self._below.gather(1, place)) * self._total
+        root = (base.square() + 2.0 * slope * rest).clamp_min(0.0).sqrt()
+        u = start + 2.0 * rest / (base + root).clamp_min(1e-300)
+        u = u.clamp(1e-300, 1.0 - 2.0**-53)
+        last = self.nodes.shape[1] - 1
+        low, high = (self.nodes.gather(1, p.clamp(0, last)) for p in (place - 1, place))
+        t = self.line.inverse(u, low, high)
+        t = torch.where(q <= 0.0, -torch.inf, t)
+        return torch.where(q >= 1.0, torch.inf, t)
+
+    def shares(self):
+        """The probability of the surroundings of each node, (n, J), of sum one."""
+        parts = self._masses / self._total
+        half = 0.5 * (parts[:, 1:] + parts[:, :-1])
+        half[:, 0] += 0.5 * parts[:, 0]
+        half[:, -1] += 0.5 * parts[:, -1]
+        return half
+
+    def mean(self, t, values, slopes, beyond=1.0):
+        """E of a function that has these values and slopes at places t, increasing, (n,).
+
+        Between the places straight, but for a correction of the second order: of a linear function
+        it is exact in q. All are of shape (n, m). Before the first and after the last place the
+        slopes there count `beyond` times.
+        """
+        _, below, moments = self.line.functions(t)
+        tilt = self._tilt_at(below)
+        ends = torch.zeros_like(t[:, :1])
+        mass = torch.cat([ends, below, ends + 1.0], 1).diff()
+        moments = torch.cat([ends, moments, self.line.mean()[:, None]], 1).diff()
+        tilt = torch.cat([tilt[:, :1], tilt, tilt[:, -1:]], 1)
+        widths, rises = t.diff(), values.diff()
+        chords = torch.where(widths > 0.0, rises / widths.clamp_min(1e-300), 0.0)
+        chords = torch.cat([beyond * slopes[:, :1], chords, beyond * slopes[:, -1:]], 1)
+        left, start = (torch.cat([part[:, :1], part], 1) for part in (t, values))
+        parts = start * mass + chords * (moments - left * mass)
+        # As if q were even within an interval: what the chord misses, and what rises with the tilt.
+        parts[:, 1:-1] -= mass[:, 1:-1] * widths * slopes.diff() / 12.0
+        total = 0.5 * (tilt[:, 1:] + tilt[:, :-1]) * parts
+        total[:, 1:-1] += (mass * tilt.diff())[:, 1:-1] * rises / 12.0
+        return total.sum(1) / self._total[:, 0]
