@@ -4,7 +4,7 @@ from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder, InfoMaxEncoder
 from skrae.density import Conditional, Marginal, RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
-from skrae.tasks import DensityClassifier, MaximumEntropyDensity
+from skrae.tasks import DensityClassifier, DensityRegressor, MaximumEntropyDensity
 
 __version__ = "0.1.0.dev0"
 
@@ -13,6 +13,7 @@ __all__ = [
     "Chains",
     "Conditional",
     "DensityClassifier",
+    "DensityRegressor",
     "InfoMaxEncoder",
     "Marginal",
     "MaximumEntropyDensity",

@@ -42,6 +42,10 @@ class _Law:
         column = self._one(Levels, "levels")
         return np.array(column.feature.points, dtype=object)
 
+    def __len__(self):
+        """The number of rows."""
+        return len(self._rows)
+
     def _one(self, kind, question):
         """The only column; of numbers where `kind` is None, of levels where it is `Levels`."""
         if len(self._columns) > 1:
