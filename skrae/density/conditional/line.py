@@ -22,8 +22,9 @@ TAILS = 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 5e-6, 2e-5, 6e-5
 # The share of the nodes that lie evenly between these distribution functions: what q leaves empty
 # is where f may turn.
 EVEN, BULK = 0.3, (1e-3, 1.0 - 1e-3)
-# What is left out of the weights of a line, in all.
-NEGLECTED = 1e-13
+# What is left out of the weights of a line, in all, where it is integrated; and the heaviest
+# components, by which nodes are placed.
+NEGLECTED, FEW = 1e-12, 32
 # Numbers (n, m, P) at once; sizes of lines are powers of two from here on.
 MAX_NUMBERS, LEAST = 1_000_000, 16
 # Of the nodes: rounds of their placing, and how far out they are looked for, in scales.
@@ -52,34 +53,48 @@ class Components(NamedTuple):
         return (t[:, :, None] - self.locations[:, None]) / self.scales[:, None]
 
 
-def _functions(own, t):
-    """Density, distribution function and first moment up to t of components, each (n, m)."""
-    s = own.standard(t)
-    gaussian = torch.isinf(own.dofs[:1]).all()
-    density, below, slope = (_gaussian if gaussian else _student)(s, own.dofs[:, None])
-    weights = own.weights[:, None]
-    moment = own.locations[:, None] * below - own.scales[:, None] * slope
-    parts = density / own.scales[:, None], below, moment
-    return torch.stack([(weights * part).sum(2) for part in parts])
+class Gaussian:
+    """Functions of standardised places s (n, m, P)."""
+
+    @staticmethod
+    def density(s, dofs):
+        """phi"""
+        return torch.exp(-0.5 * s.square() - 0.5 * np.log(2.0 * np.pi))
+
+    @staticmethod
+    def below(s, dofs):
+        """Phi, to a rounding of 1."""
+        return torch.erf(s * 0.5**0.5).mul_(0.5).add_(0.5)
+
+    @staticmethod
+    def slope(s, dofs, density):
+        """Minus the first moment up to s."""
+        return density
 
 
-def _gaussian(s, dofs):
-    density = torch.exp(-0.5 * s.square() - 0.5 * np.log(2.0 * np.pi))
-    return density, torch.special.ndtr(s), density
+class Student:
+    """The same of t laws; of no torch, whose functions round the last numbers otherwise."""
+
+    @staticmethod
+    def density(s, dofs):
+        """Of a t."""
+        s, nu = s.numpy(), dofs.numpy()
+        log_constant = gammaln(0.5 * (nu + 1.0)) - gammaln(0.5 * nu) - 0.5 * np.log(np.pi * nu)
+        return torch.from_numpy(np.exp(log_constant - 0.5 * (nu + 1.0) * np.log1p(s**2 / nu)))
+
+    @staticmethod
+    def below(s, dofs):
+        """Its distribution function."""
+        return torch.from_numpy(student_cdf(s.numpy(), dofs.numpy()))
+
+    @staticmethod
+    def slope(s, dofs, density):
+        """Minus the first moment up to s; of one degree of freedom none: its location counts."""
+        rest = torch.where(dofs > 1.0, dofs - 1.0, torch.inf)
+        return (dofs + s.square()) / rest * density
 
 
-def _student(s, dofs):
-    # Of no torch: its functions round the last numbers of a block in another way.
-    s, dofs = s.numpy(), dofs.numpy()
-    log_constant = gammaln(0.5 * (dofs + 1.0)) - gammaln(0.5 * dofs) - 0.5 * np.log(np.pi * dofs)
-    density = np.exp(log_constant - 0.5 * (dofs + 1.0) * np.log1p(s**2 / dofs))
-    # A law of one degree of freedom has no mean: its location stands for it.
-    rest = np.where(dofs > 1.0, dofs - 1.0, np.inf)
-    found = density, _student_cdf(s, dofs), (dofs + s**2) / rest * density
-    return tuple(map(torch.from_numpy, found))
-
-
-def _student_cdf(s, dofs):
+def student_cdf(s, dofs):
     """The distribution function of a t of a whole number of degrees of freedom, a finite sum.
 
     With s = sqrt(nu) tan a: 1/2 + (a + sin a cos a (1 + 2/3 cos^2 a (1 + 4/5 cos^2 a ...))) / pi
@@ -106,22 +121,51 @@ class Line:
     Parameters
     ----------
     parts : tuple of `Components` of as many rows, Gaussian ones and Student-t ones
+    every : tuple of `Components`, with those of hardly any weight, which the density asks, or None
     """
 
-    def __init__(self, parts):
-        self.parts = parts
+    def __init__(self, parts, every=None):
+        self.parts, self._every = parts, every or parts
 
     def __len__(self):
         return len(self.parts[0].weights)
 
-    def functions(self, t):
-        """Density, distribution function and first moment up to places t (n, m), (3, n, m)."""
-        numbers = sum(part.weights.numel() for part in self.parts)
-        found = [self._functions(part) for part in t.split(max(1, MAX_NUMBERS // numbers), dim=1)]
-        return torch.cat(found, dim=2)
+    def cdf(self, t):
+        """Distribution function at places t (n, m), (n, m)."""
+        return self._by_parts(lambda own, law, s: (law.below(s, own.dofs[:, None]),), t)[0]
 
-    def _functions(self, t):
-        return sum(_functions(part, t.contiguous()) for part in self.parts)
+    def density_and_cdf(self, t):
+        """(2, n, m)"""
+
+        def answer(own, law, s):
+            dofs = own.dofs[:, None]
+            return law.density(s, dofs) / own.scales[:, None], law.below(s, dofs)
+
+        return self._by_parts(answer, t)
+
+    def cdf_and_moment(self, t):
+        """With the first moment up to t, (2, n, m)."""
+
+        def answer(own, law, s):
+            dofs, below = own.dofs[:, None], law.below(s, own.dofs[:, None])
+            slope = law.slope(s, dofs, law.density(s, dofs))
+            return below, own.locations[:, None] * below - own.scales[:, None] * slope
+
+        return self._by_parts(answer, t)
+
+    def _by_parts(self, answer, t):
+        """Sums of answers of components, in blocks of places."""
+        size = max(1, MAX_NUMBERS // sum(part.weights.numel() for part in self.parts))
+        blocks = [self._sums(answer, block.contiguous()) for block in t.split(size, dim=1)]
+        return torch.cat(blocks, dim=2)
+
+    def _sums(self, answer, t):
+        total = 0.0
+        for own in self.parts:
+            law = Gaussian if torch.isinf(own.dofs[0, 0]) else Student
+            parts = answer(own, law, own.standard(t))
+            total = total + torch.stack([(own.weights[:, None] * p).sum(2) for p in parts])
+        return total
 
     def mean(self):
         """(n,)"""
@@ -130,7 +174,7 @@ class Line:
     def log_density(self, t):
         """log q at places t (n, m), (n, m)."""
         terms = []
-        for own in self.parts:
+        for own in self._every:
             s, dofs = own.standard(t), own.dofs[:, None]
             nu = torch.where(torch.isinf(dofs), 1.0, dofs)
             one = torch.tensor(1.0, dtype=s.dtype)
@@ -143,10 +187,11 @@ class Line:
     def nodes(self, n_nodes):
         """Places (n, n_nodes), increasing, between which u and the places move evenly."""
         targets = _levels(n_nodes).expand(len(self), -1)
-        t = self._reach(n_nodes)
+        few = Line(tuple(_resized(part, min(FEW, part.weights.shape[1])) for part in self.parts))
+        t = few._reach(n_nodes)
         for _ in range(ROUNDS):
-            t = _interpolated(targets, self.functions(t)[1], t)
-        u = self.functions(t)[1]
+            t = _interpolated(targets, few.cdf(t), t)
+        u = self.cdf(t)
         ends = torch.tensor(BULK, dtype=t.dtype).expand(len(self), -1)
         low, high = _interpolated(ends, u, t).split(1, dim=1)
         even = ((t - low) / (high - low)).clamp(0.0, 1.0)
@@ -179,7 +224,7 @@ class Line:
         """Steps of Newton's method between low and high: t, low, high and which t are done."""
         done = torch.zeros_like(t, dtype=torch.bool)
         for _ in range(n_steps):
-            density, below, _ = self.functions(t)
+            density, below = self.density_and_cdf(t)
             gap = below - u
             low, high = torch.where(gap < 0.0, t, low), torch.where(gap > 0.0, t, high)
             fresh = t - gap / density
@@ -196,8 +241,8 @@ class Line:
         """Moved outwards, twice as far each time, until u lies between them."""
         step = (high - low).clamp_min(1e-3)
         for _ in range(MAX_DOUBLINGS):
-            too_high = self.functions(low)[1] > u
-            too_low = self.functions(high)[1] < u
+            too_high = self.cdf(low) > u
+            too_low = self.cdf(high) < u
             if not (too_high | too_low).any():
                 break
             low, high = (
@@ -243,18 +288,15 @@ def lines_of(log_weights, locations, scales, dofs):
         left = weights.sum(1, keepdim=True) - weights.cumsum(1)
         counts = 1 + (left > NEGLECTED).sum(1) if weights.shape[1] else torch.zeros(len(weights))
         parts = locations[:, own].gather(1, order), scales[:, own].gather(1, order)
-        every = dofs[own].expand_as(order).gather(1, order)
+        each = dofs[own].expand_as(order)
         least = LEAST if len(groups) == 0 else 1
-        groups.append((_sizes(counts, least), Components(weights, *parts, every)))
+        groups.append((_sizes(counts, least), Components(weights, *parts, each)))
     sizes = torch.stack([size for size, _ in groups], 1)
     for pair in sizes.unique(dim=0):
         index = (sizes == pair).all(1).nonzero()[:, 0]
-        parts = [
-            _resized(components.take(index), int(size))
-            for size, (_, components) in zip(pair, groups, strict=True)
-            if size
-        ]
-        yield index, Line(tuple(parts))
+        every = [part.take(index) for _, part in groups if part.weights.shape[1]]
+        parts = [_resized(p, int(size)) for size, p in zip(pair[pair > 0], every, strict=True)]
+        yield index, Line(tuple(parts), tuple(every))
 
 
 def _sizes(counts, least):
@@ -309,7 +351,7 @@ class TiltedLine:
 
     def __init__(self, line, nodes, log_tilt):
         self.line, self.nodes = line, nodes
-        below = line.functions(nodes)[1]
+        below = line.cdf(nodes)
         self._highest = log_tilt.amax(1, keepdim=True)
         tilt = torch.from_numpy(np.exp((log_tilt - self._highest).numpy()))
         ends = torch.zeros_like(below[:, :1])
@@ -322,7 +364,7 @@ class TiltedLine:
 
     def between(self, t):
         """f at places (n, m) as the law has it between its nodes, and shares of 1."""
-        f = self._tilt_at(self.line.functions(t)[1]).log() + self._highest
+        f = self._tilt_at(self.line.cdf(t)).log() + self._highest
         return f, torch.ones_like(f)
 
     def _tilt_at(self, u):
@@ -333,7 +375,7 @@ class TiltedLine:
 
     def cdf(self, t):
         """P(T <= t) at places (n, m)."""
-        u = self.line.functions(t)[1]
+        u = self.line.cdf(t)
         place = (torch.searchsorted(self._u, u) - 1).clamp(0, self._u.shape[1] - 2)
         start, base, slope = self._at(place)
         step = u - start
@@ -377,7 +419,7 @@ class TiltedLine:
         it is exact in q. All are of shape (n, m). Before the first and after the last place the
         slopes there count `beyond` times.
         """
-        _, below, moments = self.line.functions(t)
+        below, moments = self.line.cdf_and_moment(t)
         tilt = self._tilt_at(below)
         ends = torch.zeros_like(t[:, :1])
         mass = torch.cat([ends, below, ends + 1.0], 1).diff()

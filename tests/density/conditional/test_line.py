@@ -10,9 +10,9 @@ from scipy import integrate, stats
 
 from skrae.density.conditional.line import (
     TiltedLine,
-    _student_cdf,
     between_nodes,
     lines_of,
+    student_cdf,
 )
 
 INF = np.inf
@@ -40,12 +40,12 @@ def oracle(row, function, t):
 @pytest.mark.parametrize("nu", [1, 2, 3, 4, 9, 16])
 def test_distribution_function_of_a_t_is_a_finite_sum(nu):
     s = np.linspace(-40.0, 40.0, 801)
-    assert_allclose(_student_cdf(s, np.array([float(nu)])), stats.t(nu).cdf(s), atol=1e-15)
+    assert_allclose(student_cdf(s, np.array([float(nu)])), stats.t(nu).cdf(s), atol=1e-15)
 
 
 def test_a_line_is_its_mixture():
     t = np.tile(np.linspace(-6.0, 8.0, 33), (2, 1))
-    density, below, _ = line().functions(torch.from_numpy(t)).numpy()
+    density, below = line().density_and_cdf(torch.from_numpy(t)).numpy()
     log_density = line().log_density(torch.from_numpy(t)).numpy()
     for row in range(2):
         assert_allclose(density[row], oracle(row, "pdf", t[row]), rtol=1e-10)
@@ -55,7 +55,7 @@ def test_a_line_is_its_mixture():
 
 def test_moments_up_to_a_place():
     t = torch.tensor([[-1.5, 0.4, 3.0]] * 2).double()
-    moments = line().functions(t)[2].numpy()
+    moments = line().cdf_and_moment(t)[1].numpy()
     for place, found in zip(t[0], moments[0], strict=True):
         expected = integrate.quad(lambda s: s * oracle(0, "pdf", s), -np.inf, float(place))[0]
         assert_allclose(found, expected, atol=1e-7)
@@ -79,7 +79,7 @@ def test_without_a_tilt_the_law_is_the_line():
     law = tilted(0.0)
     assert_allclose(law.log_z, 0.0, atol=1e-14)
     t = torch.linspace(-6.0, 8.0, 33).double().repeat(2, 1)
-    assert_allclose(law.cdf(t), line().functions(t)[1], atol=1e-14)
+    assert_allclose(law.cdf(t), line().cdf(t), atol=1e-14)
     assert_allclose(
         law.mean(law.nodes, law.nodes, torch.ones_like(law.nodes)), line().mean(), atol=1e-12
     )
@@ -122,9 +122,9 @@ def test_a_tilted_line_is_the_tilted_density():
 def test_a_tilt_that_is_straight_in_u_is_exact():
     found = line()
     nodes = found.nodes(64)
-    law = TiltedLine(found, nodes, torch.log1p(found.functions(nodes)[1]))
+    law = TiltedLine(found, nodes, torch.log1p(found.cdf(nodes)))
     # Beyond the outer nodes the tilt is level: they lie at 1e-8.
     assert_allclose(law.log_z, np.log(1.5), atol=1e-9)
-    u = found.functions(torch.full((2, 1), 0.3, dtype=torch.float64))[1]
+    u = found.cdf(torch.full((2, 1), 0.3, dtype=torch.float64))
     below = law.cdf(torch.full((2, 1), 0.3, dtype=torch.float64))
     assert_allclose(below, (u + 0.5 * u**2) / 1.5, atol=1e-7)
