@@ -1,9 +1,9 @@
-"""The law of a number given a row: DensityRegressor beside quantile boosting and a Gaussian process.
+"""Laws of a number given a row: DensityRegressor, quantile boosting and a Gaussian process.
 
 ``python -m tests.benchmarks.conditionals`` predicts a target of four tables: the progression of
 scikit-learn's diabetes, the alcohol of red wine, the total UPDRS of Parkinson's patients (without
-their number and the motor UPDRS) and the RMSD of protein structures. Rows are mixed by the seed; a
-fifth of them, 1000 at most, are for the test, and at most 5000 for training.
+their number and the motor UPDRS) and the RMSD of protein structures. Of repeated rows one is kept.
+They are mixed by the seed; a fifth, 1000 at most, are for the test, and at most 5000 for training.
 
 - ``skrae`` is `DensityRegressor` with default options;
 - ``boosting`` is `HistGradientBoostingRegressor(loss="quantile")`, fitted to each of 19 levels,
@@ -70,8 +70,11 @@ TABLES = {
 
 @cache
 def loaded(name):
-    """Rows and targets of a table."""
-    return TABLES[name]()
+    """Rows and targets of a table, of repeated ones the first."""
+    X, y = TABLES[name]()
+    first = np.unique(np.column_stack([X, y]), axis=0, return_index=True)[1]
+    first.sort()
+    return X[first], y[first]
 
 
 def split(name, seed):
