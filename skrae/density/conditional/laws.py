@@ -2,14 +2,15 @@
 
 In the base density it is a mixture along a line (`line`), exact. A network tilts it at nodes of
 that line. Where the rest of a row is complete, it is asked about the full rows there; where
-entries are missing, or stand for cells, about full rows drawn from q given each node. Random
-numbers are those of the row, the same at all its nodes.
+entries are missing, or stand for cells, about full rows drawn from q given each node, by random
+numbers of the row, and what is a mean of draws is smoothed along the nodes.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import ndtri
 
 from skrae.density.columns.margins import Chain, Margins
 from skrae.density.conditional.line import (
@@ -20,6 +21,7 @@ from skrae.density.conditional.line import (
     TiltedLine,
     between_nodes,
     lines_of,
+    smoothed,
 )
 from skrae.density.incomplete.law import BLOCK, N_POINTS, Points
 from skrae.mixtures.noise import RowStreams
@@ -28,6 +30,7 @@ from skrae.preprocessing.beside import Beside
 
 # Full rows behind a node: of a row with holes or cells, and of one of which nothing is known.
 N_DRAWS, MANY_DRAWS = 32, 512
+OFFSET = 1_000_003  # between the keys of the streams of nodes
 # A heavy tail under a map that is bent, as a logarithm is, has no mean that rows could tell of: the
 # law is drawn in at these distribution functions.
 DRAWN_IN = 1e-5, 1.0 - 1e-5
@@ -186,13 +189,16 @@ class ColumnLaws:
             n_nodes = N_NODES if log_tilt.is_complete or others.all() else FEW_NODES
         nodes = line.nodes(n_nodes)
         f, share = log_tilt(nodes)
+        if others.any() and log_tilt is not _no_tilt:
+            u = line.cdf(nodes).clamp(1e-12, 1.0 - 1e-12)
+            f = smoothed(torch.from_numpy(ndtri(u.numpy())), f)
         if log_tilt is _no_tilt:
             ones = np.ones(len(rows))
             return Laws(ones, TiltedLine(line, nodes, f), self.axis, log_tilt, ones)
         tilted = TiltedLine(line, *between_nodes(nodes, f))
         effective = (tilted.shares()[:, ::N_PIECES] * share).sum(1)
         effective = (effective / tilted.shares()[:, ::N_PIECES].sum(1)).numpy()
-        if others.all():  # one law, asked about many numbers
+        if others.any():  # between the nodes there are no other draws
             log_tilt = tilted.between
         return Laws(np.arange(len(rows)), tilted, self.axis, log_tilt, effective)
 
@@ -217,17 +223,20 @@ class _Tilt:
     def __call__(self, t):
         each = 1 if self.is_complete else self._n_draws * self._law.base.means.numel()
         size = max(1, MAX_NUMBERS // (each * len(t) * LEAST)) * LEAST
-        parts = [self._block(part) for part in t.split(size, dim=1)]
+        starts = range(0, t.shape[1], size)
+        parts = [self._block(t[:, start : start + size], start) for start in starts]
         return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
 
-    def _block(self, t):
+    def _block(self, t, start):
         y = self._rows_at(t)
         if self.is_complete:
             f = self._incomplete._tilt(self._law.working(y)).view_as(t)
             return f, torch.ones_like(f)
         log_q = self._marginal.log_density(y).view(t.numel(), self._n_points)
         points = Points(None, y, log_q, self._marginal, ~self._missing)
-        keys = self._keys.repeat_interleave(t.shape[1])
+        # At each node draws of their own: neighbours make up for each other's errors.
+        offsets = OFFSET * (start + torch.arange(t.shape[1]))
+        keys = (self._keys[:, None] + offsets).flatten()
         z, log_shares = self._law.completions(points, self._n_draws, keys)
         log_weights = log_shares + self._incomplete._tilt(z).view_as(log_shares)
         total = torch.logsumexp(log_weights, 1)

@@ -32,6 +32,9 @@ ROUNDS, REACH, HEAVY_REACH = 3, 7.0, 400.0
 FEW_STEPS, MAX_STEPS, MAX_DOUBLINGS = 6, 60, 200
 # Of places, relative, and of distribution functions: what steps end at.
 TOLERANCE, ROUNDING = 1e-13, 1e-15
+# Of the smoothing of tilts that are means of draws, in deviations of a normal margin; and what
+# holds lines level where no other value is near.
+BANDWIDTH, RIDGE = 0.35, 1e-3
 # Pieces of an interval between nodes in which exp f is straight: f itself is a cubic.
 N_PIECES = 4
 
@@ -187,7 +190,7 @@ class Line:
     def nodes(self, n_nodes):
         """Places (n, n_nodes), increasing, between which u and the places move evenly."""
         targets = _levels(n_nodes).expand(len(self), -1)
-        few = Line(tuple(_resized(part, min(FEW, part.weights.shape[1])) for part in self.parts))
+        few = self._heaviest()
         t = few._reach(n_nodes)
         for _ in range(ROUNDS):
             t = _interpolated(targets, few.cdf(t), t)
@@ -196,6 +199,12 @@ class Line:
         low, high = _interpolated(ends, u, t).split(1, dim=1)
         even = ((t - low) / (high - low)).clamp(0.0, 1.0)
         return _interpolated(targets, (1.0 - EVEN) * u + EVEN * even, t)
+
+    def _heaviest(self):
+        """The line of a few components, their weights of sum one."""
+        parts = [_resized(part, min(FEW, part.weights.shape[1])) for part in self.parts]
+        total = sum(part.weights.sum(1, keepdim=True) for part in parts)
+        return Line(tuple(part._replace(weights=part.weights / total) for part in parts))
 
     def _reach(self, n_nodes):
         """Evenly spaced places over all that has weight."""
@@ -337,6 +346,19 @@ def between_nodes(nodes, log_tilt):
     f = log_tilt[:, :-1, None] + share * rises[:, :, None] + bent
     found = zip((t, f), (nodes, log_tilt), strict=True)
     return tuple(torch.cat([part.flatten(1), last[:, -1:]], 1) for part, last in found)
+
+
+def smoothed(z, f):
+    """Values f (n, m) at places z, of which each is known with an error of its own, (n, m).
+
+    By straight lines through the values nearby, weighted by a normal law of deviation BANDWIDTH.
+    """
+    apart = z[:, None, :] - z[:, :, None]
+    weights = torch.exp(-0.5 * (apart / BANDWIDTH).square())
+    s0, s1, s2 = ((weights * apart**k).sum(2) for k in range(3))
+    t0, t1 = ((weights * apart**k * f[:, None]).sum(2) for k in range(2))
+    s2 = s2 + RIDGE * s0
+    return (s2 * t0 - s1 * t1) / (s0 * s2 - s1.square())
 
 
 class TiltedLine:

@@ -126,7 +126,7 @@ class Conditional(_Law):
     that of one law: exact in the base density, whose conditional is a mixture in closed form; a
     network tilts it at 128 nodes, and only its values between them are interpolated. What a row
     does not tell is integrated out of the base density exactly, and of a network by 32 draws at
-    each of 64 nodes. Of several columns the density is log p(all) - log p(given), and draws of the
+    each of 64 nodes, smoothed along them. Of several columns the density is log p(all) - log p(given), and draws of the
     base density are resampled by their weights p / q (Rubin 1987).
 
     Answers depend on their row alone. The object goes on to answer for the fit that it was made of.
@@ -263,7 +263,8 @@ class Conditional(_Law):
         """The effective number of the draws behind each row's answers, as a share of all.
 
         1 where an answer takes none: in the base density, and of one number given a complete row.
-        With M draws a share s stands for a standard error of sqrt((1 / s - 1) / M) of log p.
+        A share s of M draws stands for a standard error of sqrt((1 / s - 1) / M) of log p: of
+        several columns M = 64, of one number some 256, those of the nodes nearby together.
 
         Returns
         -------
