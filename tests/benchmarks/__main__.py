@@ -27,6 +27,7 @@ COMMANDS = {
     "information": "1 hour",
     "raw_tables": "4 hours",
     "imputation": "20 minutes",
+    "conditionals": "30 minutes",
     "trust": "20 minutes",
     "reliability": "2 hours",
     "fuzz": "15 minutes",
@@ -48,6 +49,7 @@ KEPT = (
     "autoencoders",
     "information",
     "raw_tables",
+    "conditionals",
     "speed",
 )
 

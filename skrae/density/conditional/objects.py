@@ -126,8 +126,9 @@ class Conditional(_Law):
     that of one law: exact in the base density, whose conditional is a mixture in closed form; a
     network tilts it at 128 nodes, and only its values between them are interpolated. What a row
     does not tell is integrated out of the base density exactly, and of a network by 32 draws at
-    each of 64 nodes, smoothed along them. Of several columns the density is log p(all) - log p(given), and draws of the
-    base density are resampled by their weights p / q (Rubin 1987).
+    each of 64 nodes, smoothed along them. Of several columns the density is
+    log p(all) - log p(given), and draws of the base density are resampled by their weights p / q
+    (Rubin 1987).
 
     Answers depend on their row alone. The object goes on to answer for the fit that it was made of.
     """
