@@ -99,7 +99,7 @@ class Laws(NamedTuple):
     index : int array of shape (n,), which rows they are of
     tilted : TiltedLine
     axis : Axis
-    log_tilt : callable from places (n, m) to f and the effective share of draws, (n, m) each
+    log_tilt : callable from places (n, m) to f there, (n, m)
     effective : array of shape (n,)
     """
 
@@ -115,7 +115,7 @@ class Laws(NamedTuple):
         # Libraries round by the place of a number in a block: an answer is to be that of its row.
         x = np.concatenate([x, np.repeat(x[:, :1], -m % LEAST, axis=1)], axis=1)
         t, log_slope = self.axis.places(x)
-        own = self.tilted.line.log_density(t) + self.log_tilt(t)[0]
+        own = self.tilted.line.log_density(t) + self.log_tilt(t)
         return ((own - self.tilted.log_z[:, None]).numpy() + log_slope)[:, :m]
 
     def cdf(self, x):
@@ -161,15 +161,14 @@ class ColumnLaws:
         X = X.copy()
         X[:, self.column] = np.nan
         with torch.no_grad():
-            for index, rows, keys in self._law.blocks(X, self._block_size(X)):
+            for index, rows, keys in self._law.blocks(X, self._block_size()):
                 *components, dofs = self._along(self._law.points(rows, N_POINTS))
                 for part, line in lines_of(*(c[: len(index)] for c in components), dofs):
                     laws = self._tilted(line, rows[part.numpy()], keys[part])
                     yield laws._replace(index=index[part.numpy()])
 
-    def _block_size(self, X):
-        has_cells = self._law.steps.any()
-        return self._law.block_size(N_POINTS) if has_cells else BLOCK
+    def _block_size(self):
+        return self._law.block_size(N_POINTS) if self._law.steps.any() else BLOCK
 
     def _along(self, points):
         """The components along the line of each row, (n, M K), and their dofs."""
@@ -182,29 +181,31 @@ class ColumnLaws:
         """`Laws` of rows of one size of line."""
         missing = np.isnan(rows[0])
         others = np.delete(missing, self.column)
-        log_tilt, n_nodes = _no_tilt, N_NODES
-        if not self._incomplete.field.is_base:
-            n_draws = MANY_DRAWS if others.all() else N_DRAWS
-            log_tilt = _Tilt(self._incomplete, self.column, rows, keys, n_draws)
-            n_nodes = N_NODES if log_tilt.is_complete or others.all() else FEW_NODES
-        nodes = line.nodes(n_nodes)
+        if self._incomplete.field.is_base:
+            nodes, ones = line.nodes(N_NODES), np.ones(len(rows))
+            tilted = TiltedLine(line, nodes, torch.zeros_like(nodes))
+            return Laws(ones, tilted, self.axis, _no_tilt, ones)
+        log_tilt = _Tilt(
+            self._incomplete, self.column, rows, keys, MANY_DRAWS if others.all() else N_DRAWS
+        )
+        nodes = line.nodes(N_NODES if log_tilt.is_complete or others.all() else FEW_NODES)
         f, share = log_tilt(nodes)
-        if others.any() and log_tilt is not _no_tilt:
+        if others.any():
             u = line.cdf(nodes).clamp(1e-12, 1.0 - 1e-12)
             f = smoothed(torch.from_numpy(ndtri(u.numpy())), f)
-        if log_tilt is _no_tilt:
-            ones = np.ones(len(rows))
-            return Laws(ones, TiltedLine(line, nodes, f), self.axis, log_tilt, ones)
         tilted = TiltedLine(line, *between_nodes(nodes, f))
-        effective = (tilted.shares()[:, ::N_PIECES] * share).sum(1)
-        effective = (effective / tilted.shares()[:, ::N_PIECES].sum(1)).numpy()
-        if others.any():  # between the nodes there are no other draws
-            log_tilt = tilted.between
-        return Laws(np.arange(len(rows)), tilted, self.axis, log_tilt, effective)
+        # Between the nodes of means of draws there are no other draws.
+        of_others = tilted.between if others.any() else log_tilt.of_places
+        effective = _mean_share(tilted.shares()[:, ::N_PIECES], share)
+        return Laws(np.arange(len(rows)), tilted, self.axis, of_others, effective)
+
+
+def _mean_share(weights, share):
+    return ((weights * share).sum(1) / weights.sum(1)).numpy()
 
 
 def _no_tilt(t):
-    return torch.zeros_like(t), torch.ones_like(t)
+    return torch.zeros_like(t)
 
 
 class _Tilt:
@@ -226,6 +227,10 @@ class _Tilt:
         starts = range(0, t.shape[1], size)
         parts = [self._block(t[:, start : start + size], start) for start in starts]
         return tuple(torch.cat(part, 1) for part in zip(*parts, strict=True))
+
+    def of_places(self, t):
+        """The log tilt alone."""
+        return self(t)[0]
 
     def _block(self, t, start):
         y = self._rows_at(t)

@@ -29,7 +29,7 @@ NEGLECTED, FEW = 1e-12, 32
 MAX_NUMBERS, LEAST = 1_000_000, 16
 # Of the nodes: rounds of their placing, and how far out they are looked for, in scales.
 ROUNDS, REACH, HEAVY_REACH = 3, 7.0, 400.0
-FEW_STEPS, MAX_STEPS, MAX_DOUBLINGS = 6, 60, 200
+FEW_STEPS, MAX_STEPS, MAX_DOUBLINGS = 6, 60, 64
 # Of places, relative, and of distribution functions: what steps end at.
 TOLERANCE, ROUNDING = 1e-13, 1e-15
 # Of the smoothing of tilts that are means of draws, in deviations of a normal margin; and what
@@ -176,6 +176,10 @@ class Line:
 
     def log_density(self, t):
         """log q at places t (n, m), (n, m)."""
+        size = max(1, MAX_NUMBERS // sum(part.weights.numel() for part in self._every))
+        return torch.cat([self._log_density(part) for part in t.split(size, dim=1)], dim=1)
+
+    def _log_density(self, t):
         terms = []
         for own in self._every:
             s, dofs = own.standard(t), own.dofs[:, None]
@@ -203,8 +207,7 @@ class Line:
     def _heaviest(self):
         """The line of a few components, their weights of sum one."""
         parts = [_resized(part, min(FEW, part.weights.shape[1])) for part in self.parts]
-        total = sum(part.weights.sum(1, keepdim=True) for part in parts)
-        return Line(tuple(part._replace(weights=part.weights / total) for part in parts))
+        return Line(_of_sum_one(parts))
 
     def _reach(self, n_nodes):
         """Evenly spaced places over all that has weight."""
@@ -222,11 +225,13 @@ class Line:
         """Places (n, m) of distribution functions u in (0, 1), near or between these."""
         low, high = self._bracket(u, low, high)
         t, *rest = self._newton(u, 0.5 * (low + high), low, high, FEW_STEPS)
-        rows, place = (~rest[-1]).nonzero(as_tuple=True)
-        if len(rows):  # the others as rows of their own
+        left = (~rest[-1]).nonzero()
+        size = max(1, MAX_NUMBERS * len(self) // sum(p.weights.numel() for p in self.parts))
+        for start in range(0, len(left), size):  # the others as rows of their own
+            rows, place = left[start : start + size].unbind(1)
             own = Line(tuple(part.take(rows) for part in self.parts))
-            left = (part[rows, place, None] for part in (u, t, *rest[:2]))
-            t[rows, place] = own._newton(*left, MAX_STEPS)[0][:, 0]
+            ends = (part[rows, place, None] for part in (u, t, *rest[:2]))
+            t[rows, place] = own._newton(*ends, MAX_STEPS)[0][:, 0]
         return t
 
     def _newton(self, u, t, low, high, n_steps):
@@ -254,10 +259,8 @@ class Line:
             too_low = self.cdf(high) < u
             if not (too_high | too_low).any():
                 break
-            low, high = (
-                torch.where(too_high, low - step, low),
-                torch.where(too_low, high + step, high),
-            )
+            low = torch.where(too_high, low - step, low)
+            high = torch.where(too_low, high + step, high)
             step = 2.0 * step
         return low, high
 
@@ -271,10 +274,7 @@ def _levels(n_nodes):
 
 
 def _interpolated(u, heights, t):
-    """Places at which a function that has these heights (n, m) at t (n, m) is u, by straight lines.
-
-    Where two come to lie at one place the second moves to halfway to the next one.
-    """
+    """Places, sorted, where straight lines through these heights (n, m) at t (n, m) are u."""
     place = torch.searchsorted(heights.contiguous(), u.contiguous()).clamp(1, t.shape[1] - 1)
     low, high = heights.gather(1, place - 1), heights.gather(1, place)
     left, right = t.gather(1, place - 1), t.gather(1, place)
@@ -305,7 +305,19 @@ def lines_of(log_weights, locations, scales, dofs):
         index = (sizes == pair).all(1).nonzero()[:, 0]
         every = [part.take(index) for _, part in groups if part.weights.shape[1]]
         parts = [_resized(p, int(size)) for size, p in zip(pair[pair > 0], every, strict=True)]
-        yield index, Line(tuple(parts), tuple(every))
+        yield index, Line(_of_sum_one(parts), tuple(map(_filled_up, every)))
+
+
+def _of_sum_one(parts):
+    """The parts of a line, their weights of sum one."""
+    total = sum(part.weights.sum(1, keepdim=True) for part in parts)
+    return tuple(part._replace(weights=part.weights / total) for part in parts)
+
+
+def _filled_up(components):
+    """As many as are a multiple of LEAST."""
+    size = components.weights.shape[1]
+    return _resized(components, size + -size % LEAST)
 
 
 def _sizes(counts, least):
@@ -385,9 +397,8 @@ class TiltedLine:
         self.log_z = (self._total.log() + self._highest)[:, 0]
 
     def between(self, t):
-        """f at places (n, m) as the law has it between its nodes, and shares of 1."""
-        f = self._tilt_at(self.line.cdf(t)).log() + self._highest
-        return f, torch.ones_like(f)
+        """f at places (n, m) as the law has it between its nodes, (n, m)."""
+        return self._tilt_at(self.line.cdf(t)).log() + self._highest
 
     def _tilt_at(self, u):
         """exp f, up to a constant, where q has the distribution function u (n, m)."""
