@@ -10,6 +10,7 @@ from sklearn.utils import check_array
 from skrae.density.incomplete.rows import raw_rows
 from skrae.preprocessing.rows import frame_of, plain_array
 from skrae.preprocessing.table.options import CATEGORICAL, CONSTANT
+from skrae.preprocessing.table.reading import TEXT
 from skrae.preprocessing.table.table import Table, View
 
 
@@ -118,7 +119,12 @@ class Chosen(NamedTuple):
         (feature,) = self.features
         if feature is None or feature.kind not in (CATEGORICAL, CONSTANT):
             return drawn
-        return np.array(feature.points, dtype=object)[drawn.astype(int)]
+        return self.levels_of(feature)[drawn.astype(int)]
+
+    @staticmethod
+    def levels_of(feature):
+        """The levels of a category, strings as objects."""
+        return np.array(feature.points, dtype=object if feature.type.sort == TEXT else None)
 
     def as_asked(self, values):
         """Values (..., k) without the last axis where one column was asked for by itself."""

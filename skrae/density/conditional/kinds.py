@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 from skrae.density.conditional.laws import ColumnLaws, uniforms
 from skrae.density.incomplete.rows import AskedRows
 from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CELLS, CONSTANT
+from skrae.preprocessing.table.reading import TEXT
 
 
 def column_of(evaluator, feature, place):
@@ -37,6 +38,13 @@ def column_of(evaluator, feature, place):
     if kind == ATOMS:
         return Atoms(number, Levels(evaluator, place.one_hot, feature), feature.points)
     return number
+
+
+def is_of_levels(column):
+    """Whether a column has levels, and no order."""
+    return isinstance(column, Levels) or (
+        isinstance(column, Constant) and column.feature.type.sort == TEXT
+    )
 
 
 class Continuous:
@@ -217,6 +225,10 @@ class Constant:
 
     def __init__(self, feature):
         self.feature, (self._value,) = feature, feature.points[:1]
+
+    def log_probabilities(self, X):
+        """Zeros (n, 1)."""
+        return np.zeros((len(X), 1))
 
     def log_density(self, X, values):
         """0: what else was ever there?"""

@@ -7,7 +7,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.density.conditional.columns import chosen_columns
-from skrae.density.conditional.kinds import Levels, column_of
+from skrae.density.conditional.kinds import Levels, column_of, is_of_levels
 from skrae.density.incomplete.rows import AskedRows, asked_rows, table_evaluator
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import check_number
@@ -40,7 +40,7 @@ class _Law:
     def levels(self):
         """The levels of a categorical column, an array of shape (n_levels,)."""
         column = self._one(Levels, "levels")
-        return np.array(column.feature.points, dtype=object)
+        return self._chosen.levels_of(column.feature)
 
     def __len__(self):
         """The number of rows."""
@@ -58,7 +58,7 @@ class _Law:
         return column
 
     def _check_kind(self, column, place, kind, question):
-        if isinstance(column, Levels) == (kind is Levels):
+        if is_of_levels(column) == (kind is Levels):
             return
         name = self.columns[place]
         if kind is Levels:

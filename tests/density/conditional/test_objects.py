@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy import stats
 
 from skrae import RegularizedAutoEncoderScore
+from tests.density.estimators import quick_estimator
 from tests.density.incomplete.tables import fitted, mixed_frame, quietly, with_network
 
 KINDS = ("base", "network")
@@ -272,6 +273,36 @@ def test_frames_and_arrays_give_one_answer(raw):
     own = codes.score_samples(rows["c"])
     assert_array_equal(codes.score_samples([None if pd.isna(c) else c for c in rows["c"]]), own)
     assert isinstance(model.marginal(["k", "c"]).sample(3, random_state=0), pd.DataFrame)
+
+
+def test_constants_are_one_value():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"x": rng.standard_normal(60), "one": 3.0, "name": "same", "k": 1.0})
+    X.loc[:4, "x"] = np.nan
+    law = fitted(X).conditional(["one", "name"], X[:4])
+    model = fitted(X)
+    number, name = (model.conditional(column, X[:4]) for column in ("one", "name"))
+    assert_array_equal(number.mean(), 3.0)
+    assert_array_equal(number.quantile([0.1, 0.9]), 3.0)
+    assert_array_equal(number.cdf([2.9, 3.0, 3.1, 9.0]), [0.0, 1.0, 1.0, 1.0])
+    assert_array_equal(name.probabilities(), 1.0)
+    assert name.sample(2, 0).tolist() == [["same", "same"]] * 4
+    assert law.sample(1, 0)[0, 0].tolist() == [3.0, "same"]
+    with pytest.raises(ValueError, match="categorical column 'name', expected one of numbers"):
+        name.mean()
+
+
+@pytest.mark.parametrize("decoder", ["gradient", "free", "tied", "kernel"])
+def test_every_decoder_has_conditionals(decoder):
+    X = np.random.default_rng(0).standard_normal((200, 2)) ** 2
+    model = quietly(quick_estimator(decoder=decoder, max_iter=12, hidden_layer_sizes=8).fit, X)
+    law = model.conditional(0, X[:1])
+    values, density = grid(model, X[0], 0, X[0, 0], 1.0, 8001)
+    each = np.flatnonzero((values > -1.0) & (values < 4.0))[::400]
+    found = model.conditional(0, np.repeat(X[:1], len(each), 0)).score_samples(values[each])
+    assert_allclose(found, np.log(density[each]), atol=3e-3)
+    below = np.append(0.0, np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(values)))
+    assert_allclose(law.cdf(values[each][None])[0], below[each], atol=3e-3)
 
 
 # --- a row alone ----------------------------------------------------------------------------------
