@@ -2,18 +2,26 @@
 
 from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder, InfoMaxEncoder
-from skrae.density import RegularizedAutoEncoderScore
+from skrae.density import Conditional, Marginal, RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
-from skrae.tasks import DensityClassifier, DensityImputer, MaximumEntropyDensity
+from skrae.tasks import (
+    DensityClassifier,
+    DensityImputer,
+    DensityRegressor,
+    MaximumEntropyDensity,
+)
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "AutoEncoder",
     "Chains",
+    "Conditional",
     "DensityClassifier",
     "DensityImputer",
+    "DensityRegressor",
     "InfoMaxEncoder",
+    "Marginal",
     "MaximumEntropyDensity",
     "RAESampler",
     "RegularizedAutoEncoderScore",

@@ -9,8 +9,11 @@ bias_correction  the score without the bias of a finite noise level
 fitted           the fitted density in the units of the data, and as a target of chains
 soundness        whether a fitted density is one that a fit may give
 columns          the maps of columns to working space
+incomplete       rows with holes, categories, cells and atoms
+conditional      `Marginal` and `Conditional`, laws of some of the columns
 """
 
+from skrae.density.conditional.objects import Conditional, Marginal
 from skrae.density.estimator import RegularizedAutoEncoderScore
 
-__all__ = ["RegularizedAutoEncoderScore"]
+__all__ = ["Conditional", "Marginal", "RegularizedAutoEncoderScore"]

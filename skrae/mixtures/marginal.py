@@ -90,6 +90,33 @@ class MarginalDensity:
         gradient = torch.zeros_like(rows).index_copy(1, self._seen, own)
         return torch.logsumexp(logits, 1), gradient
 
+    def along(self, rows, column):
+        """The law of one missing number given what is observed of rows (n, d), a mixture.
+
+        Parameters
+        ----------
+        rows : tensor of shape (n, d)
+        column : int, the place of a numeric entry that is missing
+
+        Returns
+        -------
+        log_shares, locations, scales : tensors of shape (n, K)
+        dofs : tensor of shape (K,), inf for a Gaussian
+        """
+        whitened = self._whitened(rows)
+        place = int((self._hidden == column).nonzero())
+        moved = (whitened * self._across[:, None, place]).sum(2).T
+        locations = self._hidden_means[:, place] + moved
+        scales = self._within[:, place].norm(dim=1).expand_as(locations).clone()
+        block = int(self._hidden_axes[place].argmax())
+        axes = self._axes[:, block]
+        for k in self._heavy.tolist():
+            nu = self._dofs[k]
+            distances = (whitened[k].square() * axes).sum(1)
+            scales[:, k] *= torch.sqrt((nu + distances) / (nu + axes.sum()))
+        log_shares = torch.log_softmax(self._logits(rows, whitened), 1)
+        return log_shares, locations, scales, self._dofs + axes.sum()
+
     def draw(self, rows, n_draws, generator):
         """Completions of rows (n, d), with new entries where they miss some, (n, n_draws, d).
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "raw_tables": "4 hours",
     "imputation": "20 minutes",
     "imputers": "20 minutes",
+    "conditionals": "30 minutes",
     "trust": "20 minutes",
     "reliability": "2 hours",
     "fuzz": "15 minutes",
@@ -50,6 +51,7 @@ KEPT = (
     "information",
     "raw_tables",
     "imputers",
+    "conditionals",
     "speed",
 )
 

@@ -117,3 +117,18 @@ def test_plain_array_of_heaps_and_stored_model():
     assert model.columns_["kind"].tolist() == ["heaps"]
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.score_samples(X[:20]), model.score_samples(X[:20]))
+
+
+def test_conditional_of_preferred_values(model):
+    """p(income | rest) is p(row) / p(rest); quantiles are those of the distribution function."""
+    rows = table(12, 5)
+    law = model.conditional("income", rows)
+    joint = model.score_samples(rows) - model.score_samples(rows.assign(income=np.nan))
+    np.testing.assert_allclose(law.score_samples(rows["income"]), joint, atol=0.05)
+    at = law.quantile(np.linspace(0.05, 0.95, 7))
+    assert (np.diff(at, axis=1) >= 0.0).all()
+    assert ((at % 100.0 == 0.0).mean(axis=1) > 0.5).all()
+    for value, q in zip(at.T, np.linspace(0.05, 0.95, 7), strict=True):
+        # A quantile is the first value up to which so much of the law is.
+        assert (law.cdf(value) >= q - 1e-6).all()
+        assert (law.cdf(value - 2.0 * STEP) <= q + 1e-6).all()

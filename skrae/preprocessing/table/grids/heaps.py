@@ -73,6 +73,32 @@ class Heaps(NamedTuple):
             np.where(is_preferred, log_gains, np.where(np.isnan(x), 0.0, log_others)),
         )
 
+    def below(self, x):
+        """What is at most x (n,) of its interval, as the others were spread evenly.
+
+        Returns
+        -------
+        low, high : arrays of shape (n,), the ends of the interval; x itself outside of all
+        shares : array of shape (n,)
+
+        Examples
+        --------
+        >>> heaps = Heaps((0.0, 10.0), (np.log(0.2),), (5.0,), (np.log(0.8),))
+        >>> heaps.below(np.array([2.5, 5.0]))[2].round(2).tolist()
+        [0.05, 0.9]
+        """
+        edges, place = np.array(self.edges), self._interval_of(x)
+        own = place.clip(0, len(self.log_others) - 1)
+        is_inside = place == own
+        low, high = edges[own], edges[own + 1]
+        values, shares = np.array(self.values), np.exp(self.log_shares)
+        sums = np.append(0.0, np.cumsum(shares))
+        passed = sums[np.searchsorted(values, x, side="right")]
+        passed = passed - sums[np.searchsorted(values, low, side="left")]
+        found = passed + np.exp(np.array(self.log_others)[own]) * (x - low) / (high - low)
+        ends = (np.where(is_inside, end, x) for end in (low, high))
+        return *ends, np.where(is_inside, found, 0.0)
+
     def quantiles(self, x):
         """Numbers (n,) of a smooth density as values of the column.
 
