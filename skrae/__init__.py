@@ -4,7 +4,7 @@ from skrae import datasets, metrics, plotting
 from skrae.autoencoders.transformers import AutoEncoder, InfoMaxEncoder
 from skrae.density import RegularizedAutoEncoderScore
 from skrae.sampling import Chains, RAESampler
-from skrae.tasks import DensityClassifier, MaximumEntropyDensity
+from skrae.tasks import DensityClassifier, DensityOutlierDetector, MaximumEntropyDensity
 
 __version__ = "0.1.0.dev0"
 
@@ -12,6 +12,7 @@ __all__ = [
     "AutoEncoder",
     "Chains",
     "DensityClassifier",
+    "DensityOutlierDetector",
     "InfoMaxEncoder",
     "MaximumEntropyDensity",
     "RAESampler",
