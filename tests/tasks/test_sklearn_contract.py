@@ -1,4 +1,4 @@
-"""scikit-learn's contract: all of its checks, of each method and of the classifier."""
+"""scikit-learn's contract: all of its checks, of each method, the classifier and the detector."""
 
 import inspect
 
@@ -7,7 +7,7 @@ import pytest
 from sklearn.neighbors import KernelDensity
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skrae import DensityClassifier, MaximumEntropyDensity
+from skrae import DensityClassifier, DensityOutlierDetector, MaximumEntropyDensity
 
 # Older versions have no such parameter: there, the strictness is that of pyproject.toml.
 STRICT = (
@@ -30,6 +30,8 @@ def expected_failures(estimator):
         MaximumEntropyDensity(),
         DensityClassifier(MaximumEntropyDensity()),
         DensityClassifier(KernelDensity()),
+        DensityOutlierDetector(),
+        DensityOutlierDetector("clean"),
     ],
     expected_failed_checks=expected_failures,
     **STRICT,

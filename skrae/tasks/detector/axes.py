@@ -1,5 +1,7 @@
 """Raw rows as axes of one spread: numbers by their deviation, levels as one-hots, holes known.
 
+Numbers come in two ways: scaled, as distances far out are told by, and as normal scores of their
+ranks among the rows drawn, which have no skew and no far values.
 Two rows at random are 2 apart in squared distance along a column of numbers, as the standard
 deviation has it, and along a category as well: levels that differ are 2 / P(two rows differ) apart.
 """
@@ -7,6 +9,7 @@ deviation has it, and along a category as well: levels that differ are 2 / P(two
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import ndtri
 
 from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.scales import location_and_scale
@@ -92,13 +95,25 @@ class AxisMap(NamedTuple):
 
     location: np.ndarray  # (d_c,)
     scale: np.ndarray  # (d_c,)
+    drawn: list  # of d_c arrays, the numbers of each column among the rows drawn
+    score_scale: np.ndarray  # (d_c,) deviation of their normal scores
     sizes: np.ndarray  # (J,) levels of each category, one more for those never seen
     heights: np.ndarray  # (J,) of its one-hots
     owners: np.ndarray  # (D,) the column of each axis
 
-    def forward(self, entries):
-        """Axes of rows, (n, D), NaN where missing."""
-        parts = [(entries.numbers - self.location) / self.scale]
+    def scaled(self, entries):
+        """Axes of rows, (n, D), NaN where missing, numbers scaled."""
+        return self._with_levels((entries.numbers - self.location) / self.scale, entries)
+
+    def scores(self, entries):
+        """Axes of rows, (n, D), NaN where missing, numbers as scaled normal scores."""
+        columns = zip(entries.numbers.T, self.drawn, strict=True)
+        found = np.array([_normal_scores(*column) for column in columns])
+        found = found.reshape(len(self.scale), -1).T / self.score_scale
+        return self._with_levels(found, entries)
+
+    def _with_levels(self, numbers, entries):
+        parts = [numbers]
         for j, (size, height) in enumerate(zip(self.sizes, self.heights, strict=True)):
             codes = entries.codes[:, j]
             one_hot = height * (codes[:, None] == np.arange(size))
@@ -128,6 +143,8 @@ def axis_map(entries, everything, weights, table):
         for j in range(n_numbers)
     ]
     location, scale = np.array(scales).reshape(-1, 2).T
+    drawn = [column[~np.isnan(column)] for column in entries.numbers.T]
+    score_scale = np.array([_normal_scores(own, own).std() if len(own) else 0.0 for own in drawn])
     levels = () if table is None else table.levels
     sizes = np.array([size + 1 for size in levels], dtype=np.int64)
     heights = np.array(
@@ -145,7 +162,20 @@ def axis_map(entries, everything, weights, table):
                 np.repeat(np.flatnonzero(table.code_of >= 0), sizes),
             ]
         )
-    return AxisMap(location, scale, sizes, heights.reshape(-1), owners)
+    score_scale[score_scale == 0.0] = 1.0
+    return AxisMap(location, scale, drawn, score_scale, sizes, heights.reshape(-1), owners)
+
+
+def _normal_scores(values, drawn):
+    """Phi^-1 of the middle rank of each value among those drawn, (n,), NaN where it is missing."""
+    points, counts = np.unique(drawn, return_counts=True)
+    ends = np.concatenate([[0.0], np.cumsum(counts)])
+    # Scores at each gap before, between and behind the points, then at each point.
+    middle = np.concatenate([ends, 0.5 * (ends[:-1] + ends[1:])])
+    scores = ndtri((middle + 0.5) / (len(drawn) + 1.0))
+    place = np.searchsorted(points, values)
+    is_at = np.append(points, np.inf)[place] == values
+    return np.where(np.isnan(values), np.nan, scores[place + is_at * len(ends)])
 
 
 def _first_spread(drawn, of_all):

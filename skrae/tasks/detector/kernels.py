@@ -30,6 +30,8 @@ class Kernel(NamedTuple):
     dof: float  # of a Student-t kernel; inf is a Gaussian
     size: int
     n_subsamples: int
+    of_scores: bool = False  # whether distances are of normal scores, not of scaled columns
+    weight: float = 1.0  # of its log density among others
 
     @property
     def n_draws(self):

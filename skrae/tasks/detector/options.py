@@ -4,7 +4,7 @@ from numbers import Real
 
 from skrae.preprocessing.contract.options import COUNT, check_choice, check_number
 
-TRAINING_ROWS = "mixed", "clean"
+TRAINING_ROWS = "mixed", "clean", "auto"
 
 
 def check_options(estimator):
