@@ -18,15 +18,17 @@ from skrae.preprocessing.contract.options import check_number
 from skrae.preprocessing.rows import frame_of, plain_array
 
 # Digits of the values that are written into cells.
-DIGITS = 3
-# Of the largest contribution: above it letters are white.
-DARK = 0.6
+DIGITS = 4
+# Share of the way to the end of the colours from which on letters are white.
+DARK = 0.65
+# Nats up to which colours are linear; beyond they are logarithmic, as wild values add thousands.
+LINEAR = 1.0
 
 
 class OutlierDisplay:
     """The most outlying rows from the top, with what each column adds and the values they have.
 
-    Colours diverge from 0, what a column adds to a row at random.
+    Colours diverge from 0, what a column adds to a row at random, beyond 1 nat logarithmically.
 
     Parameters
     ----------
@@ -188,7 +190,7 @@ class OutlierDisplay:
         ax : matplotlib Axes, default=None
             None makes a new figure.
         **kwargs
-            For `Axes.imshow`; `vmax` alone sets both ends of the colours.
+            For `Axes.imshow`; `vmax` sets both ends of the colours.
 
         Returns
         -------
@@ -200,19 +202,21 @@ class OutlierDisplay:
         n, d = shown.shape
         self.ax_ = one_panel(ax, (np.clip(0.75 * d + 2.0, 4.0, 12.0), 0.3 * n + 1.5))
         self.figure_ = self.ax_.figure
-        largest = kwargs.get("vmax", np.abs(shown).max() or 1.0)
-        look = {"cmap": "RdBu_r", "vmin": -largest, "vmax": largest, "interpolation": "nearest"}
-        self.image_ = self.ax_.imshow(shown, **{**look, "aspect": "auto", **kwargs})
+        look = {"cmap": "RdBu_r", "aspect": "auto", "interpolation": "nearest"}
+        if "norm" not in kwargs:
+            look["norm"] = _norm(kwargs.pop("vmax", np.abs(shown).max()))
+        self.image_ = self.ax_.imshow(shown, **{**look, **kwargs})
         self.colorbar_ = colour_bar(self.ax_, self.image_, shrink=0.8)
         self.colorbar_.set_label("adds to outlyingness, nats", size=FONT_SIZE)
         style = {"fontsize": FONT_SIZE, "parse_math": False}
         small_ticks(self.ax_)
         self.ax_.set_xticks(range(d), self.feature_names, rotation=45, ha="right", **style)
         self.ax_.set_yticks(range(n), self.row_names, **style)
-        self.texts_ = [] if self.values is None else self._write(shown / largest, style)
+        self.texts_ = [] if self.values is None else self._write(style)
         return self
 
-    def _write(self, shares, style):
+    def _write(self, style):
+        way = np.abs(2.0 * np.asarray(self.image_.norm(self.image_.get_array())) - 1.0)
         return [
             self.ax_.text(
                 j,
@@ -220,12 +224,20 @@ class OutlierDisplay:
                 text,
                 ha="center",
                 va="center",
-                color="w" if abs(shares[i, j]) > DARK else "k",
+                color="w" if way[i, j] > DARK else "k",
                 **style,
             )
             for i, row in enumerate(self.values)
             for j, text in enumerate(row)
         ]
+
+
+def _norm(largest):
+    """Colours to either side of 0, linear in its neighbourhood."""
+    from matplotlib.colors import SymLogNorm
+
+    end = max(largest, LINEAR)
+    return SymLogNorm(LINEAR, vmin=-end, vmax=end)
 
 
 def _check(cls, method, n_rows, n_columns):
@@ -267,5 +279,5 @@ def _values(X, rows, columns):
 
 def _text(value):
     if isinstance(value, Real) and not isinstance(value, bool):
-        return f"{float(value):.{DIGITS}g}"
+        return f"{float(f'{value:.{DIGITS}g}'):g}"
     return str(value)

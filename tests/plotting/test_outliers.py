@@ -35,7 +35,7 @@ def test_lowest_scores_come_first_with_their_largest_contributions(detector):
     np.testing.assert_array_equal(display.contributions, contributions[:, columns])
     np.testing.assert_array_equal(display.image_.get_array(), contributions[:, columns])
     texts = [text.get_text() for text in display.texts_]
-    assert texts == [f"{value:.3g}" for value in X[np.ix_(lowest, columns)].ravel()]
+    assert texts == [f"{value:g}" for value in X[np.ix_(lowest, columns)].ravel()]
 
 
 def test_colours_diverge_from_zero():
@@ -45,6 +45,14 @@ def test_colours_diverge_from_zero():
     assert display.texts_ == []
     assert display.plot(vmax=3.0).image_.get_clim() == (-3.0, 3.0)
     assert OutlierDisplay.from_values(np.zeros((2, 2))).image_.get_clim() == (-1.0, 1.0)
+    norm = display.image_.norm
+    np.testing.assert_allclose(norm([0.0, 0.5]) - 0.5, [0.0, (norm(1.0) - 0.5) / 2.0])
+
+
+def test_values_are_written_in_four_digits_without_exponents():
+    rows = np.array([[0.123456, 1940.0], [38.5, 123456.0]])
+    display = OutlierDisplay.from_values(np.eye(2), X=rows)
+    assert [text.get_text() for text in display.texts_] == ["0.1235", "1940", "38.5", "123500"]
 
 
 @pytest.mark.parametrize("kind", ["pandas", "polars"])

@@ -40,12 +40,12 @@ class IncompleteEvaluator:
         self.evaluator, self.field = evaluator, evaluator.field
         self.law = RowLaw(evaluator.transform, self.field.base.to("cpu"), steps)
 
-    def _each(self, X, answer, shape=()):
-        """answer(points, keys) of each block of rows, (n, *shape)."""
-        found = np.empty((len(X), *shape))
+    def _each(self, X, answer, shape=(), law=None):
+        """answer(points, keys) of each block of rows, (n, *shape), under a law, else that of q."""
+        found, law = np.empty((len(X), *shape)), law or self.law
         with torch.no_grad():
-            for index, rows, keys in self.law.blocks(X, self.law.block_size(N_POINTS)):
-                points = self.law.points(rows, N_POINTS)
+            for index, rows, keys in law.blocks(X, law.block_size(N_POINTS)):
+                points = law.points(rows, N_POINTS)
                 self.evaluator.check_distance(points.y.numpy(), index[0])
                 found[index] = np.asarray(answer(points, keys))[: len(index)]
         return found
@@ -74,9 +74,13 @@ class IncompleteEvaluator:
 
         return self._each(X, answer)
 
-    def base_log_density(self, X):
-        """(n,), of q alone."""
-        return self._each(X, lambda points, keys: points.log_mean)
+    def base_log_density(self, X, blur=0.0):
+        """(n,), of q alone, or of q with noise."""
+        law = None
+        if blur:
+            base = self.field.base.to("cpu").blurred(blur**2, local=False)
+            law = RowLaw(self.evaluator.transform, base, self.law.steps)
+        return self._each(X, lambda points, keys: points.log_mean, law=law)
 
     # --- derivatives -----------------------------------------------------------------------------
 
