@@ -251,7 +251,7 @@ def report(records):
         text = "Processor seconds of fit and score (how often an isolation forest's), one thread."
         parts += ["### Speed of detectors", text, speed_table(speed)]
     missing = [name for name in PYOD if name not in {record["model"] for record in records}]
-    left_out = f" Left out, as PyOD was not installed: {', '.join(missing)}." if missing else ""
+    left_out = f" Left out, not measured: {', '.join(missing)}." if missing else ""
     return "\n\n".join([*parts, NOTE + left_out])
 
 

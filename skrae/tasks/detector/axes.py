@@ -20,6 +20,8 @@ from skrae.preprocessing.table.table import Table, describe
 # Share of the rows at either end of a column that are drawn in before its deviation is taken, and
 # the least share of the plain deviation that this one has to be: a column of few values has none.
 DRAWN_IN, LEAST_SHARE = 0.025, 0.1
+# Deviations, whose squares float64 holds: farther out all is as far.
+FARTHEST = 1e100
 
 
 class Entries(NamedTuple):
@@ -103,13 +105,15 @@ class AxisMap(NamedTuple):
 
     def scaled(self, entries):
         """Axes of rows, (n, D), NaN where missing, numbers scaled."""
-        return self._with_levels((entries.numbers - self.location) / self.scale, entries)
+        with np.errstate(over="ignore"):
+            z = (entries.numbers - self.location) / self.scale
+        return self._with_levels(np.clip(z, -FARTHEST, FARTHEST), entries)
 
     def scores(self, entries):
         """Axes of rows, (n, D), NaN where missing, numbers as scaled normal scores."""
         columns = zip(entries.numbers.T, self.drawn, strict=True)
         found = np.array([_normal_scores(*column) for column in columns])
-        found = found.reshape(len(self.scale), -1).T / self.score_scale
+        found = found.reshape(entries.numbers.shape[::-1]).T / self.score_scale
         return self._with_levels(found, entries)
 
     def _with_levels(self, numbers, entries):

@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
-from skrae.preprocessing.rows import check_weights
+from skrae.preprocessing.rows import check_weights, plain_array
 from skrae.tasks.detector.axes import read_to_ask, read_to_fit
 from skrae.tasks.detector.drawn import LEAST_LEFT, Line, line_of, some_of
 from skrae.tasks.detector.ensemble import Ensemble, draw_ensemble, kernels_of, taken
@@ -283,7 +283,7 @@ def _copies(sample_weight):
         if sample_weight is None:
             return np.ones(len(X))
         checked = check_weights(sample_weight, X)
-        weights = np.asarray(sample_weight, np.float64)
+        weights = np.asarray(plain_array(sample_weight), np.float64)
         least = weights[checked > 0.0].min()
         return weights / least if least < 1.0 else weights
 

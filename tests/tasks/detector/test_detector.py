@@ -225,6 +225,30 @@ def test_failed_fit_leaves_what_was_fitted(table):
     assert_array_equal(model.score_samples(table[0]), expected)
 
 
+@pytest.mark.parametrize("state", [*STATES, "auto"])
+def test_odd_tables_are_scored_and_explained(random_seed, state):
+    """Constant, empty and wild columns, two rows, equal rows, strings alone."""
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(random_seed)
+    rows = rng.normal(size=(40, 2))
+    empty = np.column_stack([rows, np.full(40, np.nan)])
+    constant = np.column_stack([rows, np.ones(40)])
+    strings = pandas.DataFrame({"a": list("xyxxzyxyxx") * 4, "b": list("uuvvuvuuvw") * 4})
+    tables = [
+        *((rows[:2], rows), (rows, 1e160 * rows), (1e200 * rows, 1e200 * rows)),
+        *((empty, empty), (constant, 7.0 * constant), (np.ones((9, 2)), rows), (strings, strings)),
+    ]
+    for train, asked in tables:
+        model = DensityOutlierDetector(state, random_state=0).fit(train)
+        scores, contributions = model.score_samples(asked), model.explain(asked)
+        assert np.isfinite(scores).all()
+        expected = model.baseline_ - scores
+        assert_allclose(contributions.sum(axis=1), expected, rtol=1e-9, atol=1e-9)
+        p = model.p_values(asked)
+        assert p.min() > 0.0
+        assert p.max() <= 1.0
+
+
 X = np.random.default_rng(0).normal(size=(30, 2))
 # name: (options, rows, error, message)
 BAD = {
