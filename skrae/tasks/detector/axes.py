@@ -153,7 +153,7 @@ def axis_map(entries, everything, weights, table):
     sizes = np.array([size + 1 for size in levels], dtype=np.int64)
     heights = np.array(
         [
-            max(_differing(c, size), _differing(a, size, weights), 1.0 / len(c)) ** -0.5
+            (_differing(c, size) or _differing(a, size, weights) or 1.0) ** -0.5
             for c, a, size in zip(entries.codes.T, everything.codes.T, sizes, strict=True)
         ]
     )
@@ -207,4 +207,6 @@ def _differing(codes, size, weights=None):
     seen = codes >= 0
     weights = np.ones(seen.sum()) if weights is None else weights[seen]
     shares = np.bincount(codes[seen], weights, size)
-    return 1.0 - np.sum((shares / max(shares.sum(), 1e-300)) ** 2)
+    if np.count_nonzero(shares) < 2:
+        return 0.0
+    return 1.0 - np.sum((shares / shares.sum()) ** 2)

@@ -3,10 +3,10 @@
 import numpy as np
 
 from skrae.tasks.detector.axes import AxisMap, Entries, axis_map
-from skrae.tasks.detector.drawn import draw_copies, rows_of_copies, some_of
+from skrae.tasks.detector.drawn import draw_copies, rows_of_copies
 from skrae.tasks.detector.kernels import Kernel, KernelEnsemble
 
-# Rows that tell what each column adds to the log density of a row at random.
+# Rows drawn that tell what each column adds to the log density of a row at random.
 N_TYPICAL = 64
 # Weight of -u^2/2 of normal scores u beside the kernel of such, and the share of the kernels of
 # clean rows where nobody knows.
@@ -139,8 +139,8 @@ def draw_ensemble(kernels, entries, line, n_columns, table, random_state):
     own = zip(kernels, np.split(places, ends), strict=True)
     rows = [axes_of(axes, [kernel], taken(entries, line.index[at]))[0] for kernel, at in own]
     ensemble = Ensemble(axes, kernels, rows, np.split(line.weights[places], ends))
-    some = some_of(line, N_TYPICAL, random_state)
-    ensemble.learn_typical(taken(entries, some.index), n_columns)
+    some = random_state.permutation(np.unique(places))[:N_TYPICAL]
+    ensemble.learn_typical(taken(entries, line.index[some]), n_columns)
     return ensemble, left
 
 
