@@ -15,7 +15,7 @@ from skrae.plotting.panels import (
     small_ticks,
 )
 from skrae.preprocessing.contract.options import check_number
-from skrae.preprocessing.rows import frame_of, plain_array
+from skrae.preprocessing.rows import frame_of, taken_rows
 
 # Digits of the values that are written into cells.
 DIGITS = 4
@@ -121,8 +121,8 @@ class OutlierDisplay:
         scores = np.asarray(estimator.score_samples(X))
         shown = np.argsort(scores, kind="stable")[:n_rows]
         return cls.from_values(
-            estimator.explain(_rows(X, shown)),
-            X=_rows(X, shown),
+            estimator.explain(taken_rows(X, shown)),
+            X=taken_rows(X, shown),
             row_names=_row_names(X, shown),
             n_columns=n_columns,
             feature_names=frame_names(X) if feature_names is None else feature_names,
@@ -251,14 +251,6 @@ def _largest(contributions, n_columns):
     return np.sort(np.argsort(-contributions.max(axis=0), kind="stable")[:n_columns])
 
 
-def _rows(X, index):
-    """Some rows of an array or a data frame."""
-    frame = frame_of(X)
-    if frame is None:
-        return np.asarray(plain_array(X))[index]
-    return X.iloc[index] if frame["kind"] == "pandas" else X[index.tolist()]
-
-
 def _row_names(X, index):
     """The index of a data frame of pandas, else the places of the rows."""
     if hasattr(X, "iloc"):
@@ -268,7 +260,7 @@ def _row_names(X, index):
 
 def _values(X, rows, columns):
     """The entries of some rows and columns as short texts."""
-    chosen, frame = _rows(X, rows), frame_of(X)
+    chosen, frame = taken_rows(X, rows), frame_of(X)
     if frame is None:
         cells = [list(row) for row in chosen]
     else:

@@ -1,14 +1,15 @@
 """DensityOutlierDetector: rows of low density, whether or not training rows hold outliers."""
 
 import numpy as np
-from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
-from skrae.preprocessing.rows import check_weights, plain_array
+from skrae.preprocessing.rows import check_weights, plain_array, taken_rows
 from skrae.tasks.detector.axes import read_to_ask, read_to_fit
 from skrae.tasks.detector.drawn import LEAST_LEFT, Line, line_of, some_of
 from skrae.tasks.detector.ensemble import Ensemble, draw_ensemble, kernels_of, taken
@@ -19,6 +20,8 @@ from skrae.tasks.detector.thresholds import fence, p_values, quantile
 PRIVATE = "_ensemble", "_calibration_weights"
 # So many rows tell where scores lie, at random where there are more.
 MAX_SCORED = 10_000
+# Share of the rows that a density is not fitted to, and the least number that bears it.
+HELD_OUT, MIN_TO_HOLD = 0.2, 5
 
 
 class DensityOutlierDetector(OutlierMixin, BaseEstimator):
@@ -48,6 +51,11 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         bandwidths 0.3 and 1 stand on all rows (of more than 2048, on as many) at once, in scaled
         columns, which follow the rows more closely and rank new outliers better. "auto": nobody
         knows; three quarters of the one log density and one of the other.
+    density : estimator with fit and score_samples, or None, default=None
+        A density to take for clean rows instead of the kernels, such as
+        `RegularizedAutoEncoderScore`: it is fitted to four fifths of the rows, and the scores of
+        the others give offset and p-values. It takes the tables that it takes; `explain` is for
+        kernels alone.
     n_subsamples : int >= 1, default=30
         Subsamples of 16 rows; of 64 rows there are half as many. Without meaning for clean rows.
     contamination : "auto" or float in (0, 0.5], default="auto"
@@ -66,7 +74,9 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         Score under which `predict` calls a row an outlier.
     calibration_scores_ : array of shape (n_calibration,), sorted
         Scores that `p_values` compares with: of training rows that no subsample has drawn, where
-        there are at least 100, else of all, each without itself; of at most 10 000.
+        there are at least 100, else of all, each without itself; of at most 10 000. With a density
+        of the rows that were held out.
+    density_ : fitted density or None
     baseline_ : float
         Score of a row each of whose columns adds what it adds on average, from which `explain`
         tells the way.
@@ -102,12 +112,14 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         self,
         training_rows="mixed",
         *,
+        density=None,
         n_subsamples=30,
         contamination="auto",
         categorical_features="from_dtype",
         random_state=None,
     ):
         self.training_rows = training_rows
+        self.density = density
         self.n_subsamples = n_subsamples
         self.contamination = contamination
         self.categorical_features = categorical_features
@@ -149,7 +161,8 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         check_options(self)
         random_state = check_random_state(self.random_state)
         twin = twin_of(self)
-        twin._fit_ensemble(X, sample_weight, random_state)
+        fit = twin._fit_ensemble if self.density is None else twin._fit_density
+        fit(X, sample_weight, random_state)
         take_over(self, twin, PRIVATE)
         return self
 
@@ -160,11 +173,23 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         d = self.n_features_in_
         ensemble, left = draw_ensemble(kernels, entries, line, d, table, random_state)
         self.table_ = None if table is None else table.state()
-        self._ensemble = ensemble.state()
+        self._ensemble, self.density_ = ensemble.state(), None
         self.baseline_ = float(ensemble.typical.sum())
         places = some_of(Line(np.arange(len(left)), left), MAX_SCORED, random_state).index
         scores = ensemble.log_density(taken(entries, line.index[places]))
         self._set_thresholds(scores, line.weights[places], left[places])
+
+    def _fit_density(self, X, sample_weight, random_state):
+        numbers = checked(self, X, True, ensure_min_samples=MIN_TO_HOLD)
+        weights = _copies(sample_weight)(X if numbers is None else numbers)
+        order = random_state.permutation(np.flatnonzero(weights > 0.0))
+        own, held = np.split(order, [int(np.ceil((1.0 - HELD_OUT) * len(order)))])
+        weighted = {} if sample_weight is None else {"sample_weight": weights[own]}
+        density = clone(self.density).fit(taken_rows(X, own), **weighted)
+        scores = _scores_of(density, taken_rows(X, held))
+        self.table_, self._ensemble, self.density_ = None, None, density
+        self.baseline_ = float(np.average(scores, weights=weights[held]))
+        self._set_thresholds(scores, weights[held], weights[held])
 
     def _set_thresholds(self, scores, weights, left):
         """Take the offset of all rows, and calibrate on those left undrawn, if they are enough."""
@@ -179,10 +204,10 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
 
     @in_own_state
     def score_samples(self, X):
-        """log g of each row, at most 0: the lower, the more outlying.
+        """log g of each row, at most 0, or the log density: the lower, the more outlying.
 
-        It is a log density in scaled columns but for a constant, and depends on its row alone, to
-        the last bit.
+        log g is a log density in scaled columns but for a constant, and depends on its row alone,
+        to the last bit.
 
         Parameters
         ----------
@@ -193,6 +218,9 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         scores : array of shape (n_samples,)
         """
         check_is_fitted(self)
+        if self.density_ is not None:
+            checked(self, X, reset=False)
+            return _scores_of(self.density_, X)
         return Ensemble.from_state(self._ensemble).log_density(read_to_ask(self, X))
 
     def decision_function(self, X):
@@ -270,10 +298,24 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
         -------
         contributions : array of shape (n_samples, n_features)
             Positive where the column makes the row more outlying.
+
+        Raises
+        ------
+        TypeError
+            Where a density was fitted instead of kernels.
         """
         check_is_fitted(self)
+        if self.density_ is not None:
+            raise TypeError(
+                f"Got a fit of density={self.density!r}, expected one of kernels, density=None:"
+                " only these tell columns apart."
+            )
         ensemble = Ensemble.from_state(self._ensemble)
         return ensemble.typical - ensemble.contributions(read_to_ask(self, X))
+
+
+def _scores_of(density, X):
+    return np.asarray(density.score_samples(X), dtype=np.float64)
 
 
 def _copies(sample_weight):

@@ -12,6 +12,22 @@ def check_options(estimator):
     check_choice("training_rows", estimator.training_rows, TRAINING_ROWS)
     check_number("n_subsamples", estimator.n_subsamples, 1, **COUNT)
     _check_contamination(estimator.contamination)
+    if estimator.density is not None:
+        _check_density(estimator.density, estimator.training_rows)
+
+
+def _check_density(density, training_rows):
+    for method in ("fit", "score_samples"):
+        if not hasattr(density, method):
+            raise TypeError(
+                f"Got density={density!r} without {method}, expected an estimator with fit and"
+                " score_samples, or None."
+            )
+    if training_rows != "clean":
+        raise ValueError(
+            f"Got a density with training_rows={training_rows!r}, expected 'clean': a density gives"
+            " each cluster of outliers a peak."
+        )
 
 
 def _check_contamination(contamination):

@@ -5,8 +5,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
+from sklearn.mixture import GaussianMixture
 
-from skrae import DensityOutlierDetector
+from skrae import DensityOutlierDetector, RegularizedAutoEncoderScore
 from tests.round_trips import through_joblib, through_pickle, through_skops
 
 STATES = "mixed", "clean"
@@ -249,6 +250,31 @@ def test_odd_tables_are_scored_and_explained(random_seed, state):
         assert p.max() <= 1.0
 
 
+def test_densities_of_clean_rows_are_calibrated_on_rows_held_out(random_seed):
+    rng = np.random.default_rng(random_seed)
+    train, fresh = rng.normal(size=(1000, 2)), rng.normal(size=(5000, 2))
+    density = GaussianMixture(1, random_state=0)
+    model = DensityOutlierDetector("clean", density=density, contamination=0.1, random_state=0)
+    model.fit(train)
+    assert not hasattr(density, "means_")
+    assert_array_equal(model.score_samples(fresh), model.density_.score_samples(fresh))
+    assert len(model.calibration_scores_) == 200
+    error = 4.0 * np.sqrt(0.1 * 0.9 / 200)
+    assert abs(np.mean(model.p_values(fresh) <= 0.1) - 0.1) < error
+    assert abs(np.mean(model.predict(fresh) < 0) - 0.1) < error
+    loaded = through_pickle(model)
+    assert_array_equal(loaded.p_values(fresh), model.p_values(fresh))
+    with pytest.raises(TypeError, match="expected one of kernels, density=None"):
+        model.explain(fresh)
+
+
+def test_density_takes_the_raw_tables_that_it_takes(mixed_frame):
+    density = RegularizedAutoEncoderScore(max_iter=3, max_mixtures=1, max_components=4)
+    model = DensityOutlierDetector("clean", density=density, random_state=0)
+    p = model.fit(mixed_frame, sample_weight=np.ones(len(mixed_frame))).p_values(mixed_frame)
+    assert p[-1] == p.min()
+
+
 X = np.random.default_rng(0).normal(size=(30, 2))
 # name: (options, rows, error, message)
 BAD = {
@@ -258,6 +284,13 @@ BAD = {
     "zero": ({"contamination": 0.0}, X, ValueError, "contamination=0.0, expected 'auto' or"),
     "a word": ({"contamination": "few"}, X, ValueError, "contamination='few', expected 'auto'"),
     "no number": ({"contamination": None}, X, TypeError, "contamination=None, expected 'auto'"),
+    "no density": ({"density": "normal"}, X, TypeError, "density='normal' without fit, expected"),
+    "a density of mixed rows": (
+        {"density": GaussianMixture()},
+        X,
+        ValueError,
+        "Got a density with training_rows='mixed', expected 'clean'",
+    ),
     "infinite rows": ({}, [[1.0, np.inf], [0.0, 1.0]], ValueError, "infinity"),
     "one row": ({}, X[:1], ValueError, "minimum of 2 is required"),
     "no such column": ({"categorical_features": [5]}, X, ValueError, "categorical_features"),
