@@ -258,9 +258,9 @@ class DensityOutlierDetector(OutlierMixin, BaseEstimator):
 
         s_i the n `calibration_scores_`. Where these are of rows that no subsample has drawn, and a
         new row and the training rows are exchangeable, as independent rows of one law are,
-        P(p <= alpha) <= alpha for every alpha (Vovk et al. 2005). Where all training rows
-        calibrate, each scored without itself, this holds approximately. Outliers among the training
-        rows make p larger: fewer alarms, never more.
+        P(p <= alpha) <= alpha for every alpha (Vovk et al. 2005); so it is with rows held out of a
+        density. Where all training rows calibrate, each scored without itself, and where rows have
+        copies, this holds approximately. Outliers among the training rows make p larger.
 
         Parameters
         ----------
