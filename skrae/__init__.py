@@ -7,6 +7,7 @@ from skrae.sampling import Chains, RAESampler
 from skrae.tasks import (
     DensityClassifier,
     DensityImputer,
+    DensityOutlierDetector,
     DensityRegressor,
     MaximumEntropyDensity,
 )
@@ -19,6 +20,7 @@ __all__ = [
     "Conditional",
     "DensityClassifier",
     "DensityImputer",
+    "DensityOutlierDetector",
     "DensityRegressor",
     "InfoMaxEncoder",
     "Marginal",

@@ -9,7 +9,7 @@ import torch
 from sklearn import config_context
 from sklearn.neighbors import KernelDensity
 
-from skrae import RAESampler, RegularizedAutoEncoderScore
+from skrae import DensityOutlierDetector, RAESampler, RegularizedAutoEncoderScore
 from skrae.metrics import hyvarinen_score
 from tests.autoencoders.transformers.estimators import MEMBERS, bent_sheet, member
 from tests.density.estimators import quick_estimator
@@ -189,6 +189,18 @@ def test_auto_encoders_answer_the_same_in_every_state(name):
         with state():
             before = ambient()
             found = codes_and_rows(name)
+            assert ambient() == before
+        np.testing.assert_array_equal(found, right)
+
+
+def test_detectors_answer_the_same_in_every_state(X):
+    model = DensityOutlierDetector(random_state=0)
+    right = model.fit(X, sample_weight=np.ones(len(X))).explain(X)
+    rows = torch.tensor(X, requires_grad=True)
+    for state in (*STATES.values(), everything):
+        with state():
+            before = ambient()
+            found = model.fit(rows, sample_weight=torch.ones(len(X), device="cpu")).explain(rows)
             assert ambient() == before
         np.testing.assert_array_equal(found, right)
 

@@ -44,7 +44,7 @@ from skrae.density.soundness import check_sound, check_sound_table, with_tables
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.contract.caller import in_own_state, warn
-from skrae.preprocessing.contract.options import available_device
+from skrae.preprocessing.contract.options import available_device, check_number
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import check_codes, check_weights, frame_of
@@ -539,11 +539,11 @@ class RegularizedAutoEncoderScore(
         return evaluator_of(self, self._fitted(), available_device(self.device), dtype)
 
     @in_own_state
-    def _ask(self, question, X):
+    def _ask(self, question, X, *options):
         check_is_fitted(self)
         table = self._table()
         rows = asked_rows(self, table, X)
-        return table_evaluator(self._evaluator(rows.dtype), table).ask(question, rows)
+        return table_evaluator(self._evaluator(rows.dtype), table).ask(question, rows, *options)
 
     def _table(self):
         """The `Table` of the fit, or None where all its columns are plain numbers."""
@@ -642,18 +642,23 @@ class RegularizedAutoEncoderScore(
         """
         return self._ask("hessian", X)
 
-    def base_log_density(self, X):
-        """log q(x), the normalised log density of the base density alone.
+    def base_log_density(self, X, blur=0.0):
+        """log q(x), the normalised log density of the base density alone, or of q blurred.
 
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
+        blur : float >= 0, default=0.0
+            Standard deviation of Gaussian noise in working space, of whose sum with a draw of q the
+            density is stated, exactly but for the Student-t component, whose scale is widened. With
+            scaling="standardize" it is in standard deviations of the columns.
 
         Returns
         -------
         log_density : array of shape (n_samples,)
         """
-        return self._ask("base_log_density", X)
+        check_number("blur", blur, 0.0)
+        return self._ask("base_log_density", X, blur)
 
     def transform(self, X):
         """The code, the output of the encoder's last layer.

@@ -172,9 +172,10 @@ class Evaluator:
         """(n,)"""
         return self._density(self.field.log_density, X, self.log_z)
 
-    def base_log_density(self, X):
-        """(n,), of q alone."""
-        return self._density(self.field.base.log_density, X, 0.0)
+    def base_log_density(self, X, blur=0.0):
+        """(n,), of q alone, or of q with noise."""
+        base = self.field.base.blurred(blur**2, local=False) if blur else self.field.base
+        return self._density(base.log_density, X, 0.0)
 
     def _density(self, function, X, log_z):
         """A log density of rows from one of z: what the map adds comes with z itself."""

@@ -74,6 +74,18 @@ def frame_of(X):
     return None
 
 
+def taken_rows(X, index):
+    """Some rows of an array or a data frame, in its container.
+
+    >>> taken_rows([[1.0], [2.0]], np.array([1])).tolist()
+    [[2.0]]
+    """
+    frame = frame_of(X)
+    if frame is None:
+        return np.asarray(plain_array(X))[index]
+    return X.iloc[index] if frame["kind"] == "pandas" else X[index.tolist()]
+
+
 def as_frame(rows, frame):
     """Rows (n, d) as the data frame that `frame_of` told of; as they are for None.
 

@@ -40,13 +40,13 @@ class IncompleteEvaluator:
         self.evaluator, self.field = evaluator, evaluator.field
         self.law = RowLaw(evaluator.transform, self.field.base.to("cpu"), cells)
 
-    def _each(self, X, answer, shape=(), n_points=None, seed=SEED):
-        """answer(points, keys) of each block of rows, (n, *shape)."""
-        n_points = n_points or N_POINTS
+    def _each(self, X, answer, shape=(), n_points=None, seed=SEED, law=None):
+        """answer(points, keys) of each block of rows, (n, *shape), under a law, else that of q."""
+        n_points, law = n_points or N_POINTS, law or self.law
         found = np.empty((len(X), *shape))
         with torch.no_grad():
-            for index, rows, keys in self.law.blocks(X, self.law.block_size(n_points), seed):
-                points = self.law.points(rows, n_points)
+            for index, rows, keys in law.blocks(X, law.block_size(n_points), seed):
+                points = law.points(rows, n_points)
                 self.evaluator.check_distance(points.y.numpy(), index[0])
                 found[index] = np.asarray(answer(points, keys))[: len(index)]
         return found
@@ -75,9 +75,13 @@ class IncompleteEvaluator:
 
         return self._each(X, answer)
 
-    def base_log_density(self, X):
-        """(n,), of q alone."""
-        return self._each(X, lambda points, keys: points.log_mean)
+    def base_log_density(self, X, blur=0.0):
+        """(n,), of q alone, or of q with noise."""
+        law = None
+        if blur:
+            base = self.field.base.to("cpu").blurred(blur**2, local=False)
+            law = RowLaw(self.evaluator.transform, base, self.law.cells)
+        return self._each(X, lambda points, keys: points.log_mean, law=law)
 
     # --- derivatives -----------------------------------------------------------------------------
 

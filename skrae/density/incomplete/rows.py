@@ -181,14 +181,14 @@ class TableEvaluator:
         """The evaluator of rows that tell less than all, made when the first is asked about."""
         return IncompleteEvaluator(self.evaluator, self.cells)
 
-    def ask(self, question, rows):
+    def ask(self, question, rows, *options):
         """The answer of the method of that name."""
         complete = np.zeros(len(rows.X), bool)
         if not self.cells.any:
             complete = ~np.isnan(rows.X).any(axis=1)
         if complete.all() and self.table is None:
-            return getattr(self.evaluator, question)(rows.X)
-        return getattr(self, question)(rows, complete)
+            return getattr(self.evaluator, question)(rows.X, *options)
+        return getattr(self, question)(rows, complete, *options)
 
     def _joined(self, rows, complete, of_complete, of_others):
         """Answers about complete rows and about the others, float64, in their order."""
@@ -202,13 +202,13 @@ class TableEvaluator:
             found[place] = values
         return found
 
-    def _answers(self, question, rows, complete):
+    def _answers(self, question, rows, complete, *options):
         """The answers that both evaluators have by the same name."""
         return self._joined(
             rows,
             complete,
-            getattr(self.evaluator, question),
-            lambda X: getattr(self.incomplete, question)(X),
+            lambda X: getattr(self.evaluator, question)(X, *options),
+            lambda X: getattr(self.incomplete, question)(X, *options),
         )
 
     def log_density(self, rows, complete):
@@ -216,9 +216,9 @@ class TableEvaluator:
         found = self._answers("log_density", rows, complete) + rows.log_floor
         return found.astype(rows.dtype, copy=False)
 
-    def base_log_density(self, rows, complete):
+    def base_log_density(self, rows, complete, blur=0.0):
         """(n,)"""
-        found = self._answers("base_log_density", rows, complete) + rows.log_floor
+        found = self._answers("base_log_density", rows, complete, blur) + rows.log_floor
         return found.astype(rows.dtype, copy=False)
 
     def gradient(self, rows, complete):
