@@ -1,4 +1,4 @@
-"""scikit-learn's contract: all of its checks, of each method and of the estimators over a density."""
+"""scikit-learn's contract: all of its checks, of each method and of what stands on a density."""
 
 import inspect
 
