@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.scales import location_and_scale
-from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CELLS, CONTINUOUS
+from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CELLS, CONTINUOUS, HEAPS
 from skrae.preprocessing.table.reading import read_source
 from skrae.preprocessing.table.table import Table, describe
 
@@ -58,7 +58,7 @@ def _described(X, weights, categorical_features):
     """The `Table` of rows, whose numbers are numbers: kernels need neither cells nor atoms."""
     table = describe(X, weights, categorical_features)
     numbers = {
-        place: CONTINUOUS for place, kind in enumerate(table.kinds) if kind in (ATOMS, CELLS)
+        place: CONTINUOUS for place, kind in enumerate(table.kinds) if kind in (ATOMS, CELLS, HEAPS)
     }
     return describe(X, weights, categorical_features, numbers) if numbers else table
 
