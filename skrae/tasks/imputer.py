@@ -4,11 +4,10 @@ import sys
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
-from skrae.density import RegularizedAutoEncoderScore
 from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import check_choice, check_number
@@ -16,6 +15,7 @@ from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import frame_of
 from skrae.preprocessing.table.reading import read_source
 from skrae.sampling.reports import warn_of_few_draws
+from skrae.tasks.densities import new_density
 
 INDICATOR = "missingindicator_"
 
@@ -132,13 +132,7 @@ class DensityImputer(TransformerMixin, BaseEstimator):
     def _new_density(self):
         check_number("n_samples", self.n_samples, 1, kind=Integral)
         check_choice("add_indicator", self.add_indicator, (False, True))
-        density = RegularizedAutoEncoderScore() if self.density is None else self.density
-        if not (hasattr(density, "fit") and hasattr(density, "_completions")):
-            raise TypeError(
-                f"Got density={density!r}, expected a RegularizedAutoEncoderScore, or None for one"
-                " with default options."
-            )
-        return clone(density)
+        return new_density(self.density, "_completions")
 
     def transform(self, X):
         """Fill what is missing from rows.

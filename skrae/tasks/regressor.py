@@ -4,11 +4,10 @@ import sys
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from skrae.density import RegularizedAutoEncoderScore
 from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.contract.options import check_number
 from skrae.preprocessing.contract.twin import take_over, twin_of
@@ -123,13 +122,7 @@ class DensityRegressor(RegressorMixin, BaseEstimator):
         return self
 
     def _new_density(self):
-        density = RegularizedAutoEncoderScore() if self.density is None else self.density
-        if not (hasattr(density, "fit") and hasattr(density, "conditional")):
-            raise TypeError(
-                f"Got density={density!r}, expected a RegularizedAutoEncoderScore, or None for one"
-                " with default options."
-            )
-        density = clone(density)
+        density = new_density(self.density, "conditional")
         if self.random_state is not None:
             density.set_params(random_state=self.random_state)
         return density
