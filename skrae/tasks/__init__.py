@@ -4,6 +4,7 @@ maximum_entropy/  `MaximumEntropyDensity`, of largest entropy, or nearest to a d
 classifier        `DensityClassifier`, Bayes' rule over one density for each class
 regressor         `DensityRegressor`, the law of a number given a row
 detector/         `DensityOutlierDetector`, rows of low density
+densities         the density that these are given
 imputer           `DensityImputer`, what is missing from rows given what is observed
 """
 

@@ -13,6 +13,7 @@ from skrae.preprocessing.contract.options import check_number
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import check_weights, frame_of, plain_array
 from skrae.preprocessing.table.options import CATEGORICAL, CELLS
+from skrae.tasks.densities import new_density
 
 LABELS = "for labels take DensityClassifier"
 
