@@ -7,7 +7,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.density.conditional.columns import chosen_columns
-from skrae.density.conditional.kinds import Levels, column_of, is_of_levels
+from skrae.density.conditional.kinds import Levels, Within, column_of, is_of_levels
 from skrae.density.incomplete.rows import AskedRows, asked_rows, table_evaluator
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import check_number
@@ -136,6 +136,11 @@ class Conditional(_Law):
     def __init__(self, model, columns, given):
         check_is_fitted(model)
         super().__init__(model, columns, asked_rows(model, model._table(), given).X)
+
+    def _drawn_in(self, limits):
+        """The same, of one column of numbers, with the law drawn in between two limits."""
+        self._columns = [Within(column, limits) for column in self._columns]
+        return self
 
     def __repr__(self):
         return f"Conditional(columns={self.columns}, n_rows={len(self._rows)})"
