@@ -13,14 +13,13 @@ import torch
 from scipy.special import ndtri
 
 from skrae.density.columns.margins import Chain, Margins
-from skrae.density.conditional.line import (
+from skrae.density.conditional.line import LEAST, lines_of
+from skrae.density.conditional.tilted import (
     FEW_NODES,
-    LEAST,
     N_NODES,
     N_PIECES,
     TiltedLine,
     between_nodes,
-    lines_of,
     smoothed,
 )
 from skrae.density.incomplete.law import BLOCK, N_POINTS, Points
@@ -144,7 +143,9 @@ class Laws(NamedTuple):
 
     def quantile_places(self, q):
         """Places of the same q (m,) for each row, (n, m)."""
-        return self.tilted.quantile(torch.tensor(q).double().expand(len(self.index), -1))
+        return self.tilted.quantile(
+            torch.tensor(q, dtype=torch.float64).expand(len(self.index), -1)
+        )
 
 
 def _drawn_in(t, ends):

@@ -10,6 +10,7 @@ from scipy import stats
 from skrae import RegularizedAutoEncoderScore
 from tests.density.estimators import quick_estimator
 from tests.density.incomplete.tables import fitted, mixed_frame, quietly, with_network
+from tests.test_ambient_state import everything
 
 KINDS = ("base", "network")
 COV = np.array([[1.0, 0.6, -0.3], [0.6, 2.0, 0.4], [-0.3, 0.4, 1.5]])
@@ -356,6 +357,15 @@ def test_a_law_goes_on_when_its_model_is_fitted_again(rows):
     before = law.mean()
     quietly(model.fit, rows[:100] * 2.0)
     assert_array_equal(law.mean(), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_the_same_in_any_state(plain, rows, kind):
+    expected = answers(plain[kind], 1, rows[:5], rows[:5, 1])
+    with everything():
+        found = answers(plain[kind], 1, rows[:5], rows[:5, 1])
+    for a, b in zip(found, expected, strict=True):
+        assert_array_equal(a, b)
 
 
 # --- bad input ------------------------------------------------------------------------------------
