@@ -147,16 +147,17 @@ class Conditional(_Law):
 
     @in_own_state
     def score_samples(self, Y):
-        """log p(y | given) of one value of the columns for each row, in nats and the units of X.
+        """log p(y | given) of values of the columns for each row, in nats and the units of X.
 
         Parameters
         ----------
         Y : array-like or data frame of shape (n, k), (n,) of one column
-            NaN, None, NA or null where a value is missing, which is integrated out.
+            NaN, None, NA or null where a value is missing, which is integrated out. Of one column
+            also an array of shape (n, m), several values for each row.
 
         Returns
         -------
-        log_density : array of shape (n,)
+        log_density : array of shape (n,), or (n, m)
             Of cells log probabilities divided by their length, of levels and atoms log
             probabilities.
 
@@ -165,16 +166,18 @@ class Conditional(_Law):
         ValueError
             For another number of rows or columns than the law has.
         """
+        n, m = len(self._rows), 1
+        if len(self._columns) == 1 and isinstance(Y, np.ndarray) and Y.ndim == 2 and len(Y) == n:
+            m, Y = Y.shape[1], Y.reshape(-1)
         view = self._chosen.read(Y)
-        if len(view.log_floor) != len(self._rows):
-            raise ValueError(
-                f"Got {len(view.log_floor)} rows, expected {len(self._rows)}, one for each given."
-            )
+        if len(view.log_floor) != n * m:
+            raise ValueError(f"Got {len(view.log_floor)} rows, expected {n}, one for each given.")
         if len(self._columns) > 1:
             return self._joint(view, self._rows) - self._log_p(self._rows)
-        values = self._values_of(view)
-        found = self._columns[0].log_density(self._rows, np.nan_to_num(values)[:, None])[:, 0]
-        return np.where(np.isnan(values), 0.0, found) + view.log_floor
+        values = self._values_of(view).reshape(n, m)
+        found = self._columns[0].log_density(self._rows, np.nan_to_num(values))
+        found = np.where(np.isnan(values), 0.0, found) + view.log_floor.reshape(n, m)
+        return found if m > 1 else found[:, 0]
 
     @in_own_state
     def sample(self, n_samples=1, random_state=None):
