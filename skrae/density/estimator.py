@@ -762,6 +762,7 @@ class RegularizedAutoEncoderScore(
         progress = printed(type(self).__name__) if self.verbose else False
         return RAESampler(self, random_state=random_state, progress=progress).sample(n_samples)
 
+    @in_own_state
     def marginal(self, columns):
         """The law of some columns, whatever the others are: p(columns).
 
@@ -791,6 +792,7 @@ class RegularizedAutoEncoderScore(
         """
         return Marginal(self, columns)
 
+    @in_own_state
     def conditional(self, columns, given):
         """The law of some columns for each row, given all the others: p(columns | given).
 

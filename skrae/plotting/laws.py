@@ -312,7 +312,7 @@ class DensityDisplay:
             for column, grid in zip(columns, grids, strict=True)
         ]
         planes = {
-            (i, j): _plane(estimator, (columns[j], columns[i]), grids[j][::4], grids[i][::4])
+            (i, j): _plane(estimator, X, (columns[j], columns[i]), grids[j][::4], grids[i][::4])
             for i in range(len(columns))
             for j in range(i)
         }
@@ -451,11 +451,12 @@ def _rows_along(X, column, places, given):
     return rows
 
 
-def _plane(estimator, columns, across, down):
-    """The density of two columns, (len(down), len(across))."""
-    points = np.stack(np.meshgrid(across, down), axis=-1).reshape(-1, 2)
-    log_density = estimator.marginal(list(columns)).score_samples(points)
-    return np.exp(log_density).reshape(len(down), len(across))
+def _plane(estimator, X, columns, across, down):
+    """The density of two columns, (len(down), len(across)): p(a) p(b | a), of smooth laws each."""
+    first, second = columns
+    law = estimator.conditional(second, _rows_along(X, first, across, None))
+    log_density = law.score_samples(np.tile(down, (len(across), 1))).T
+    return np.exp(log_density + estimator.marginal(first).score_samples(across))
 
 
 def _heights(density, shares):

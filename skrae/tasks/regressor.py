@@ -45,6 +45,8 @@ class DensityRegressor(RegressorMixin, BaseEstimator):
     ----------
     density_ : RegularizedAutoEncoderScore
         Fitted to X with the target as last column. Its `conditional` and `marginal` tell the rest.
+    target_limits_ : array of shape (2,)
+        Of means, quantiles and draws: the range of the targets, as wide again on either side.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
 
@@ -59,6 +61,9 @@ class DensityRegressor(RegressorMixin, BaseEstimator):
     -----
     `score` is the mean log density in nats, not R^2: by it scikit-learn's searches choose the model
     whose predicted laws hold. `sklearn.metrics.r2_score` of `predict` compares means.
+
+    The law of a row unlike all others is as wide as such a row is far, which no target tells of.
+    It is drawn in between `target_limits_`; log densities are those of the law as it is.
 
     Examples
     --------
@@ -119,6 +124,9 @@ class DensityRegressor(RegressorMixin, BaseEstimator):
         _let_two_values_be_numbers(density, y, X.shape[1])
         twin.density_ = density.fit(_joined(X, y), sample_weight=sample_weight)
         _check_kind(twin.density_)
+        counted = y if sample_weight is None else y[sample_weight > 0.0]
+        low, high = counted.min(), counted.max()
+        twin.target_limits_ = np.array([2.0 * low - high, 2.0 * high - low])
         take_over(self, twin)
         return self
 
@@ -141,7 +149,8 @@ class DensityRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         X = _table(X, checked(self, X, reset=False))
-        return self.density_.conditional(X.shape[1], _joined(X, np.full(len(X), np.nan)))
+        law = self.density_.conditional(X.shape[1], _joined(X, np.full(len(X), np.nan)))
+        return law._drawn_in(tuple(self.target_limits_.tolist()))
 
     def predict(self, X):
         """The mean of the target, E(y | x).

@@ -104,3 +104,16 @@ def test_draws_of_a_row_do_not_depend_on_the_others():
     together = density.draw(rows, 5, RowStreams(keys))
     alone = [density.draw(rows[i : i + 1], 5, RowStreams(keys[i : i + 1])) for i in range(8)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("blocks", [[0, 0, 0, 0], [0, 1, 0, 1]], ids=str)
+@pytest.mark.parametrize("dofs", [None, [INF, 3.0, 4.0]], ids=["gaussian", "heavy"])
+def test_components_along_a_missing_number_are_those_of_the_conditional(dofs, blocks):
+    base = in_blocks(random_mixture(4, 3, 7, dofs), blocks)
+    rows, missing = base.sample(5, generator(8)), torch.tensor([False, False, True, True])
+    conditional = ConditionalMixture(base, rows, missing.expand(5, 4))
+    shares, locations, scales, found = MarginalDensity(base, missing).along(rows, 3)
+    torch.testing.assert_close(shares.exp(), conditional.responsibilities)
+    torch.testing.assert_close(locations, conditional.means[:, :, 3])
+    torch.testing.assert_close(scales, conditional.factors[:, :, 3].norm(dim=2))
+    torch.testing.assert_close(found.expand(5, 3), conditional.dofs[:, :, blocks[3]].expand(5, 3))

@@ -59,6 +59,7 @@ def test_a_gaussian_is_linear_regression(gaussian):
 def test_every_answer_is_the_conditional_of_the_density(gaussian):
     model, X, y = gaussian
     law = model.density_.conditional(2, np.column_stack([X, y]))
+    law._drawn_in(tuple(model.target_limits_))
     assert_array_equal(model.predict(X), law.mean())
     assert_array_equal(model.predict_quantiles(X), law.quantile([0.05, 0.5, 0.95]))
     assert_array_equal(model.predict_quantiles(X, 0.3), law.quantile(0.3))
@@ -88,6 +89,30 @@ def test_predicted_laws_hold_on_fresh_rows(noisy):
     assert stats.kstest(u, "uniform").pvalue > 1e-4
     truth = stats.norm(x, x).logpdf(y).mean()
     assert truth - 0.1 < noisy.score(x[:, None], y) < truth + 0.05
+
+
+def test_laws_of_far_rows_are_drawn_in():
+    """No farther out than the targets' range on either side of it."""
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((300, 2))
+    y = np.exp(X[:, 0] + 0.3 * rng.standard_normal(300))
+    model = quietly(small(margins="auto", max_components=8).fit, X, y)
+    low, high = 2.0 * y.min() - y.max(), 2.0 * y.max() - y.min()
+    assert_allclose(model.target_limits_, [low, high])
+    far = np.array([[40.0, -40.0], [0.0, 0.0]])
+    beyond = model.density_.conditional(2, np.column_stack([far, [0, 0]]))
+    q = np.linspace(0.0, 1.0, 41)
+    assert beyond.quantile(0.99)[0] > high
+    quantiles = model.predict_quantiles(far, q)
+    assert_allclose(quantiles, np.clip(beyond.quantile(q), low, high), rtol=1e-12)
+    assert_allclose(model.predict_quantiles(far, [0.0, 1.0]), [[low, high]] * 2)
+    levels = (np.arange(20000) + 0.5) / 20000
+    mean = np.clip(beyond.quantile(levels), low, high).mean(axis=1)
+    assert_allclose(model.predict(far), mean, rtol=5e-3)
+    draws = model.sample(far, 500, random_state=0)
+    assert draws.min() >= low
+    assert draws.max() <= high
+    assert_array_equal(model.predict_cdf(far, [high, low - 1.0]), [1.0, 0.0])
 
 
 # --- tables as they are ---------------------------------------------------------------------------
@@ -153,7 +178,7 @@ def test_rows_with_holes_are_integrated_out(gaussian):
     holed = X[:5].copy()
     holed[:, 0] = np.nan
     row = np.column_stack([holed, np.full(5, np.nan)])
-    assert_array_equal(model.predict(holed), model.density_.conditional(2, row).mean())
+    assert_allclose(model.predict(holed), model.density_.conditional(2, row).mean(), rtol=1e-6)
 
 
 # --- the contract ---------------------------------------------------------------------------------

@@ -79,9 +79,9 @@ class Continuous:
         """(n, m) of q (n, m)."""
         return self._each(X, lambda laws, q: laws.quantile(q), q)
 
-    def mean(self, X):
-        """(n,)"""
-        return self._each(X, lambda laws: laws.mean())
+    def mean(self, X, limits=None):
+        """(n,), of the law drawn in between two limits."""
+        return self._each(X, lambda laws: laws.mean(limits))
 
     def effective(self, X):
         """(n,)"""
@@ -183,6 +183,32 @@ class Heaps:
         return self.quantile(X, uniforms(self._number._incomplete, X, n_draws, seed))
 
 
+class Within:
+    """A column whose law is drawn in between two limits: what lies beyond is put there."""
+
+    def __init__(self, column, limits):
+        self._column, self._limits = column, limits
+        self.effective, self.log_density = column.effective, column.log_density
+
+    def cdf(self, X, values):
+        """0 below the limits, 1 from the upper one on."""
+        low, high = self._limits
+        found = self._column.cdf(X, np.clip(values, low, high))
+        return np.where(values < low, 0.0, np.where(values >= high, 1.0, found))
+
+    def quantile(self, X, q):
+        """No farther out than the limits."""
+        return np.clip(self._column.quantile(X, q), *self._limits)
+
+    def mean(self, X):
+        """(n,)"""
+        return self._column.mean(X, self._limits)
+
+    def draws(self, X, n_draws, seed):
+        """No farther out than the limits."""
+        return np.clip(self._column.draws(X, n_draws, seed), *self._limits)
+
+
 class Levels:
     """A category, or where a row is of a column with atoms."""
 
@@ -263,10 +289,11 @@ class Atoms:
         own = np.where(np.isnan(atom_of), own, 0.5)
         return np.where(np.isnan(atom_of), self._number.quantile(elsewhere, own), atom_of)
 
-    def mean(self, X):
+    def mean(self, X, limits=None):
         """(n,)"""
         shares, elsewhere = self._parts(X)
-        return shares[:, 0] * self._number.mean(elsewhere) + shares[:, 1:] @ self._atoms
+        own = self._number.mean(elsewhere, limits)
+        return shares[:, 0] * own + shares[:, 1:] @ self._atoms
 
     def draws(self, X, n_draws, seed):
         """(n, n_draws)"""

@@ -13,14 +13,13 @@ import torch
 from scipy.special import ndtri
 
 from skrae.density.columns.margins import Chain, Margins
-from skrae.density.conditional.line import (
+from skrae.density.conditional.line import LEAST, lines_of
+from skrae.density.conditional.tilted import (
     FEW_NODES,
-    LEAST,
     N_NODES,
     N_PIECES,
     TiltedLine,
     between_nodes,
-    lines_of,
     smoothed,
 )
 from skrae.density.incomplete.law import BLOCK, N_POINTS, Points
@@ -129,18 +128,29 @@ class Laws(NamedTuple):
         """Numbers of P(X <= x) = q (n, m)."""
         return self.axis.numbers(self.tilted.quantile(torch.from_numpy(q)))
 
-    def mean(self):
-        """(n,), where the map is bent of the law with its ends drawn in."""
+    def mean(self, limits=None):
+        """(n,), where the map is bent, or limits are given, of the law with its ends drawn in."""
         t, beyond = self.tilted.nodes, 1.0
         if not self.axis.is_straight:
-            ends = self.quantile_places(DRAWN_IN)
-            t, beyond = torch.minimum(torch.maximum(t, ends[:, :1]), ends[:, 1:]), 0.0
+            t, beyond = _drawn_in(t, self.quantile_places(DRAWN_IN)), 0.0
+        if limits is not None:
+            ends = self.axis.places(np.array(limits))[0]
+            # The nodes hardly lie at the limits themselves.
+            t = torch.cat([t, ends.expand(len(t), 2)], 1).sort(dim=1).values
+            t, beyond = _drawn_in(t, ends[None]), 0.0
         values = torch.from_numpy(self.axis.numbers(t))
         return self.tilted.mean(t, values, self.axis.slopes(t), beyond).numpy()
 
     def quantile_places(self, q):
         """Places of the same q (m,) for each row, (n, m)."""
-        return self.tilted.quantile(torch.tensor(q).double().expand(len(self.index), -1))
+        return self.tilted.quantile(
+            torch.tensor(q, dtype=torch.float64).expand(len(self.index), -1)
+        )
+
+
+def _drawn_in(t, ends):
+    """Places (n, m) between ends (n, 2)."""
+    return torch.minimum(torch.maximum(t, ends[:, :1]), ends[:, 1:])
 
 
 class ColumnLaws:

@@ -7,7 +7,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.density.conditional.columns import chosen_columns
-from skrae.density.conditional.kinds import Levels, column_of, is_of_levels
+from skrae.density.conditional.kinds import Levels, Within, column_of, is_of_levels
 from skrae.density.incomplete.rows import AskedRows, asked_rows, table_evaluator
 from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import check_number
@@ -137,21 +137,27 @@ class Conditional(_Law):
         check_is_fitted(model)
         super().__init__(model, columns, asked_rows(model, model._table(), given).X)
 
+    def _drawn_in(self, limits):
+        """The same, of one column of numbers, with the law drawn in between two limits."""
+        self._columns = [Within(column, limits) for column in self._columns]
+        return self
+
     def __repr__(self):
         return f"Conditional(columns={self.columns}, n_rows={len(self._rows)})"
 
     @in_own_state
     def score_samples(self, Y):
-        """log p(y | given) of one value of the columns for each row, in nats and the units of X.
+        """log p(y | given) of values of the columns for each row, in nats and the units of X.
 
         Parameters
         ----------
         Y : array-like or data frame of shape (n, k), (n,) of one column
-            NaN, None, NA or null where a value is missing, which is integrated out.
+            NaN, None, NA or null where a value is missing, which is integrated out. Of one column
+            also an array of shape (n, m), several values for each row.
 
         Returns
         -------
-        log_density : array of shape (n,)
+        log_density : array of shape (n,), or (n, m)
             Of cells log probabilities divided by their length, of levels and atoms log
             probabilities.
 
@@ -160,16 +166,18 @@ class Conditional(_Law):
         ValueError
             For another number of rows or columns than the law has.
         """
+        n, m = len(self._rows), 1
+        if len(self._columns) == 1 and isinstance(Y, np.ndarray) and Y.ndim == 2 and len(Y) == n:
+            m, Y = Y.shape[1], Y.reshape(-1)
         view = self._chosen.read(Y)
-        if len(view.log_floor) != len(self._rows):
-            raise ValueError(
-                f"Got {len(view.log_floor)} rows, expected {len(self._rows)}, one for each given."
-            )
+        if len(view.log_floor) != n * m:
+            raise ValueError(f"Got {len(view.log_floor)} rows, expected {n}, one for each given.")
         if len(self._columns) > 1:
             return self._joint(view, self._rows) - self._log_p(self._rows)
-        values = self._values_of(view)
-        found = self._columns[0].log_density(self._rows, np.nan_to_num(values)[:, None])[:, 0]
-        return np.where(np.isnan(values), 0.0, found) + view.log_floor
+        values = self._values_of(view).reshape(n, m)
+        found = self._columns[0].log_density(self._rows, np.nan_to_num(values))
+        found = np.where(np.isnan(values), 0.0, found) + view.log_floor.reshape(n, m)
+        return found if m > 1 else found[:, 0]
 
     @in_own_state
     def sample(self, n_samples=1, random_state=None):

@@ -8,13 +8,8 @@ import torch
 from numpy.testing import assert_allclose
 from scipy import integrate, stats
 
-from skrae.density.conditional.line import (
-    TiltedLine,
-    between_nodes,
-    lines_of,
-    smoothed,
-    student_cdf,
-)
+from skrae.density.conditional.line import lines_of, student_cdf
+from skrae.density.conditional.tilted import TiltedLine, between_nodes, smoothed
 
 INF = np.inf
 PARTS = (  # weight, location, scale, dof of two rows

@@ -10,6 +10,7 @@ from scipy import stats
 from skrae import RegularizedAutoEncoderScore
 from tests.density.estimators import quick_estimator
 from tests.density.incomplete.tables import fitted, mixed_frame, quietly, with_network
+from tests.test_ambient_state import everything
 
 KINDS = ("base", "network")
 COV = np.array([[1.0, 0.6, -0.3], [0.6, 2.0, 0.4], [-0.3, 0.4, 1.5]])
@@ -343,6 +344,17 @@ def test_an_answer_is_that_of_its_raw_row_alone(raw, kind, columns):
             assert_array_equal(a[own], b)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_several_values_of_a_row_are_those_of_each(plain, raw, rows, kind):
+    Y = np.array([[0.5, 2.0, np.nan], [1.0, 0.1, 0.2]])
+    for law in (
+        plain[kind].conditional(1, rows[:2]),
+        raw[kind].conditional("z", mixed_frame(pd, 2)),
+    ):
+        each = [law.score_samples(values) for values in Y.T]
+        assert_allclose(law.score_samples(Y), np.transpose(each), rtol=1e-12)
+
+
 def test_what_stands_in_the_columns_is_not_looked_at(plain, rows):
     model, given = plain["network"], rows[:5].copy()
     before = model.conditional(1, given).mean()
@@ -356,6 +368,15 @@ def test_a_law_goes_on_when_its_model_is_fitted_again(rows):
     before = law.mean()
     quietly(model.fit, rows[:100] * 2.0)
     assert_array_equal(law.mean(), before)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_the_same_in_any_state(plain, rows, kind):
+    expected = answers(plain[kind], 1, rows[:5], rows[:5, 1])
+    with everything():
+        found = answers(plain[kind], 1, rows[:5], rows[:5, 1])
+    for a, b in zip(found, expected, strict=True):
+        assert_array_equal(a, b)
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -397,7 +418,7 @@ def test_values_that_do_not_fit_are_refused(plain, rows):
     with pytest.raises(ValueError, match="Got 2 rows, expected 3"):
         law.score_samples([1.0, 2.0])
     with pytest.raises(ValueError, match="Got values of 2 columns, expected 1"):
-        law.score_samples(np.ones((3, 2)))
+        law.score_samples(np.ones((4, 2)))
     with pytest.raises(ValueError, match=r"Got y of shape \(2,\)"):
         law.cdf([1.0, 2.0])
     with pytest.raises(ValueError, match="Got NaN among the values"):
