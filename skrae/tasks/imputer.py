@@ -1,7 +1,6 @@
 """DensityImputer: what is missing from rows, by the mean or by draws given what is observed."""
 
 import sys
-from numbers import Integral
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
@@ -10,7 +9,7 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.contract.caller import in_own_state
-from skrae.preprocessing.contract.options import check_choice, check_number
+from skrae.preprocessing.contract.options import COUNT, check_flag, check_number
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import frame_of
 from skrae.preprocessing.table.reading import read_source
@@ -130,8 +129,8 @@ class DensityImputer(TransformerMixin, BaseEstimator):
         return self
 
     def _new_density(self):
-        check_number("n_samples", self.n_samples, 1, kind=Integral)
-        check_choice("add_indicator", self.add_indicator, (False, True))
+        check_number("n_samples", self.n_samples, 1, **COUNT)
+        check_flag("add_indicator", self.add_indicator)
         return new_density(self.density, "_completions")
 
     def transform(self, X):
@@ -169,8 +168,10 @@ class DensityImputer(TransformerMixin, BaseEstimator):
         -------
         tables : list of n_samples of what `transform` returns
         """
-        check_number("n_samples", n_samples, 1, kind=Integral)
-        return [self._with_indicator(X, table) for table in self._completed(X, n_samples, "tables")]
+        check_number("n_samples", n_samples, 1, **COUNT)
+        return [
+            self._with_indicator(X, table) for table in self._completed(X, int(n_samples), "tables")
+        ]
 
     @in_own_state
     def _completed(self, X, n_draws, of):

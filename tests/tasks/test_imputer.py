@@ -204,7 +204,7 @@ def test_pickle(imputer):
     [
         ({"n_samples": 0}, ValueError, "n_samples"),
         ({"n_samples": 1.5}, TypeError, "n_samples"),
-        ({"add_indicator": "yes"}, ValueError, "add_indicator"),
+        ({"add_indicator": "yes"}, TypeError, "add_indicator"),
         ({"density": LogisticRegression()}, TypeError, "expected a RegularizedAutoEncoderScore"),
         ({"density": density(max_iter=-1)}, ValueError, "max_iter"),
     ],
@@ -228,3 +228,10 @@ def test_bad_rows(imputer):
         DensityImputer(density()).fit(np.c_[normal_rows(50), np.full(50, np.nan)])
     with pytest.raises(ValueError, match="n_samples"):
         imputer.sample([[1.0, np.nan]], 0)
+
+
+def test_a_row_that_is_no_table(imputer, of_frame):
+    with pytest.raises(ValueError, match="Reshape your data"):
+        of_frame.transform(raw_frame().iloc[0])
+    with pytest.raises(ValueError, match="Reshape your data"):
+        imputer.transform(np.zeros(2))

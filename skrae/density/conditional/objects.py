@@ -13,6 +13,9 @@ from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import check_number
 from skrae.preprocessing.rows import frame_of
 
+# Farther out nothing is left; squares still are numbers.
+FARTHEST = 1e100
+
 FLOAT = np.dtype(np.float64)
 # Draws of q behind each row, of which `effective_share` tells how many count.
 N_JUDGED = 64
@@ -254,7 +257,7 @@ class Conditional(_Law):
                 f"Got y of shape {values.shape}, expected ({len(self._rows)},) or"
                 f" ({len(self._rows)}, m), a row for each given."
             )
-        found = column.cdf(self._rows, values.reshape(len(values), -1))
+        found = _cdf_of(column, self._rows, values.reshape(len(values), -1))
         return found.reshape(values.shape)
 
     @in_own_state
@@ -372,7 +375,7 @@ class Marginal(_Law):
         probability : float, or array of shape (n,)
         """
         column, values = self._one(None, "cdf"), numbers_of(x)
-        found = column.cdf(self._rows, values.reshape(1, -1)).reshape(values.shape)
+        found = _cdf_of(column, self._rows, values.reshape(1, -1)).reshape(values.shape)
         return found if np.ndim(x) else float(found[0])
 
     @in_own_state
@@ -392,6 +395,12 @@ def numbers_of(values):
     if np.isnan(found).any():
         raise ValueError("Got NaN among the values, expected numbers.")
     return found
+
+
+def _cdf_of(column, rows, values):
+    """The distribution function at values (n, m), 0 and 1 at the infinite ones."""
+    found = column.cdf(rows, np.clip(values, -FARTHEST, FARTHEST))
+    return np.where(np.isinf(values), values > 0.0, found)
 
 
 def check_levels(q):

@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from skrae.density.incomplete.rows import checked
 from skrae.preprocessing.scales import location_and_scale
-from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CELLS, CONTINUOUS, HEAPS
+from skrae.preprocessing.table.options import ATOMS, CATEGORICAL, CELLS, CONSTANT, CONTINUOUS, HEAPS
 from skrae.preprocessing.table.reading import read_source
 from skrae.preprocessing.table.table import Table, describe
 
@@ -80,16 +80,20 @@ def _plain(numbers):
 def _entries(table, X):
     """Of a raw table; a level that was never seen is no hole."""
     view = table.read(X)
-    columns = read_source(X).columns
-    is_missing = [
-        column.missing
-        for feature, column in zip(table.features, columns, strict=True)
-        if feature.kind == CATEGORICAL
-    ]
-    codes = view.codes.copy()
-    for j, missing in enumerate(is_missing):
-        codes[(codes[:, j] < 0) & ~missing, j] = table.levels[j]
-    return Entries(view.numeric, codes)
+    codes = [_codes(f, column) for f, column in _with_levels(table, read_source(X).columns)]
+    return Entries(view.numeric, np.array(codes, np.int64).reshape(-1, len(view.numeric)).T)
+
+
+def _with_levels(table, parts):
+    """Of the columns of levels, and of those of one value: the feature and its part."""
+    pairs = zip(table.features, parts, strict=True)
+    return [(f, part) for f, part in pairs if f.kind in (CATEGORICAL, CONSTANT)]
+
+
+def _codes(feature, column):
+    """The codes of a column's levels: -1 at holes, the number of levels where none is known."""
+    codes = feature.place(column)
+    return np.where(column.missing, -1, np.where(codes < 0, len(feature.points), codes))
 
 
 class AxisMap(NamedTuple):
@@ -149,11 +153,13 @@ def axis_map(entries, everything, weights, table):
     location, scale = np.array(scales).reshape(-1, 2).T
     drawn = [column[~np.isnan(column)] for column in entries.numbers.T]
     score_scale = np.array([_normal_scores(own, own).std() if len(own) else 0.0 for own in drawn])
-    levels = () if table is None else table.levels
-    sizes = np.array([size + 1 for size in levels], dtype=np.int64)
+    indexed = [] if table is None else _with_levels(table, range(len(table.features)))
+    sizes = np.array([len(feature.points) + 1 for feature, _ in indexed], dtype=np.int64)
+    # A column of one value: as if one more row had another.
+    least = 2.0 / (weights.sum() + 1.0)
     heights = np.array(
         [
-            (_differing(c, size) or _differing(a, size, weights) or 1.0) ** -0.5
+            (_differing(c, size) or _differing(a, size, weights) or least) ** -0.5
             for c, a, size in zip(entries.codes.T, everything.codes.T, sizes, strict=True)
         ]
     )
@@ -163,7 +169,7 @@ def axis_map(entries, everything, weights, table):
         owners = np.concatenate(
             [
                 np.flatnonzero(table.numeric_of >= 0),
-                np.repeat(np.flatnonzero(table.code_of >= 0), sizes),
+                np.repeat([place for _, place in indexed], sizes).astype(np.int64),
             ]
         )
     score_scale[score_scale == 0.0] = 1.0

@@ -1,6 +1,7 @@
 """The detector as a whole: ranks, thresholds, raw tables, explanations, what a fit promises."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
@@ -308,3 +309,16 @@ def test_strings_asked_of_a_fit_to_numbers_are_refused():
     model = DensityOutlierDetector(random_state=0).fit(X)
     with pytest.raises(ValueError, match="strings"):
         model.score_samples(np.array([["a", "b"]], dtype=object))
+
+
+@pytest.mark.parametrize("training_rows", ["mixed", "clean", "auto"])
+def test_another_value_in_a_constant_column_is_odd(training_rows):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=300), "state": "ok", "number": 7.0})
+    detector = DensityOutlierDetector(training_rows, random_state=0).fit(X)
+    own = detector.p_values(X.head(5))
+    for other in ({"state": "broken"}, {"number": 8.0}):
+        rows = X.head(5).assign(**other)
+        assert (detector.p_values(rows) < np.minimum(own, 0.02)).all()
+        contributions = detector.explain(rows)
+        assert (np.abs(contributions).argmax(axis=1) == list(X).index(*other)).all()
