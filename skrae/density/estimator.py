@@ -843,7 +843,7 @@ class RegularizedAutoEncoderScore(
         """The names of the columns of full rows, of a raw table; None of plain numbers."""
         return None if self.table_ is None else axis_names(self, self._table())
 
-    def _completions(self, X, n_draws, seed, *, of):
+    def _completions(self, X, n_draws, seed, *, of, **options):
         """Rows completed by draws, as "draws", "mean" or "tables" of them.
 
         With them the share of draws of q that each row's are worth.
@@ -851,7 +851,7 @@ class RegularizedAutoEncoderScore(
         table = self._table()
         rows = asked_rows(self, table, X)
         evaluator = table_evaluator(self._evaluator(rows.dtype), table)
-        return COMPLETIONS[of](evaluator, rows, X, n_draws, seed)
+        return COMPLETIONS[of](evaluator, rows, X, n_draws, seed, **options)
 
     @in_own_state
     def _sampling_target(self, temperature=1.0):

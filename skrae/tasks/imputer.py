@@ -12,7 +12,7 @@ from skrae.preprocessing.contract.caller import in_own_state
 from skrae.preprocessing.contract.options import COUNT, check_flag, check_number
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import frame_of
-from skrae.preprocessing.table.reading import read_source
+from skrae.preprocessing.table.reading import TEXT, read_source
 from skrae.sampling.reports import warn_of_few_draws
 from skrae.tasks.densities import new_density
 
@@ -31,7 +31,7 @@ class DensityImputer(TransformerMixin, BaseEstimator):
 
     by draws of the base density's conditional, which is known in closed form, with weights p / q:
     so all missing entries of a row are filled at once and fit together. A category gets its
-    likeliest level, a column on a grid a value of the grid. What is filled depends on the row
+    likeliest level, a column on a grid a value of the grid, one with atoms the mean of both parts. What is filled depends on the row
     alone. `sample` gives draws instead, for multiple imputation (Rubin 1987).
 
     Parameters
@@ -52,6 +52,10 @@ class DensityImputer(TransformerMixin, BaseEstimator):
         The fitted density, with all that it answers.
     indicator_features_ : int array
         Columns that had holes in the rows of the fit.
+    limits_ : array of shape (2, n_features_in_)
+        The least and the largest number that was observed of each column, between which draws are
+        put before their mean is taken: tails of a density may be heavier than any rows. NaN where
+        it has no numbers.
     seed_ : int
         That of the draws.
     n_features_in_ : int
@@ -121,10 +125,11 @@ class DensityImputer(TransformerMixin, BaseEstimator):
         twin.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         if self.random_state is not None:
             density.set_params(random_state=twin.seed_)
-        missing = missing_entries(X)
+        columns = read_source(X).columns
         weighted = {} if sample_weight is None else {"sample_weight": sample_weight}
         twin.density_ = density.fit(X, **weighted)
-        twin.indicator_features_ = np.flatnonzero(missing.any(axis=0))
+        twin.indicator_features_ = np.flatnonzero([c.missing.any() for c in columns])
+        twin.limits_ = np.array([_limits(column) for column in columns]).T
         take_over(self, twin)
         return self
 
@@ -151,7 +156,8 @@ class DensityImputer(TransformerMixin, BaseEstimator):
         ConvergenceWarning
             Where few of the draws of a row have a weight.
         """
-        filled = self._completed(X, self.n_samples, "mean")
+        check_is_fitted(self)
+        filled = self._completed(X, self.n_samples, "mean", limits=self.limits_)
         return self._with_indicator(X, filled)
 
     def sample(self, X, n_samples=5):
@@ -174,10 +180,10 @@ class DensityImputer(TransformerMixin, BaseEstimator):
         ]
 
     @in_own_state
-    def _completed(self, X, n_draws, of):
+    def _completed(self, X, n_draws, of, **options):
         check_is_fitted(self)
         checked(self, X, reset=False)
-        found, effective = self.density_._completions(X, n_draws, self.seed_, of=of)
+        found, effective = self.density_._completions(X, n_draws, self.seed_, of=of, **options)
         warn_of_few_draws(effective)
         return found
 
@@ -214,6 +220,13 @@ class DensityImputer(TransformerMixin, BaseEstimator):
             return names
         indicators = [f"{INDICATOR}{names[j]}" for j in self.indicator_features_]
         return np.concatenate([names, np.array(indicators, dtype=object)])
+
+
+def _limits(column):
+    """The least and the largest number of a column, NaN where it has none."""
+    if column.type.sort == TEXT or column.missing.all():
+        return np.nan, np.nan
+    return np.nanmin(column.values), np.nanmax(column.values)
 
 
 def missing_entries(X):

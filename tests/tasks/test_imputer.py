@@ -235,3 +235,26 @@ def test_a_row_that_is_no_table(imputer, of_frame):
         of_frame.transform(raw_frame().iloc[0])
     with pytest.raises(ValueError, match="Reshape your data"):
         imputer.transform(np.zeros(2))
+
+
+def test_the_mean_of_a_column_with_an_atom_is_that_of_both_parts():
+    """Zero with probability 1/4, else N(10, 1): 7.5, whatever the other column says."""
+    rng = np.random.default_rng(0)
+    amount = np.where(rng.random(N) < 0.25, 0.0, rng.normal(10.0, 1.0, N))
+    X = np.c_[amount, rng.normal(size=N)]
+    model = DensityImputer(density(max_components=1), n_samples=2000, random_state=0).fit(X)
+    assert model.density_.columns_["kind"].tolist() == ["atoms", "continuous"]
+    filled = model.transform([[np.nan, -0.5], [np.nan, 0.5]])[:, 0]
+    # Of 2000 draws of deviation 4.4, and the share of 800 rows.
+    assert np.abs(filled - amount.mean()).max() < 5.0 * 4.4 * (1.0 / 2000 + 2.0 / N) ** 0.5
+    drawn = np.array([table[0, 0] for table in model.sample([[np.nan, 0.0]], 100)])
+    assert 0.05 < (drawn == 0.0).mean() < 0.5
+
+
+def test_means_stay_between_the_rows_of_the_fit():
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.standard_t(1.5, 300), rng.normal(size=300)]
+    model = DensityImputer(density(), random_state=0).fit(X)
+    np.testing.assert_array_equal(model.limits_, [X.min(axis=0), X.max(axis=0)])
+    filled = model.transform(np.c_[np.full(50, np.nan), np.linspace(-4.0, 4.0, 50)])[:, 0]
+    assert ((filled >= X[:, 0].min()) & (filled <= X[:, 0].max())).all()

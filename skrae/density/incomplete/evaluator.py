@@ -21,6 +21,8 @@ from skrae.preprocessing.blocks import BLOCK_ROWS, by_blocks
 
 # Draws of q behind each draw of p, and the limits of their number.
 OVERSAMPLING, MIN_CANDIDATES, MAX_CANDIDATES = 8, 64, 1024
+# The share of draws at an atom from which on it is what a hole is filled with.
+NEARLY_ALL = 0.99
 
 
 def _n_candidates(n_draws):
@@ -212,8 +214,15 @@ class IncompleteEvaluator:
                 take(index, np.where(own[:, None], rows[: len(index), None], full))
         return effective
 
-    def filled(self, X, n_draws, seed):
+    def filled(self, X, n_draws, seed, atoms=(), limits=None):
         """Rows X with the mean of what is missing, in their units.
+
+        Parameters
+        ----------
+        atoms : sequence of (column, slice of one-hots, values of the atoms)
+            Of columns with atoms the mean is that of both, unless nearly all draws are at one.
+        limits : array of shape (2, d_c), or None
+            Between which the numbers that are drawn are put.
 
         Returns
         -------
@@ -225,8 +234,19 @@ class IncompleteEvaluator:
         def answer(points, keys):
             z, log_shares, log_weights = self._weighted(points, keys, n_draws)
             full = torch.from_numpy(self.evaluator.transform.inverse(z.numpy()))
+            if limits is not None:
+                numbers = full[:, : limits.shape[1]]
+                full[:, : limits.shape[1]] = numbers.clamp(*torch.from_numpy(limits))
+            for column, place, values in atoms:
+                one_hot = full[:, place]
+                at_atoms = (one_hot[:, 1:] * torch.as_tensor(values)).sum(1)
+                full[:, column] = one_hot[:, 0] * full[:, column] + at_atoms
             weights = torch.softmax(log_weights, 1)
             mean = _mean(weights, full.view(*weights.shape, d))
+            for _, place, _ in atoms:
+                spread = mean[:, place][:, 1:].amax(1) < NEARLY_ALL
+                elsewhere = torch.eye(place.stop - place.start, dtype=mean.dtype)[0]
+                mean[:, place] = torch.where(spread[:, None], elsewhere, mean[:, place])
             effective = (2.0 * log_shares).exp().sum(1) / weights.square().sum(1)
             return torch.cat([mean, effective[:, None]], 1)
 

@@ -24,7 +24,7 @@ from skrae.preprocessing.rows import (
     frame_of,
     plain_array,
 )
-from skrae.preprocessing.table.options import CELLS, CONTINUOUS, HEAPS
+from skrae.preprocessing.table.options import ATOMS, CELLS, CONTINUOUS, HEAPS
 from skrae.preprocessing.table.reading import TEXT
 from skrae.preprocessing.table.report import ColumnReport
 from skrae.preprocessing.table.table import Table, describe
@@ -293,10 +293,29 @@ def completed_tables(evaluator, rows, X, n_draws, seed):
     return [_completed(evaluator, X, rows, full[:, i]) for i in range(n_draws)], effective
 
 
-def imputed(evaluator, rows, X, n_draws, seed):
-    """The rows X with the mean of what is missing, of categories the likeliest level."""
-    full, effective = evaluator.incomplete.filled(rows.X, n_draws, seed)
+def imputed(evaluator, rows, X, n_draws, seed, limits=None):
+    """The rows X with the mean of what is missing, of categories the likeliest level.
+
+    Limits (2, n_features), NaN where a column has no numbers, bound the numbers drawn.
+    """
+    atoms = _atoms(evaluator.table, rows.X.shape[1])
+    if limits is not None and evaluator.table is not None:
+        limits = limits[:, np.asarray(evaluator.table.numeric_of) >= 0]
+    full, effective = evaluator.incomplete.filled(rows.X, n_draws, seed, atoms, limits)
     return _completed(evaluator, X, rows, full), effective
+
+
+def _atoms(table, width):
+    """The column, the slice of one-hots and the values of each column with atoms."""
+    if table is None:
+        return []
+    starts = width - sum(table.levels) + np.cumsum((0, *table.levels))
+    parts = zip(table.features, table.numeric_of, table.code_of, strict=True)
+    return [
+        (int(j), slice(int(starts[c]), int(starts[c + 1])), np.array(f.points, np.float64))
+        for f, j, c in parts
+        if f.kind == ATOMS
+    ]
 
 
 def _completed(evaluator, X, rows, full):
