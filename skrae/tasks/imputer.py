@@ -31,8 +31,9 @@ class DensityImputer(TransformerMixin, BaseEstimator):
 
     by draws of the base density's conditional, which is known in closed form, with weights p / q:
     so all missing entries of a row are filled at once and fit together. A category gets its
-    likeliest level, a column on a grid a value of the grid, one with atoms the mean of both parts. What is filled depends on the row
-    alone. `sample` gives draws instead, for multiple imputation (Rubin 1987).
+    likeliest level, a column on a grid a value of the grid, one with atoms the mean of both parts.
+    What is filled depends on the row alone. `sample` gives draws instead, for multiple imputation
+    (Rubin 1987).
 
     Parameters
     ----------
