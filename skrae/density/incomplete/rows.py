@@ -103,11 +103,10 @@ def _weighted(full, weights):
 
 def checked(estimator, X, reset, ensure_min_samples=1):
     """X as an array of numbers, NaN where missing; None where columns are of other types too."""
-    if getattr(X, "ndim", 2) == 1:
+    if getattr(X, "ndim", 2) == 1 and not isinstance(X, np.ndarray):
         raise ValueError(
             f"Got a {type(X).__name__} of shape {X.shape}, expected a 2-dimensional container."
-            " Reshape your data: x.reshape(1, -1) is one row, frame.iloc[[0]] one of a frame,"
-            " x.reshape(-1, 1) one column."
+            " Reshape your data: frame.iloc[[0]] is one row, frame[['a']] one column."
         )
     if not _is_mixed(X):
         return check_rows(estimator, X, reset, ensure_min_samples)
