@@ -9,6 +9,7 @@ Downstream is the accuracy on completed test rows of a logistic regression and o
 were trained on completed training rows.
 """
 
+import sys
 import warnings
 from functools import cache, lru_cache
 from typing import NamedTuple
@@ -239,12 +240,6 @@ def cases_of(seed):
     yield {"section": "speed", "set": "mixture d=10", "model": OURS}
 
 
-class _Part:
-    """What `sections` asks of a part, of which there is one here."""
-
-    SECTIONS, COLUMNS, cases_of = SECTIONS, COLUMNS, staticmethod(cases_of)
-
-
 def measure(case):
     """The figures of a case, by its section."""
     return SECTIONS[case["section"]](case)
@@ -261,7 +256,7 @@ def main(arguments=None):
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, help="default all")
     parser.add_argument("--sets", nargs="+", help="tables; default all")
     options = parser.parse_args(arguments)
-    asked = section_cases((_Part,), SEEDS, options)
+    asked = section_cases((sys.modules[__name__],), SEEDS, options)
     asked = (case for case in asked if not options.sets or case["set"] in options.sets)
     print(report(run(asked, measure, options)))
 

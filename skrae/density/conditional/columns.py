@@ -1,13 +1,12 @@
 """Which columns are asked for, their places in full rows, and their values from users and back."""
 
-from itertools import accumulate
 from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from sklearn.utils import check_array
 
-from skrae.density.incomplete.rows import raw_rows
+from skrae.density.incomplete.rows import one_hot_slices, raw_rows
 from skrae.preprocessing.rows import frame_of, plain_array
 from skrae.preprocessing.table.options import CATEGORICAL, CONSTANT
 from skrae.preprocessing.table.reading import TEXT
@@ -51,13 +50,12 @@ class Chosen(NamedTuple):
         """The `Place` of each in full rows of so many entries."""
         if self.table is None:
             return [Place(j, None) for j in self.index]
-        levels = self.table.levels
-        starts = list(accumulate(levels, initial=width - sum(levels)))
+        one_hots = one_hot_slices(self.table, width)
         numbers, codes = self.table.numeric_of, self.table.code_of
         return [
             Place(
                 int(numbers[j]) if numbers[j] >= 0 else None,
-                slice(starts[codes[j]], starts[codes[j] + 1]) if codes[j] >= 0 else None,
+                one_hots[codes[j]] if codes[j] >= 0 else None,
             )
             for j in self.index
         ]

@@ -92,6 +92,28 @@ class Continuous:
         return self.quantile(X, uniforms(self._incomplete, X, n_draws, seed))
 
 
+def _cdf_at_ends(number, X, low, high):
+    """P(X <= x) at the ends of intervals, (n, m) each."""
+    return np.split(number.cdf(X, np.concatenate([low, high], axis=1)), 2, axis=1)
+
+
+def _log_mean_density(number, X, middles, lengths):
+    """log of the mean density of a number over intervals (n, m)."""
+    low, high = _cdf_at_ends(number, X, middles - 0.5 * lengths, middles + 0.5 * lengths)
+    # Farther out than float64 resolves a probability the density stands for its mean.
+    mass = high - low
+    with np.errstate(divide="ignore"):
+        found = np.log(mass / lengths)
+    far = mass < 1e-9
+    return np.where(far, number.log_density(X, middles), found) if far.any() else found
+
+
+def _snapped(lattice, values):
+    """The values of a grid that are nearest; infinite ones as they are."""
+    inside = np.isfinite(values)
+    return np.where(inside, lattice.snap(np.where(inside, values, 0.0)), values)
+
+
 class Cells:
     """A number that stands for an interval of one step: its law is that of the interval."""
 
@@ -102,17 +124,7 @@ class Cells:
 
     def log_density(self, X, values):
         """log P(cell) / h."""
-        half = 0.5 * self._lattice.step
-        ends = np.concatenate([values - half, values + half], axis=1)
-        low, high = np.split(self._number.cdf(X, ends), 2, axis=1)
-        # Farther out than float64 resolves a probability the density stands for its mean.
-        mass = high - low
-        with np.errstate(divide="ignore"):
-            found = np.log(mass / self._lattice.step)
-        far = mass < 1e-9
-        if far.any():
-            found = np.where(far, self._number.log_density(X, values), found)
-        return found
+        return _log_mean_density(self._number, X, values, self._lattice.step)
 
     def cdf(self, X, values):
         """That of the upper end of the last cell that begins below."""
@@ -124,9 +136,7 @@ class Cells:
 
     def quantile(self, X, q):
         """The value whose cell holds that of the number."""
-        found = self._number.quantile(X, q)
-        inside = np.isfinite(found)
-        return np.where(inside, self._lattice.snap(np.where(inside, found, 0.0)), found)
+        return _snapped(self._lattice, self._number.quantile(X, q))
 
     def draws(self, X, n_draws, seed):
         """(n, n_draws)"""
@@ -148,35 +158,24 @@ class Heaps:
         """log P(value) / h."""
         parts = self._heaps.intervals(values.ravel(), self._lattice.step)
         middles, lengths, log_weights = (part.reshape(values.shape) for part in parts)
-        ends = np.concatenate([middles - lengths / 2.0, middles + lengths / 2.0], axis=1)
-        low, high = np.split(self._number.cdf(X, ends), 2, axis=1)
-        mass = high - low
-        with np.errstate(divide="ignore"):
-            found = np.log(mass / lengths)
-        # Farther out than float64 resolves a probability the density stands for its mean.
-        far = mass < 1e-9
-        if far.any():
-            found = np.where(far, self._number.log_density(X, middles), found)
-        return found + log_weights
+        return _log_mean_density(self._number, X, middles, lengths) + log_weights
 
     def cdf(self, X, values):
         """That of the interval's lower end, and the share of it that is at most the value."""
         parts = self._heaps.below(values.ravel())
         low, high, shares = (part.reshape(values.shape) for part in parts)
-        before, after = np.split(self._number.cdf(X, np.concatenate([low, high], axis=1)), 2, 1)
+        before, after = _cdf_at_ends(self._number, X, low, high)
         return before + shares * (after - before)
 
     def quantile(self, X, q):
         """The value by which the share of its interval is reached."""
         found = self._number.quantile(X, q)
         low, high, _ = (part.reshape(q.shape) for part in self._heaps.below(found.ravel()))
-        before, after = np.split(self._number.cdf(X, np.concatenate([low, high], axis=1)), 2, 1)
+        before, after = _cdf_at_ends(self._number, X, low, high)
         inside = after > before
         share = np.where(inside, (q - before) / np.where(inside, after - before, 1.0), 0.0)
         even = np.where(inside, low + share.clip(0.0, 1.0) * (high - low), found)
-        values = self._heaps.quantiles(even.ravel()).reshape(q.shape)
-        is_finite = np.isfinite(values)
-        return np.where(is_finite, self._lattice.snap(np.where(is_finite, values, 0.0)), values)
+        return _snapped(self._lattice, self._heaps.quantiles(even.ravel()).reshape(q.shape))
 
     def draws(self, X, n_draws, seed):
         """(n, n_draws)"""

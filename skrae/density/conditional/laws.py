@@ -174,8 +174,8 @@ class ColumnLaws:
             for index, rows, keys in self._law.blocks(X, self._block_size()):
                 *components, dofs = self._along(self._law.points(rows, N_POINTS))
                 for part, line in lines_of(*(c[: len(index)] for c in components), dofs):
-                    laws = self._tilted(line, rows[part.numpy()], keys[part])
-                    yield laws._replace(index=index[part.numpy()])
+                    own = part.numpy()
+                    yield self._tilted(index[own], line, rows[own], keys[part])
 
     def _block_size(self):
         return self._law.block_size(N_POINTS) if self._law.cells.any else BLOCK
@@ -187,14 +187,14 @@ class ColumnLaws:
         shares = shares.view(n, n_points, -1) + torch.log_softmax(points.log_q, 1)[:, :, None]
         return *(part.reshape(n, -1) for part in (shares, *others)), dofs.repeat(n_points)
 
-    def _tilted(self, line, rows, keys):
+    def _tilted(self, index, line, rows, keys):
         """`Laws` of rows of one size of line."""
         missing = np.isnan(rows[0])
         others = np.delete(missing, self.column)
         if self._incomplete.field.is_base:
             nodes, ones = line.nodes(N_NODES), np.ones(len(rows))
             tilted = TiltedLine(line, nodes, torch.zeros_like(nodes))
-            return Laws(ones, tilted, self.axis, _no_tilt, ones)
+            return Laws(index, tilted, self.axis, torch.zeros_like, ones)
         log_tilt = _Tilt(
             self._incomplete, self.column, rows, keys, MANY_DRAWS if others.all() else N_DRAWS
         )
@@ -207,15 +207,11 @@ class ColumnLaws:
         # Between the nodes of means of draws there are no other draws.
         of_others = tilted.between if others.any() else log_tilt.of_places
         effective = _mean_share(tilted.shares()[:, ::N_PIECES], share)
-        return Laws(np.arange(len(rows)), tilted, self.axis, of_others, effective)
+        return Laws(index, tilted, self.axis, of_others, effective)
 
 
 def _mean_share(weights, share):
     return ((weights * share).sum(1) / weights.sum(1)).numpy()
-
-
-def _no_tilt(t):
-    return torch.zeros_like(t)
 
 
 class _Tilt:

@@ -5,6 +5,7 @@ A table in which nothing was found, whose rows are complete, is answered as ever
 
 import weakref
 from functools import cached_property
+from itertools import accumulate, pairwise
 from numbers import Real
 from typing import NamedTuple
 
@@ -272,24 +273,20 @@ class TableEvaluator:
         return self.evaluator.local_covariance(rows.X)
 
 
-def conditional_draws(evaluator, rows, X, n_draws, seed):
-    """Draws of what is missing from the rows X of a table, (n, n_draws, n_features).
+def completed_tables(evaluator, rows, X, n_draws, seed):
+    """The rows X with draws of what is missing, n_draws tables in the container of X.
 
     And the effective number of draws of q behind each row, as a share.
     """
     full = np.empty((len(rows.X), n_draws, rows.X.shape[1]))
     effective = evaluator.incomplete.draws(rows.X, n_draws, seed, full.__setitem__, repeats=False)
-    if evaluator.table is None:
-        return full.astype(rows.dtype), effective
-    each = [np.asarray(_completed(evaluator, X, rows, full[:, i])) for i in range(n_draws)]
-    return np.stack(each, axis=1), effective
-
-
-def completed_tables(evaluator, rows, X, n_draws, seed):
-    """The same as n_draws tables in the container of X."""
-    full = np.empty((len(rows.X), n_draws, rows.X.shape[1]))
-    effective = evaluator.incomplete.draws(rows.X, n_draws, seed, full.__setitem__, repeats=False)
     return [_completed(evaluator, X, rows, full[:, i]) for i in range(n_draws)], effective
+
+
+def conditional_draws(evaluator, rows, X, n_draws, seed):
+    """The same as an array of shape (n, n_draws, n_features)."""
+    tables, effective = completed_tables(evaluator, rows, X, n_draws, seed)
+    return np.stack([np.asarray(table) for table in tables], axis=1), effective
 
 
 def imputed(evaluator, rows, X, n_draws, seed, limits=None):
@@ -308,13 +305,19 @@ def _atoms(table, width):
     """The column, the slice of one-hots and the values of each column with atoms."""
     if table is None:
         return []
-    starts = width - sum(table.levels) + np.cumsum((0, *table.levels))
+    one_hots = one_hot_slices(table, width)
     parts = zip(table.features, table.numeric_of, table.code_of, strict=True)
     return [
-        (int(j), slice(int(starts[c]), int(starts[c + 1])), np.array(f.points, np.float64))
-        for f, j, c in parts
-        if f.kind == ATOMS
+        (int(j), one_hots[c], np.array(feature.points, np.float64))
+        for feature, j, c in parts
+        if feature.kind == ATOMS
     ]
+
+
+def one_hot_slices(table, width):
+    """Where each code column is in full rows of so many entries, a list of slices."""
+    ends = accumulate(table.levels, initial=width - sum(table.levels))
+    return [slice(*pair) for pair in pairwise(ends)]
 
 
 def _completed(evaluator, X, rows, full):
@@ -346,10 +349,7 @@ def denoised_rows(table, full, dtype):
 
 def _parts(table, full):
     """The numbers (n, d_c) and codes (n, J) of full rows."""
-    codes, start = [], full.shape[1] - sum(table.levels)
-    for size in table.levels:
-        codes.append(full[:, start : start + size].argmax(axis=1))
-        start += size
+    codes = [full[:, own].argmax(axis=1) for own in one_hot_slices(table, full.shape[1])]
     codes = np.stack(codes, axis=1) if codes else np.zeros((len(full), 0), int)
     return full[:, : len(table.steps)], codes
 
