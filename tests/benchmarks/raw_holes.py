@@ -2,8 +2,9 @@
 
 Entries of the training rows are removed completely at random; test rows are whole. Columns are
 standardised, and protein has 10 000 training rows. Beside the fit to rows with holes are the same
-estimator on rows that an imputer filled, and on rows that never lost anything. All columns are
-numbers to it, so that all densities are of one measure.
+estimator on rows that an imputer filled, on rows that never lost anything, and on so few of these
+that as many entries are left: what the entries are worth where none stands beside a hole. All
+columns are numbers to it, so that all densities are of one measure.
 
 Imputed are the holes of the training rows: root mean square error and CRPS over all of them, of 64
 draws, in standard deviations; a method that gives one value has the absolute error as its CRPS.
@@ -30,7 +31,7 @@ HOLE_SEED = 7000
 N_TREES, N_ROUNDS = 10, 10
 SPEED_ROWS, SPEED_COLUMNS, SPEED_FRACTION = 10_000, 10, 0.2
 
-COMPLETE = f"{OURS}, complete rows"
+COMPLETE, FEWER = f"{OURS}, complete rows", f"{OURS}, fewer complete rows"
 MEANS, NEIGHBOURS = "SimpleImputer", "KNNImputer"
 RIDGE, TREES = "IterativeImputer, BayesianRidge", "IterativeImputer, ExtraTrees"
 IMPUTERS = {
@@ -68,6 +69,9 @@ def holes(case):
     rows, holed, test = holed_split(case)
     if case["model"] in FILLED:
         rows = _filled(FILLED[case["model"]], holed, case["seed"])
+    elif case["model"] == FEWER:
+        order = np.random.default_rng(HOLE_SEED + case["seed"]).permutation(len(rows))
+        rows = rows[order[: round((1.0 - case["fraction"]) * len(rows))]]
     elif case["model"] == OURS:
         rows = holed
     model, seconds = timed(_fit, case, rows)
@@ -123,7 +127,7 @@ def cases_of(seed):
     for name in TABLES:
         for fraction in FRACTIONS:
             own = {"set": name, "fraction": fraction}
-            for model in (OURS, COMPLETE, *FILLED):
+            for model in (OURS, COMPLETE, FEWER, *FILLED):
                 yield {"section": "holes", **own, "model": model}
             for model in (OURS, *IMPUTERS):
                 yield {"section": "imputation", **own, "model": model}
