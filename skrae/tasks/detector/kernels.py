@@ -39,7 +39,7 @@ class Kernel(NamedTuple):
         return self.size * self.n_subsamples
 
     def log_value(self, square, n_seen):
-        """log K in the place of squared distances (n, k) over n_seen (n, 1) columns."""
+        """log K in the place of squared distances (k, n) over n_seen (n,) columns."""
         if np.isinf(self.dof):
             return np.multiply(square, -0.5 / self.bandwidth**2, out=square)
         np.multiply(square, 1.0 / (self.dof * self.bandwidth**2), out=square)
@@ -72,9 +72,11 @@ class KernelEnsemble:
         # Of what a drawn row misses, the distance is that to a row at random.
         self.values = np.where(missing, _mean(z), z)
         self.squares = np.where(missing, _mean(z**2), z**2)
-        # Squared distances are one product: of (x, seen, |x|^2) and these.
-        ones = np.ones((len(z), 1))
-        self.factors = np.concatenate([-2.0 * self.values, self.squares, ones], axis=1).T.copy()
+        # Squared distances are one product: of these and (x, |x|^2, seen), or (x, |x|^2, 1) of rows
+        # without a hole.
+        parts = -2.0 * self.values, np.ones((len(z), 1))
+        self.factors = np.concatenate([*parts, self.squares], axis=1)
+        self.whole_factors = np.column_stack([*parts, self.squares.sum(axis=1)])
         with np.errstate(divide="ignore"):
             self.log_kept = np.log(np.maximum(0.0, 1.0 - 1.0 / copies))
         self.places = {}
@@ -82,34 +84,36 @@ class KernelEnsemble:
             self.places.setdefault(key, []).append(place)
 
     def _parts(self, z):
-        """Of a block: values, what is seen, squared distances, columns seen, equal draws."""
+        """Of a block: values, what is seen, squared distances (k, n), columns seen, equal draws."""
         seen = (~np.isnan(z)).astype(np.float64)
         values = np.nan_to_num(z, nan=0.0)
-        square = np.column_stack([values, seen, (values**2).sum(axis=1)]) @ self.factors
+        own, factors = seen, self.factors
+        if seen.all():
+            own, factors = seen[:, 0], self.whole_factors
+        square = factors @ np.column_stack([values, (values**2).sum(axis=1), own]).T
         np.maximum(square, 0.0, out=square)
-        n_seen = seen[:, self.first_axes].sum(axis=1, keepdims=True)
-        return values, seen, square, n_seen, self._equal(z)
+        return values, seen, square, seen[:, self.first_axes].sum(axis=1), self._equal(z)
 
     def _equal(self, z):
-        """Row and place of each draw that equals a row, int (2, k)."""
+        """Place and row of each draw that equals a row, int (2, k)."""
         found = [
-            (row, place)
+            (place, row)
             for row, key in enumerate(row_keys(z))
             for place in self.places.get(key, ())
         ]
         return np.array(found, dtype=np.int64).reshape(-1, 2).T
 
     def _logs(self, square, n_seen, equal):
-        """log f K of each draw, (n, m, B): sums over the rows of a subsample run along memory."""
+        """log f K of each draw, (m, B, n): sums over the rows of a subsample run along memory."""
         logs = self.kernel.log_value(square, n_seen)
-        logs[tuple(equal)] += self.log_kept[equal[1]]
-        return logs.reshape(len(logs), self.kernel.size, -1)
+        logs[tuple(equal)] += self.log_kept[equal[0]]
+        return logs.reshape(self.kernel.size, -1, logs.shape[1])
 
     def _log_kept(self, n, equal):
-        """log sum f of each subsample, (n, B)."""
-        kept = np.full((n, self.kernel.n_subsamples), float(self.kernel.size))
-        subsample = equal[1] % self.kernel.n_subsamples
-        np.add.at(kept, (equal[0], subsample), np.expm1(self.log_kept[equal[1]]))
+        """log sum f of each subsample, (B, n)."""
+        kept = np.full((self.kernel.n_subsamples, n), float(self.kernel.size))
+        subsample = equal[0] % self.kernel.n_subsamples
+        np.add.at(kept, (subsample, equal[1]), np.expm1(self.log_kept[equal[0]]))
         with np.errstate(divide="ignore"):
             return np.log(np.where(kept > ROUNDING, kept, 0.0))
 
@@ -120,7 +124,7 @@ class KernelEnsemble:
         log_kept = self._log_kept(len(z), equal)
         has_voice = np.isfinite(log_kept)
         logs = np.subtract(log_sums, log_kept, out=np.zeros_like(log_sums), where=has_voice)
-        return logs.sum(axis=1) / np.maximum(has_voice.sum(axis=1), 1)
+        return logs.sum(axis=0) / np.maximum(has_voice.sum(axis=0), 1)
 
     def contributions(self, z):
         r"""What each axis adds to log g of a block of rows (n, D), (n, D); the sum is log g.
@@ -132,22 +136,31 @@ class KernelEnsemble:
         total = np.zeros_like(square)
         for share, weight in zip(*_nodes(), strict=True):
             logs = self._logs(share * square, n_seen, equal)
-            np.subtract(logs, _log_sum(logs)[:, None], out=logs)
-            weights = np.exp(logs, out=logs).reshape(len(z), -1)
+            np.subtract(logs, _log_sum(logs), out=logs)
+            weights = np.exp(logs, out=logs).reshape(-1, len(z))
             total += weight * weights * self.kernel.slope(share * square, n_seen)
-        total /= self.kernel.n_subsamples
+        total = total.T / self.kernel.n_subsamples
         found = values**2 * total.sum(axis=1)[:, None] - 2.0 * values * (total @ self.values)
         return found + seen * (total @ self.squares)
 
     def by_blocks(self, function, z):
-        """function(block) of rows (n, D), a padded block at a time: each row by itself."""
+        """function(block) of rows (n, D), a padded block at a time: each row by itself.
+
+        Rows with holes are asked apart, so that others do not depend on them.
+        """
         size = PADDED * max(1, BLOCK_NUMBERS // self.kernel.n_draws // PADDED)
+        has_holes = np.isnan(z).any(axis=1)
+        order, n_whole = np.argsort(has_holes, kind="stable"), int((~has_holes).sum())
         parts = []
-        for start in range(0, len(z), size):
-            block = z[start : start + size]
-            padding = np.repeat(block[-1:], -len(block) % PADDED, axis=0)
-            parts.append(function(np.concatenate([block, padding]))[: len(block)])
-        return np.concatenate(parts)
+        for start, stop in ((0, n_whole), (n_whole, len(z))):
+            for first in range(start, stop, size):
+                block = z[order[first : min(first + size, stop)]]
+                padding = np.repeat(block[-1:], -len(block) % PADDED, axis=0)
+                parts.append(function(np.concatenate([block, padding]))[: len(block)])
+        found = np.concatenate(parts)
+        restored = np.empty_like(found)
+        restored[order] = found
+        return restored
 
 
 def _mean(z):
@@ -157,22 +170,22 @@ def _mean(z):
 
 
 def _log_sum(logs):
-    """log sum exp over the middle one of three axes."""
-    sums = np.exp(logs).sum(axis=1)
+    """log sum exp over the first of three axes."""
+    sums = np.exp(logs).sum(axis=0)
     with np.errstate(divide="ignore"):
         found = np.log(sums)
     # Only of rows far from a whole subsample terms vanish; others need no largest one.
-    lost = np.flatnonzero((sums < VANISHING).any(axis=1))
+    lost = np.flatnonzero((sums < VANISHING).any(axis=0))
     if len(lost):
-        found[lost] = _log_sum_of_least(logs[lost])
+        found[:, lost] = _log_sum_of_least(logs[:, :, lost])
     return found
 
 
 def _log_sum_of_least(logs):
-    highest = logs.max(axis=1, keepdims=True)
+    highest = logs.max(axis=0)
     highest[np.isneginf(highest)] = 0.0
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(logs - highest).sum(axis=1)) + highest[:, 0]
+        return np.log(np.exp(logs - highest).sum(axis=0)) + highest
 
 
 def _nodes():
