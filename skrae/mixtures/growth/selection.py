@@ -313,17 +313,21 @@ def _is_large(growth):
 
 
 def _best_ridge(grower, rows, held_out):
-    """The `Growth` at the best ridge, climbing from the first both ways."""
+    """The `Growth` at the best ridge, climbing from the first both ways.
+
+    The second way is left out where the first one gained; not of rows with holes, which say so
+    little of a ridge that one may gain by chance.
+    """
     best = grower(rows, held_out, FIRST_RIDGE)
     for factor in (1.0 / RIDGE_STEP, RIDGE_STEP):
-        ridge = best.settings.ridge * factor
+        if best.settings.ridge != FIRST_RIDGE and isinstance(rows.z, torch.Tensor):
+            break
+        ridge = FIRST_RIDGE * factor
         while 0.99 * RIDGE_LIMITS[0] < ridge < 1.01 * RIDGE_LIMITS[1] and not ended_early():
             fresh = grower(rows, held_out, ridge)
             if fresh.value <= best.value:
                 break
             best, ridge = fresh, ridge * factor
-        if best.settings.ridge != FIRST_RIDGE:
-            break
     return best
 
 

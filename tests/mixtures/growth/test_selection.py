@@ -8,7 +8,7 @@ from scipy import stats
 from skrae.datasets import MixtureOfGaussians
 from skrae.mixtures.growth import selection, tails
 from skrae.mixtures.growth.em import log_density, single_gaussian
-from skrae.mixtures.growth.selection import Space, select_base
+from skrae.mixtures.growth.selection import Growth, Space, select_base
 from skrae.mixtures.growth.tails import TAIL_SCALE
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing import blocks
@@ -143,6 +143,23 @@ def test_a_trial_of_many_components_that_fails_leaves_nothing(monkeypatch, rando
     rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
     few, tried = (judged(rows, held_out, generator(0), most, 4) for most in (2, 16))
     assert_same_densities(few, tried)
+
+
+@pytest.mark.parametrize(
+    ("has_holes", "asked", "best"),
+    [(False, [1e-4, 1e-6], 1e-6), (True, [1e-4, 1e-6, 1e-2, 1.0], 1e-2)],
+)
+def test_rows_with_holes_ask_for_ridges_both_ways(has_holes, asked, best):
+    values, seen = {1e-4: 0.0, 1e-6: 0.1, 1e-2: 0.2, 1.0: 0.1}, []
+
+    def grower(rows, held_out, ridge):
+        seen.append(min(values, key=lambda known: abs(np.log(known / ridge))))
+        return Growth(values[seen[-1]], None, SETTINGS._replace(ridge=ridge), rows, held_out)
+
+    z = object() if has_holes else torch.zeros(1, 1)
+    found = selection._best_ridge(grower, WeightedRows(z, torch.ones(1)), None)
+    assert seen == asked
+    assert found.settings.ridge == pytest.approx(best)
 
 
 @pytest.mark.parametrize(
