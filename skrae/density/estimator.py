@@ -87,6 +87,12 @@ class RegularizedAutoEncoderScore(
     random. log p is a density along continuous columns, a log probability of levels and atoms, and
     of a value that stands for a cell of length h the log of its probability divided by h.
 
+    Tables that memory does not hold are read block by block: a numpy.memmap, arrays and data frames
+    of dask, a Table, Dataset or ParquetFile of pyarrow, and any object whose __iter__ gives blocks
+    of rows, arrays or data frames, anew each time. Of more than 262144 rows a sample of so many is
+    fitted to, and the last steps of the mixtures take all. Questions about rows are answered with
+    one array; for them an iterator that can be read once is enough.
+
     Parameters
     ----------
     noise_level : "auto" or float >= 0, default="auto"
@@ -423,7 +429,8 @@ class RegularizedAutoEncoderScore(
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Finite numbers in any units, strings, categories, booleans; NaN, None, NA or null where
-            an entry is missing. At least two different rows.
+            an entry is missing. At least two different rows. Or a table that is read block by
+            block, several times.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; a weight of 2 counts as the row twice. Only their ratios matter. No row
@@ -440,7 +447,8 @@ class RegularizedAutoEncoderScore(
             fitted before is lost. Of data: infinite values; a column without any observed entry;
             more than 255 levels, or so many that they look like an identifier; a column that
             cannot be of the kind that column_kinds asks for; categories or atoms where the decoder
-            is not "gradient".
+            is not "gradient". Of a table that is read block by block: an iterator that can be read
+            once; no rows; blocks of other columns; other rows than on an earlier pass.
         TypeError
             For columns of other types, such as dates, and for numbers and strings in one column.
 
@@ -565,7 +573,8 @@ class RegularizedAutoEncoderScore(
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
-            The columns of the fit; NaN, None, NA or null where an entry is missing.
+            The columns of the fit; NaN, None, NA or null where an entry is missing. Or a table that
+            is read block by block, here and in all questions of which an answer is about one row.
 
         Returns
         -------

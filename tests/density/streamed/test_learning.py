@@ -9,11 +9,15 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.density.columns.working_space import fit_space
+from skrae.density.incomplete.cells import Cells
+from skrae.density.incomplete.law import RawRows
 from skrae.density.incomplete.rows import asked_rows, fit_rows
 from skrae.density.options import resolved_options
+from skrae.density.streamed import settling
 from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.settling import AllRows
 from skrae.mixtures.growth.em import Settings, first_gaussian, moments_of
+from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.sources import pieces, source
 from tests.density.estimators import quick_estimator
 from tests.preprocessing.sources.containers import IN_MEMORY, ON_DISK, Blocks
@@ -101,6 +105,7 @@ def test_raw_tables_are_fitted_to_whatever_holds_them(tmp_path):
             "x": np.where(rng.random(n) < 0.1, np.nan, rng.standard_normal(n)),
         }
     )
+    frame.loc[n - 1, "city"] = "rare"
     blocks = Blocks([frame.iloc[a : a + 170] for a in range(0, n, 170)])
     table = arrow.Table.from_pandas(frame)
     models = [
@@ -177,6 +182,39 @@ def test_moments_are_those_of_all_rows_at_once(holes):
     assert_allclose(streamed.moments(mixture), expected, rtol=1e-10, atol=1e-8)
     assert torch.isfinite(expected).all()
     assert float(expected.flatten()[0]) == pytest.approx(len(X))
+
+
+@pytest.mark.parametrize("with_law", [False, True])
+def test_of_many_columns_holes_are_drawn_or_left_out(with_law, monkeypatch):
+    monkeypatch.setattr(settling, "is_wide", lambda d: True)
+    estimator, every, weights = quick_estimator(), np.arange(N_ROWS), np.ones(N_ROWS)
+    working = fit_space(ROWS, weights, every, resolved_options(estimator))
+    base = MixtureDensity([1.0], np.zeros((1, 3)), np.eye(3)[None], [np.inf])
+    X = ROWS[:100].copy()
+    X[::4, 2] = np.nan
+    law = RawRows(X, Cells(np.zeros(3)), ()).law(working.transform, base) if with_law else None
+    within = AllRows(None, None, None, None).within(working, law)
+    (part,) = within._parts(X, np.ones(100), 0)
+    assert part.z.shape == ((100, 3) if with_law else (75, 3))
+    whole = ~np.isnan(X).any(axis=1)
+    z = part.z[whole] if with_law else part.z
+    assert_allclose(z, working.transform.forward(X[whole]))
+
+
+def test_values_stand_within_their_cells_at_the_same_places_in_each_step():
+    estimator = mixture_estimator(max_mixtures=1, margins="identity")
+    X = np.random.default_rng(0).poisson(4.0, (N_ROWS, 1)).astype(float)
+    rows, every, _ = lesson_of(estimator, X, None, True)
+    assert rows.table.kinds == ("cells",)
+    working = fit_space(rows.X.X, rows.weights, np.arange(MEMORY), resolved_options(estimator))
+    base = MixtureDensity([1.0], np.zeros((1, 1)), np.ones((1, 1, 1)), [np.inf])
+    within = every.within(working, rows.X.law(working.transform, base))
+    for number, (block, _) in enumerate(every.blocks()):
+        full, missing = within._full(block, number)
+        assert not missing.any()
+        assert (np.abs(full - block) <= 0.5).all()
+        assert (full != block).any()
+        assert_array_equal(within._full(block, number)[0], full)
 
 
 # --- what is refused ------------------------------------------------------------------------------
