@@ -51,7 +51,8 @@ class AllRows(NamedTuple):
             if self.weights is not None:
                 own = self.weights[start : start + len(X)]
             start += len(X)
-            yield X[own > 0.0], own[own > 0.0]
+            if own.any():
+                yield X[own > 0.0], own[own > 0.0]
 
 
 class RowsWithin(NamedTuple):

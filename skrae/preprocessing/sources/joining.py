@@ -18,11 +18,15 @@ def kind_of(piece):
     frame = frame_of(piece)
     if frame is not None:
         return frame["kind"]
-    return ARROW if is_arrow(piece, "Table") else ARRAY
+    return ARROW if is_of(piece, "pyarrow", "Table") else ARRAY
 
 
-def is_arrow(X, name, module="pyarrow"):
-    """Whether X is of a class of pyarrow, or of another module, which may not be imported yet."""
+def is_of(X, module, name):
+    """Whether X is of a class of a module, which nobody may have imported: then it is not.
+
+    >>> is_of(np.ones(1), "numpy", "ndarray"), is_of(1, "numpy", "ndarray"), is_of(1, "none", "a")
+    (True, False, False)
+    """
     found = getattr(sys.modules.get(module), name, None)
     return found is not None and isinstance(X, found)
 
@@ -35,7 +39,7 @@ def as_piece(X):
     ValueError
         Where it has not two dimensions.
     """
-    if is_arrow(X, "RecordBatch"):
+    if is_of(X, "pyarrow", "RecordBatch"):
         return sys.modules["pyarrow"].Table.from_batches([X])
     if kind_of(X) != ARRAY:
         return X

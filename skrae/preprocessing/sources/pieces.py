@@ -1,17 +1,16 @@
 """Where the rows of a source come from, as functions that give its pieces from the first on."""
 
 import mmap
-import sys
 from collections.abc import Mapping, Set
 from functools import partial
 
 import numpy as np
 
-from skrae.preprocessing.sources.joining import as_piece, is_arrow
+from skrae.preprocessing.sources.joining import as_piece, is_of
 
 # Rows at a time, on which it depends how sums over blocks round: the same for every source, and a
 # multiple of the blocks that questions are answered in.
-BLOCK_ROWS = 2**14
+BLOCK_ROWS = 2**16
 
 
 def pieces_of(X):
@@ -24,8 +23,8 @@ def pieces_of(X):
     """
     if isinstance(X, np.memmap):
         return partial(_of_file, X) if X.ndim == 2 else None
-    for name, module, pieces in KINDS:
-        if is_arrow(X, name, module):
+    for module, name, pieces in KINDS:
+        if is_of(X, module, name):
             return partial(pieces, X)
     return partial(map, as_piece, X) if _is_iterable(X) else None
 
@@ -62,17 +61,21 @@ def _of_table(X):
     yield X
 
 
-def _of_batches(X, method):
-    table = sys.modules["pyarrow"].Table
-    for batch in getattr(X, method)(batch_size=BLOCK_ROWS):
-        yield table.from_batches([batch])
+def _of_dataset(X):
+    # By default sixteen batches of four files each are read ahead.
+    ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+    return map(as_piece, X.to_batches(batch_size=BLOCK_ROWS, **ahead))
 
 
-# The name of a class, the module that has it where it is imported, and what gives its pieces.
+def _of_parquet(X):
+    return map(as_piece, X.iter_batches(batch_size=BLOCK_ROWS))
+
+
+# A module, where it is imported, a class of it, and what gives its pieces.
 KINDS = (
-    ("Array", "dask.array", _of_dask_array),
-    ("DataFrame", "dask.dataframe", _of_dask_frame),
-    ("Table", "pyarrow", _of_table),
-    ("Dataset", "pyarrow.dataset", partial(_of_batches, method="to_batches")),
-    ("ParquetFile", "pyarrow.parquet", partial(_of_batches, method="iter_batches")),
+    ("dask.array", "Array", _of_dask_array),
+    ("dask.dataframe", "DataFrame", _of_dask_frame),
+    ("pyarrow", "Table", _of_table),
+    ("pyarrow.dataset", "Dataset", _of_dataset),
+    ("pyarrow.parquet", "ParquetFile", _of_parquet),
 )
