@@ -10,6 +10,7 @@ fitted           the fitted density in the units of the data, and as a target of
 soundness        whether a fitted density is one that a fit may give
 columns          the maps of columns to working space
 incomplete       rows with holes, categories, cells and atoms
+streamed         tables larger than memory
 conditional      `Marginal` and `Conditional`, laws of some of the columns
 """
 

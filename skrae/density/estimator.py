@@ -24,7 +24,6 @@ from skrae.density.incomplete.rows import (
     asked_rows,
     axis_names,
     cells_of,
-    fit_rows,
     names_of_numbers,
     raw_rows,
     report_of,
@@ -41,13 +40,15 @@ from skrae.density.options import (
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.reports import tell_of_base, tell_of_check, tell_of_model, warn_of_fit
 from skrae.density.soundness import check_sound, check_sound_table, with_tables
+from skrae.density.streamed.answers import answer, answered
+from skrae.density.streamed.learning import lesson_of
 from skrae.preprocessing.affine import AffineMap
 from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device, check_number
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
-from skrae.preprocessing.rows import check_codes, check_weights, frame_of
+from skrae.preprocessing.rows import check_codes, check_weights
 from skrae.preprocessing.table.report import ColumnReport
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
@@ -85,6 +86,12 @@ class RegularizedAutoEncoderScore(
     categories and booleans, with holes (NaN, None, NA, null), which are taken to be missing at
     random. log p is a density along continuous columns, a log probability of levels and atoms, and
     of a value that stands for a cell of length h the log of its probability divided by h.
+
+    Tables that memory does not hold are read block by block: a numpy.memmap, arrays and data frames
+    of dask, a Table, Dataset or ParquetFile of pyarrow, and any object whose __iter__ gives blocks
+    of rows, arrays or data frames, anew each time. Of more than 262144 rows a sample of so many is
+    fitted to, and the last steps of the mixtures take all. Questions about rows are answered with
+    one array; for them an iterator that can be read once is enough.
 
     Parameters
     ----------
@@ -422,7 +429,8 @@ class RegularizedAutoEncoderScore(
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
             Finite numbers in any units, strings, categories, booleans; NaN, None, NA or null where
-            an entry is missing. At least two different rows.
+            an entry is missing. At least two different rows. Or a table that is read block by
+            block, several times.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Non-negative; a weight of 2 counts as the row twice. Only their ratios matter. No row
@@ -439,7 +447,8 @@ class RegularizedAutoEncoderScore(
             fitted before is lost. Of data: infinite values; a column without any observed entry;
             more than 255 levels, or so many that they look like an identifier; a column that
             cannot be of the kind that column_kinds asks for; categories or atoms where the decoder
-            is not "gradient".
+            is not "gradient". Of a table that is read block by block: an iterator that can be read
+            once; no rows; blocks of other columns; other rows than on an earlier pass.
         TypeError
             For columns of other types, such as dates, and for numbers and strings in one column.
 
@@ -460,8 +469,7 @@ class RegularizedAutoEncoderScore(
             previous = self._fitted()
             check_continuation(options, previous)
         twin = twin_of(self)
-        twin._fitted_frame = frame_of(X)
-        rows = fit_rows(twin, X, sample_weight, reset=previous is None)
+        rows, every, random_state = lesson_of(twin, X, sample_weight, reset=previous is None)
         check_columns(getattr(rows.X, "X", rows.X))
         check_table(options, rows.table)
         report = FitReport(self, rows.X, n_checks(options))
@@ -470,10 +478,11 @@ class RegularizedAutoEncoderScore(
             rows.X,
             rows.weights,
             options,
-            self.random_state,
+            random_state,
             available_device(self.device),
             names=names_of_numbers(twin, rows.table),
             previous=previous,
+            every=every,
             on_base=partial(tell_of_base, report),
             on_check=partial(tell_of_check, report),
         )
@@ -541,9 +550,7 @@ class RegularizedAutoEncoderScore(
     @in_own_state
     def _ask(self, question, X, *options):
         check_is_fitted(self)
-        table = self._table()
-        rows = asked_rows(self, table, X)
-        return table_evaluator(self._evaluator(rows.dtype), table).ask(question, rows, *options)
+        return answered(X, partial(answer, self, self._table(), question, options))
 
     def _table(self):
         """The `Table` of the fit, or None where all its columns are plain numbers."""
@@ -566,7 +573,8 @@ class RegularizedAutoEncoderScore(
         Parameters
         ----------
         X : array-like or data frame of shape (n_samples, n_features)
-            The columns of the fit; NaN, None, NA or null where an entry is missing.
+            The columns of the fit; NaN, None, NA or null where an entry is missing. Or a table that
+            is read block by block, here and in all questions of which an answer is about one row.
 
         Returns
         -------
@@ -736,7 +744,7 @@ class RegularizedAutoEncoderScore(
         ValueError
             For rows with holes, and where the table has categories, cells or atoms.
         """
-        return self._ask("reconstruct", X), self._ask("local_covariance", X)
+        return self._ask("local_moments", X)
 
     def sample(self, n_samples=1, random_state=None):
         """Draw new rows by Metropolis-Hastings: `RAESampler(self, random_state=...).sample(...)`.

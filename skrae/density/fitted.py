@@ -266,6 +266,10 @@ class Evaluator:
             self.field.local_covariance, X, self.transform.covariance, self._matrix_rows
         )
 
+    def local_moments(self, X):
+        """(n, d) and (n, d, d): what `reconstruct` and `local_covariance` answer."""
+        return self.reconstruct(X), self.local_covariance(X)
+
     @property
     def _matrix_rows(self):
         """Rows at a time where each has a matrix (d, d)."""

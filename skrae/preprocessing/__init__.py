@@ -7,6 +7,7 @@ rows         checks of rows and weights; rows as data frames
 split        held-out rows
 draws        of any object with `sample`
 blocks       rows a block at a time
+sources      tables that are read a block at a time, of more rows than memory holds
 table        raw tables: holes, categories, atoms, cells
 contract     what every estimator owes its caller
 """

@@ -35,6 +35,7 @@ COMMANDS = {
     "fuzz": "15 minutes",
     "optimism": "10 minutes",
     "hard_tables": "10 minutes",
+    "size": "1 hour",
     "wide": "10 minutes",
     "many_columns": "10 minutes",
     "contraction": "5 minutes",

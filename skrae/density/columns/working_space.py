@@ -18,6 +18,7 @@ from skrae.preprocessing.affine import Remarks, fit_affine, is_few
 from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
+from skrae.preprocessing.scales import inside
 from skrae.preprocessing.transform import Transform
 
 # Of the held-out gain: what margins must bring, and what needs no further folds to be clear.
@@ -58,6 +59,12 @@ class WorkingSpace(NamedTuple):
         """The map before the affine one, None for none."""
         inner = numeric_map(self.transform)
         return inner.margins if isinstance(inner, Chain) else None
+
+    def holds(self, X):
+        """Whether no value of full rows is wild, bool (n,)."""
+        numeric = numeric_part(X, self.space.levels)
+        t = numeric if self.margins is None else self.margins.forward(numeric)
+        return inside(t, self.limits)
 
     def kept_of(self, index):
         """Those of the index that are kept, or all where none is."""

@@ -26,8 +26,11 @@ FOLDED_MIXTURES, MAX_MIXTURES = 8, 4
 MAX_COMPONENTS, ROWS_PER_COMPONENT, MOST_COMPONENTS = 64, 16, 2048
 
 
-def choose_base(X, weights, options, rng, names, raw):
-    """Base density, working space, (training rows, held-out rows) and seeds."""
+def choose_base(X, weights, options, rng, names, raw, every=None):
+    """Base density, working space, (training rows, held-out rows) and seeds.
+
+    `every` gives, for the `WorkingSpace`, the rows that the last steps take instead of these.
+    """
     levels = () if raw is None else raw.levels
     numeric = numeric_part(X, levels)
     # Whatever is near in all rows' units is on one side; nothing else is learned from all of them.
@@ -60,6 +63,7 @@ def choose_base(X, weights, options, rng, names, raw):
         n_mixtures,
         working.space,
         [torch.as_tensor(np.flatnonzero(np.isin(kept, fold))) for fold in others],
+        every and every(working),
     )
     return base, working, (train, held_out), seeds
 

@@ -1,5 +1,6 @@
 """From rows in the units of the data to a fitted density: map, split, base, network, log Z."""
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -124,7 +125,16 @@ def noise_schedule(options):
 
 
 def fit_density(
-    X, weights, options, rng, device, names=None, previous=None, on_base=None, on_check=None
+    X,
+    weights,
+    options,
+    rng,
+    device,
+    names=None,
+    previous=None,
+    every=None,
+    on_base=None,
+    on_check=None,
 ):
     """Fit the model of `RegularizedAutoEncoderScore` to weighted rows.
 
@@ -136,6 +146,7 @@ def fit_density(
     device : {"cpu", "cuda"}
     names : feature names for warnings, or None
     previous : Fitted to continue from, or None
+    every : AllRows, of which X is a sample; None where X is all
     on_base : callable(n_components, base_score), told of the base density, or None
     on_check : callable(LevelTrainer) -> bool, told of every held-out check; true stops
 
@@ -149,8 +160,11 @@ def fit_density(
         choice, working, parts, seeds = continue_base(X, options, rng, previous)
     else:
         with np.errstate(over="ignore", invalid="ignore"):  # what comes of it is asserted below
-            X = X if raw is None else completed(raw, weights, options, rng, names)
-            choice, working, parts, seeds = choose_base(X, weights, options, rng, names, raw)
+            X, law = (X, None) if raw is None else completed(raw, weights, options, rng, names)
+            within = every and partial(every.within, law=law)
+            choice, working, parts, seeds = choose_base(
+                X, weights, options, rng, names, raw, within
+            )
     require_reach(working.transform, X)
     transform, base, remarks = working.transform, choice.density, working.remarks
     base_score = held_out_score(choice.judged, transform, X, weights, parts[1], raw)

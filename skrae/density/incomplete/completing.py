@@ -34,23 +34,27 @@ TRAINING_DRAWS, JUDGING_DRAWS = 8, 32
 
 
 def completed(raw, weights, options, rng, names):
-    """Full rows (n, d) for incomplete ones, of a law without a network; of the first at an end."""
+    """Full rows (n, d) for incomplete ones, of a law without a network; of the first at an end.
+
+    And the `RowLaw` that drew them, None where none was needed or there was no time.
+    """
     X = _first_rows(raw, weights, rng)
     if raw.are_complete or ended_early():
-        return X
+        return X, None
     with breakable():
-        return _by_mixture(raw, X, weights, options, rng, names)
-    return X
+        law = _quick_law(raw, X, weights, options, rng, names)
+        return law.drawn(raw.X, 1, rng)[:, 0], law
+    return X, None
 
 
-def _by_mixture(raw, X, weights, options, rng, names):
-    """Full rows by a quick mixture of those that were completed before."""
+def _quick_law(raw, X, weights, options, rng, names):
+    """The `RowLaw` of a quick mixture of the full rows that were completed before."""
     train, held_out = split_rows(standardised(raw, weights), options.validation_fraction, rng)
     working = fit_space(X, weights, train, options, names, levels=raw.levels)
     generator = torch.Generator().manual_seed(int(rng.randint(2**31 - 1)))
     parts = (working.rows(X, weights, part, k) for k, part in enumerate((train, held_out)))
     base = quick_base(*parts, generator, MAX_COMPONENTS, working.space)
-    return raw.law(working.transform, base).drawn(raw.X, 1, rng)[:, 0]
+    return raw.law(working.transform, base)
 
 
 def standardised(raw, weights):
@@ -120,12 +124,18 @@ def growing_rows(raw, working, X, weights, index, seed):
     if raw is None or is_wide(len(raw.cells)) or not np.isnan(raw.X).any():
         return rows
     own = working.kept_of(index)
+    return holed_rows(rows, X[own], np.isnan(raw.X[own]), working)
+
+
+def holed_rows(rows, X, missing, working):
+    """`WeightedRows` with the holes of full rows X (n, d), of which `rows` are those in z."""
     columns, matrix, _ = working.transform.by_columns()
-    y, n = columns.forward(X[own]), len(raw.cells)
-    y[np.isnan(raw.X[own])] = np.nan
+    levels = working.space.levels
+    y, n = columns.forward(X), X.shape[1] - sum(levels)
+    y[missing] = np.nan
     parts = torch.from_numpy(y[:, :n].copy()), torch.from_numpy(np.nan_to_num(y[:, n:]))
     holed = IncompleteRows(*parts, rows.weights)
-    return rows._replace(z=HoledRows(rows.z, holed, torch.as_tensor(matrix), raw.levels))
+    return rows._replace(z=HoledRows(rows.z, holed, torch.as_tensor(matrix), levels))
 
 
 def network_rows(raw, weights, law, index, n_draws, rng):

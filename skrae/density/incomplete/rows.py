@@ -263,14 +263,14 @@ class TableEvaluator:
             return found.astype(rows.dtype, copy=False)
         return denoised_rows(self.table, found, rows.dtype)
 
-    def local_covariance(self, rows, complete):
-        """(n, d, d), of complete numeric rows."""
+    def local_moments(self, rows, complete):
+        """(n, d) and (n, d, d), of complete numeric rows."""
         if self.table is not None or not complete.all():
             raise ValueError(
                 "Got rows with holes, categories, cells or atoms, expected complete rows of plain"
                 " numbers: local moments are those of a point."
             )
-        return self.evaluator.local_covariance(rows.X)
+        return self.evaluator.local_moments(rows.X)
 
 
 def completed_tables(evaluator, rows, X, n_draws, seed):

@@ -153,16 +153,17 @@ def first_gaussian(rows, settings, prior=None):
 
 def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
-    complete = isinstance(z, torch.Tensor)
-    moments = _moments(mixture, z, weights) if complete else z.moments(mixture)
+    moments = moments_of(mixture, z, weights)
     counts = moments.flatten(1)[:, 0]
     keep = counts >= min(MIN_ROWS, float(counts.max()))
     level_priors = None if mixture.levels is None else mixture.level_priors[keep]
     return maximise(moments[keep], mixture.priors[keep], settings, level_priors)
 
 
-def _moments(mixture, z, weights):
-    """The `weighted_moments` of the rows of each component."""
+def moments_of(mixture, z, weights):
+    """The `weighted_moments` of the rows of each component: what z says where it is no tensor."""
+    if not isinstance(z, torch.Tensor):
+        return z.moments(mixture)
     joint, moments, d = log_joint(mixture), 0.0, mixture.means.shape[1]
     size = rows_at_once(len(mixture.weights), d)
     for rows, w in zip(z.split(size), weights.split(size), strict=True):

@@ -109,6 +109,7 @@ def select_base(
     max_mixtures=4,
     space=None,
     folds=(),
+    every=None,
 ):
     """The base density chosen for weighted rows (z, w) by its held-out mean log density.
 
@@ -119,6 +120,7 @@ def select_base(
     max_components, max_mixtures : int
     space : Space, or None
     folds : sequence of index tensors into `rows`: what further growths hold out instead
+    every : what has the `moments` of more rows than these, for the last steps; None for these
 
     Returns
     -------
@@ -137,9 +139,9 @@ def select_base(
     else:
         growths = _average(grower, first, max_mixtures)
         groups = [growths]
-    every = _joined(rows, held_out)
+    last = _joined(rows, held_out) if every is None else WeightedRows(every, None)
     return Choice(
-        *finish(groups, grower, lambda mixture, settings: em.settle(mixture, every, settings))
+        *finish(groups, grower, lambda mixture, settings: em.settle(mixture, last, settings))
     )
 
 

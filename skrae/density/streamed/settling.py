@@ -1,0 +1,98 @@
+"""All rows of a table that is larger than memory, for the last steps of the mixtures of a sample.
+
+A step of expectation-maximisation asks for sums over rows: they are taken block by block, in
+working space, of what is observed. Left out are rows with wild values; levels that the sample has
+not seen are taken for holes. Values stand at places of their cells that the law of the sample's
+completion draws, the same at every step. Of many columns holes are drawn likewise.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from skrae.density.columns.working_space import WorkingSpace
+from skrae.density.incomplete.completing import holed_rows
+from skrae.density.incomplete.law import RowLaw
+from skrae.mixtures.growth.em import moments_of
+from skrae.preprocessing.blocks import is_wide
+from skrae.preprocessing.contract.work import check_time
+from skrae.preprocessing.sources.source import Source
+from skrae.preprocessing.table.table import Table
+
+
+class AllRows(NamedTuple):
+    """The rows of a source.
+
+    Parameters
+    ----------
+    source : Source, counted
+    weights : array of shape (n,), of mean 1 where they are positive, or None
+    read : callable from a block of the source to its `AskedRows`
+    table : Table, or None where all columns are plain numbers
+    """
+
+    source: Source
+    weights: np.ndarray | None
+    read: object
+    table: Table | None
+
+    def within(self, working, law):
+        """The same in a `WorkingSpace`; `law` is the `RowLaw` of the sample's holes, or None."""
+        return RowsWithin(self, working, law)
+
+    def blocks(self):
+        """Full rows (m, d) of positive weight, NaN where missing, float64, and weights (m,)."""
+        start = 0
+        for number, block in enumerate(self.source.blocks()):
+            X = np.ascontiguousarray(self.read(block).X, np.float64)
+            if self.table and not len(self.table.steps):  # the column of noise of the sample
+                X[:, 0] = np.random.default_rng(number).standard_normal(len(X))
+            own = np.ones(len(X))
+            if self.weights is not None:
+                own = self.weights[start : start + len(X)]
+            start += len(X)
+            if own.any():
+                yield X[own > 0.0], own[own > 0.0]
+
+
+class RowsWithin(NamedTuple):
+    """All rows in working space: what `em.moments_of` asks for their moments."""
+
+    rows: AllRows
+    working: WorkingSpace
+    law: RowLaw | None
+
+    def moments(self, mixture):
+        """The `weighted_moments` of an em.Mixture."""
+        found = 0.0
+        for number, (X, weights) in enumerate(self.rows.blocks()):
+            check_time()
+            for part in self._parts(X, weights, number):
+                found = found + moments_of(mixture, *part)
+        return found
+
+    def _parts(self, X, weights, number):
+        """`WeightedRows` of the complete rows of a block, and of those with holes."""
+        X, missing = self._full(X, number)
+        kept, holed, every = self.working.holds(X), missing.any(axis=1), np.arange(len(X))
+        whole = kept & ~holed
+        if whole.any():
+            yield self.working._replace(kept=whole).rows(X, weights, every, number)
+        holed &= kept
+        if holed.any() and not self._is_wide:
+            part = self.working._replace(kept=holed).rows(X, weights, every, number)
+            yield holed_rows(part, X[holed], missing[holed], self.working)
+
+    def _full(self, X, number):
+        """Full rows of a block, and which of their entries are filled in without a meaning."""
+        missing = np.isnan(X)
+        if self.law is not None and (self.law.cells.any or self._is_wide):
+            X = self.law.drawn(X, 1, np.random.RandomState(number))[:, 0]
+            missing &= not self._is_wide
+        middle = self.working.transform.inverse(np.zeros((1, X.shape[1])))
+        return np.where(missing, middle, X), missing
+
+    @property
+    def _is_wide(self):
+        """Whether rows are completed rather than taken with their holes, or left out."""
+        return is_wide(len(self.working.limits[0]))

@@ -1,0 +1,81 @@
+"""Where the rows of a source come from, as functions that give its pieces from the first on."""
+
+import mmap
+from collections.abc import Mapping, Set
+from functools import partial
+
+import numpy as np
+
+from skrae.preprocessing.sources.joining import as_piece, is_of
+
+# Rows at a time, on which it depends how sums over blocks round: the same for every source, and a
+# multiple of the blocks that questions are answered in.
+BLOCK_ROWS = 2**16
+
+
+def pieces_of(X):
+    """A function without arguments that gives X piece by piece; None where X is held in memory.
+
+    Parameters
+    ----------
+    X : numpy.memmap of two dimensions, array or data frame of dask, `Table`, `Dataset` or
+        `ParquetFile` of pyarrow, or any other iterable of blocks
+    """
+    if isinstance(X, np.memmap):
+        return partial(_of_file, X) if X.ndim == 2 else None
+    for module, name, pieces in KINDS:
+        if is_of(X, module, name):
+            return partial(pieces, X)
+    return partial(map, as_piece, X) if _is_iterable(X) else None
+
+
+def _is_iterable(X):
+    """Whether X is an iterable and no array, frame or other container of single values."""
+    is_other = isinstance(X, str | bytes | list | tuple | range | Mapping | Set)
+    is_array = any(hasattr(X, name) for name in ("__array__", "__dataframe__", "shape"))
+    return hasattr(X, "__iter__") and not is_other and not is_array
+
+
+def _of_file(X):
+    """Copies of blocks of a file, whose pages are given back: they would count as memory."""
+    for start in range(0, len(X), BLOCK_ROWS):
+        yield np.array(X[start : start + BLOCK_ROWS])
+        pages = getattr(X, "_mmap", None)
+        if X.mode == "r" and pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _of_dask_array(X):
+    if X.ndim != 2:
+        raise ValueError(f"Got a dask array of {X.ndim} dimension(s), expected two.")
+    for place in range(X.numblocks[0]):
+        yield as_piece(X.blocks[place].compute())
+
+
+def _of_dask_frame(X):
+    for place in range(X.npartitions):
+        yield as_piece(X.partitions[place].compute())
+
+
+def _of_table(X):
+    yield X
+
+
+def _of_dataset(X):
+    # By default sixteen batches of four files each are read ahead.
+    ahead = {"batch_readahead": 1, "fragment_readahead": 1}
+    return map(as_piece, X.to_batches(batch_size=BLOCK_ROWS, **ahead))
+
+
+def _of_parquet(X):
+    return map(as_piece, X.iter_batches(batch_size=BLOCK_ROWS))
+
+
+# A module, where it is imported, a class of it, and what gives its pieces.
+KINDS = (
+    ("dask.array", "Array", _of_dask_array),
+    ("dask.dataframe", "DataFrame", _of_dask_frame),
+    ("pyarrow", "Table", _of_table),
+    ("pyarrow.dataset", "Dataset", _of_dataset),
+    ("pyarrow.parquet", "ParquetFile", _of_parquet),
+)

@@ -1,0 +1,205 @@
+"""Tables larger than memory: peak memory of a fit, rate of scores from a file, and what rows bring.
+
+``python -m tests.benchmarks.size`` fits a file of 10 000 000 x 10 float32 in a process of its own,
+scores as many rows from a Parquet file and from memory, and tells how far the log density of 20 000
+fresh rows of a mixture in ten dimensions is from the truth as rows are added, in processor seconds
+and in passes of expectation-maximisation by scikit-learn's GaussianMixture of as many components.
+``--rows`` makes the files smaller; ``--quick`` runs one small case of each. Needs pyarrow.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import GaussianMixture
+
+from skrae import RegularizedAutoEncoderScore
+from skrae.datasets import RotatedMixture
+from tests.benchmarks.records import argument_parser, choose, run, timed
+from tests.benchmarks.sections import section_tables
+
+SEEDS, MODELS = (0,), ("skrae",)
+ROWS, QUICK_ROWS = 10_000_000, 300_000
+SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (2000,)
+N_FEATURES, N_FRESH, N_TRAINING = 10, 20_000, 20_000
+# Rows that are drawn, or written, at a time; numbers that a pass of scikit-learn's EM may hold.
+CHUNK, MOST_NUMBERS = 500_000, 5e7
+
+SECTIONS = "memory", "scoring", "gap"
+COLUMNS = {
+    "memory": {"file_mb": 0, "peak_mb": 0, "fit_cpu": 1, "components": 0},
+    "scoring": {"in_memory": 0, "from_file": 0, "rate": 3},
+    "gap": {"gap": 4, "fit_cpu": 1, "components": 0, "pass_cpu": 2, "passes": 1},
+}
+TITLES = {
+    "file_mb": "file, MB",
+    "peak_mb": "peak above the process, MB",
+    "fit_cpu": "fit, CPU s",
+    "in_memory": "rows / s in memory",
+    "from_file": "rows / s from Parquet",
+    "rate": "of the rate in memory",
+    "gap": "nats below the truth",
+    "pass_cpu": "one pass of EM, CPU s",
+    "passes": "fit / pass",
+}
+# A process inherits the high-water mark of getrusage from the one that started it, not VmHWM.
+TASK = """
+import json, sys, time, warnings
+import numpy as np, torch
+torch.set_num_threads(1)
+warnings.simplefilter("ignore")
+from skrae import RegularizedAutoEncoderScore
+def memory(name):
+    line = next(line for line in open("/proc/self/status") if line.startswith(name))
+    return int(line.split()[1]) / 1000
+path, seed = sys.argv[1:]
+X = np.load(path, mmap_mode="r")
+RegularizedAutoEncoderScore(max_iter=2, random_state=0).fit(np.array(X[:500]))
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+start, cpu = memory("VmRSS"), time.process_time()
+model = RegularizedAutoEncoderScore(random_state=int(seed)).fit(X)
+found = {"fit_cpu": time.process_time() - cpu, "peak_mb": memory("VmHWM") - start}
+print(json.dumps({**found, "file_mb": X.nbytes / 1e6, "components": len(model.base_weights_)}))
+"""
+
+
+def law():
+    """Five Gaussians in ten dimensions."""
+    return RotatedMixture(n_features=N_FEATURES, random_state=0)
+
+
+def chunks(n_rows, seed):
+    """Rows of the law in float32, `CHUNK` at a time."""
+    rng = np.random.default_rng(seed)
+    for start in range(0, n_rows, CHUNK):
+        yield law().sample(min(CHUNK, n_rows - start), rng).astype(np.float32)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def write_array(path, n_rows, seed):
+    """A file of NumPy's format."""
+    shape = (n_rows, N_FEATURES)
+    X = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    start = 0
+    for rows in chunks(n_rows, seed):
+        X[start : start + len(rows)] = rows
+        start += len(rows)
+    X.flush()
+
+
+def write_parquet(path, X):
+    """A file of Parquet, of columns x0, x1, ..."""
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {f"x{j}": column for j, column in enumerate(X.T)}
+    parquet.write_table(pyarrow.table(columns), path)
+
+
+# --- what is measured -----------------------------------------------------------------------------
+
+
+def measure(case):
+    """The figures of a case, by its section."""
+    return {"memory": memory, "scoring": scoring, "gap": gap}[case["section"]](case)
+
+
+def memory(case):
+    """What a process of its own tells of a fit to a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.npy")
+        write_array(path, case["rows"], case["seed"])
+        command = [sys.executable, "-c", TASK, str(path), str(case["seed"])]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def scoring(case):
+    """Rows a second of `score_samples`, in wall time, in memory and from a file."""
+    from pyarrow import dataset
+
+    X = np.concatenate(list(chunks(case["rows"], case["seed"])))
+    model = RegularizedAutoEncoderScore(random_state=case["seed"]).fit(X[:N_TRAINING])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "rows.parquet")
+        write_parquet(path, X)
+        file = dataset.dataset(path)
+        for rows in (X[:1000], file.head(1000)):  # what is made once, and imported
+            model.score_samples(rows)
+        n, (expected, in_memory) = len(X), timed(model.score_samples, X)
+        del X, rows
+        found, from_file = timed(model.score_samples, file)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    rates = {"in_memory": n / in_memory.wall, "from_file": n / from_file.wall}
+    return {**rates, "rate": in_memory.wall / from_file.wall}
+
+
+def gap(case):
+    """How far the mean log density of fresh rows is below the truth, and what the fit costs."""
+    rng = np.random.default_rng(case["seed"])
+    X, fresh = law().sample(case["rows"], rng), law().sample(N_FRESH, rng)
+    model, seconds = timed(RegularizedAutoEncoderScore(random_state=case["seed"]).fit, X)
+    lost = law().log_density(fresh) - model.score_samples(fresh)
+    n_components = len(model.base_weights_) - 1  # without the tail
+    one = pass_seconds(X, n_components, case["seed"])
+    found = {"gap": float(lost.mean()), "fit_cpu": seconds.cpu, "pass_cpu": one}
+    return {**found, "passes": seconds.cpu / one, "components": n_components}
+
+
+def pass_seconds(X, n_components, seed):
+    """Processor seconds of one step of EM on all rows, from one on as many as memory has room for.
+
+    Half of what a fit of three steps takes beyond one of one.
+    """
+    rows = X[: int(MOST_NUMBERS / n_components)]
+    options = {"init_params": "random_from_data", "random_state": seed, "tol": 0.0}
+    took = []
+    for n_steps in (1, 3):
+        mixture = GaussianMixture(n_components, max_iter=n_steps, **options)
+        start = time.process_time()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            mixture.fit(rows)
+        took.append(time.process_time() - start)
+    return max(took[1] - took[0], 1e-9) / 2.0 * len(X) / len(rows)
+
+
+def cases(options):
+    """One for each section, of the gap for each size."""
+    seeds = choose(options.seeds, SEEDS, SEEDS[:1], options.quick)
+    rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
+    sizes = choose(options.sizes, SIZES, QUICK_SIZES, options.quick)
+    for section in options.sections or SECTIONS:
+        for n in sizes if section == "gap" else [rows]:
+            for seed in seeds:
+                yield {"section": section, "rows": n, "model": MODELS[0], "seed": seed}
+
+
+def report(found):
+    """A table for each section."""
+    return section_tables(found, COLUMNS, ("rows",), TITLES)
+
+
+def main(arguments=None):
+    """Print the tables."""
+    parser = argument_parser("size", __doc__, MODELS, SEEDS)
+    parser.add_argument("--sections", nargs="+", choices=SECTIONS, help="default all")
+    parser.add_argument("--rows", type=int, help=f"of the files; default {ROWS}")
+    parser.add_argument("--sizes", nargs="+", type=int, help=f"of the gap; default {SIZES}")
+    options = parser.parse_args(arguments)
+    print(report(run(cases(options), measure, options)))
+
+
+if __name__ == "__main__":
+    main()
