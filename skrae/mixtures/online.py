@@ -35,6 +35,8 @@ from skrae.mixtures.quadratics import (
 LEAST_SHARE = 1e-6
 # The tail's weight and its share of the rows of a block: the limits of those that a fit chooses.
 LEAST_TAIL, MOST_TAIL = TAIL_WEIGHTS[0], TAIL_WEIGHTS[-1]
+# Times that a block finds its shares anew, by what it has changed.
+N_STEPS = 3
 # Halvings of an interval of logarithms of odds.
 N_HALVINGS = 60
 
@@ -82,12 +84,15 @@ def online_step(base, statistics, rows, forgetting=1.0):
     base : MixtureDensity
     statistics : Statistics, without the components that hardly any row is left to
     """
-    moments, tail = _moments_of(base, rows)
-    moments = forgetting * statistics.moments + moments
-    tail = forgetting * statistics.tail + tail
-    counts = moments.flatten(1)[:, 0]
+    before = statistics
+    for _ in range(N_STEPS):
+        moments, tail = _moments_of(base, rows)
+        moments = forgetting * before.moments + moments
+        statistics = Statistics(moments, before.priors, forgetting * before.tail + tail)
+        base = _maximised(base, statistics)
+    counts = statistics.moments.flatten(1)[:, 0]
     keep = counts >= LEAST_SHARE * counts.sum()
-    statistics = Statistics(moments[keep], statistics.priors[keep], tail)
+    statistics = Statistics(statistics.moments[keep], statistics.priors[keep], statistics.tail)
     return _maximised(base, statistics), statistics
 
 

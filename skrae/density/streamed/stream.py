@@ -127,7 +127,7 @@ def _told(twin, n_calls, score, scores, kept):
     rows, weights = kept
     stream = {"n_rows": float(weights.sum()), "n_calls": n_calls}
     twin._stream = {**stream, **_kept(rows, weights, len(rows))}
-    twin.stream_scores_ = stream np.append(scores, score)
+    twin.stream_scores_ = np.append(scores, score)
     return twin
 
 
@@ -176,6 +176,9 @@ def _stepped(estimator, stream, rows, weights, forgetting):
     z = torch.from_numpy(fitted.transform.forward(rows.astype(np.float64)))
     block, is_base = WeightedRows(z, torch.from_numpy(weights)), fitted.field("cpu").is_base
     if not is_base:
+        if "held_out" in stream:
+            aged = forgetting * stream["held_out_weights"]
+            stream = {**stream, "held_out_weights": aged}
         block, held_out = _parted(block, stream, estimator.validation_fraction, seed)
         kept = {"held_out": held_out.z, "held_out_weights": held_out.weights}
         stream = {**stream, **{name: part.numpy() for name, part in kept.items()}}
