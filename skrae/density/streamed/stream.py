@@ -78,7 +78,8 @@ def learned(estimator, X, sample_weight, forgetting):
             " expected one of plain numbers: partial_fit goes on from such a model alone."
         )
     rows, weights = _block(estimator, X, sample_weight)
-    score = estimator.score(rows, sample_weight=weights)
+    values = estimator._evaluator(rows.dtype).log_density(rows)
+    score = float(np.average(values, weights=weights))
     stream = getattr(estimator, "_stream", None)
     if stream is None:
         raise ValueError(
