@@ -535,7 +535,7 @@ class RegularizedAutoEncoderScore(
         >>> for _ in range(4):
         ...     model = model.partial_fit(rng.standard_normal((500, 1)))
         >>> model.stream_scores_.round(1)
-        array([-1.4, -1.4, -1.4, -1.4])
+        array([-1.3, -1.4, -1.4, -1.5])
         """
         take_over(self, learned(self, X, sample_weight, forgetting), PRIVATE_ATTRIBUTES)
         return self
