@@ -217,7 +217,7 @@ class RegularizedAutoEncoderScore(
     network_gain_ : float
         What the network adds to base_score_; exactly 0 where none beat the base by two standard
         errors and 0.005 nats: then the base density itself is the model, or its average with radial
-        units.
+        units. After a step of `partial_fit` what all that is over it gains on recent held-out rows.
     log_normalizer_, log_normalizer_stderr_ : float
         log Z = log E_q exp f, in nats: mean and standard error over 4 repeats.
     log_normalizer_repeats_ : array of shape (4,)
@@ -488,8 +488,8 @@ class RegularizedAutoEncoderScore(
     def partial_fit(self, X, y=None, sample_weight=None, *, forgetting=1.0):
         """Learn from one more block of rows of a stream, which is not kept.
 
-        The first 16384 rows are kept, and fitted to as `fit` does each time that they have doubled,
-        but without radial units. From then on a block takes a step of online
+        Up to 16384 rows are kept, and fitted to as `fit` does each time that they have doubled, but
+        without radial units. From then on a block takes a step of online
         expectation-maximisation of the base density, and the network goes on training where recent
         held-out rows clearly gain: the map to working space and the number of components are those
         of the last fit. After `fit` it goes on from the fitted model; `fit` begins anew. There is

@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from skrae.density.fit.finite import base_parts, require_finite
 from skrae.density.fitted import attributes_of, fitted_of, log_z_attributes
 from skrae.density.incomplete.rows import checked
-from skrae.density.options import check_options, resolved_options
+from skrae.density.options import check_continuation, check_options, resolved_options
 from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.tilt import tilted_anew
 from skrae.mixtures.mixture import MixtureDensity
@@ -173,6 +173,8 @@ def _block(estimator, X, sample_weight):
 def _stepped(estimator, stream, rows, weights, forgetting):
     """A twin whose density has taken the step of a block; `stream` is what it remembers so far."""
     fitted, device = fitted_of(estimator), available_device(estimator.device)
+    options = resolved_options(estimator)
+    check_continuation(options, fitted)
     base, seed = MixtureDensity(*fitted.base), _seed(estimator, stream["n_calls"])
     z = torch.from_numpy(fitted.transform.forward(rows.astype(np.float64)))
     block, is_base = WeightedRows(z, torch.from_numpy(weights)), fitted.field("cpu").is_base
@@ -187,11 +189,10 @@ def _stepped(estimator, stream, rows, weights, forgetting):
     require_finite("the base density", *base_parts(base))
     fitted, twin = fitted._replace(base=base.arrays()), twin_of(estimator)
     if not is_base:
-        options = resolved_options(estimator)
         tilted, training = tilted_anew(fitted, block, held_out, options, seed, device)
         fitted = tilted.fitted
         _tell_of_tilt(twin, tilted, training, held_out.weights)
-    vars(twin).update({**attributes_of(fitted), "_fitted_as": estimator._fitted_as})
+    vars(twin).update({**attributes_of(fitted), "_fitted_as": estimator._fitted_as})  # its dtype
     numbers = zip(("moments", "priors"), statistics, strict=False)
     twin._stream = {**stream, **{name: part.numpy() for name, part in numbers}}
     twin._stream["tail"] = statistics.tail
@@ -222,7 +223,7 @@ def _seed(estimator, n_calls):
 def _parted(block, stream, fraction, seed):
     """What a block gives to learn from, with rows that were held out long enough; the held out."""
     order = torch.randperm(len(block.z), generator=torch.Generator().manual_seed(seed))
-    n = round(fraction * len(order))
+    n = min(round(fraction * len(order)), len(order) - 1)
     fresh, rest = (WeightedRows(*(part[i] for part in block)) for i in (order[:n], order[n:]))
     if "held_out" in stream:
         before = stream["held_out"], stream["held_out_weights"]

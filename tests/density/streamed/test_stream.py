@@ -280,6 +280,24 @@ def test_models_and_options_that_have_no_streams(tmp_path):
         assert "expected decoder='gradient'" in str(raised.value.__cause__)
 
 
+def test_another_network_than_that_of_the_model():
+    model = streamed(quick_estimator(), blocks(4)).set_params(hidden_layer_sizes=(5,))
+    with pytest.raises(ValueError, match="warm_start=True, or partial_fit, continues"):
+        model.partial_fit(ring(100, 9))
+
+
+def test_many_columns():
+    """Of 61 columns, whose components have another form: a stationary stream loses nothing."""
+    rng = np.random.default_rng(0)
+    factor = rng.standard_normal((61, 61)) / 8.0
+    model = base_estimator().fit(rng.standard_normal((400, 61)) @ factor)
+    fresh = rng.standard_normal((500, 61)) @ factor
+    before = model.score(fresh)
+    for _ in range(4):
+        model.partial_fit(rng.standard_normal((400, 61)) @ factor)
+    assert model.score(fresh) > before
+
+
 def test_failure_in_a_step_loses_nothing(monkeypatch):
     model = streamed(network_estimator(), blocks(4))
     before = copy.deepcopy(model)
