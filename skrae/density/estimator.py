@@ -9,16 +9,15 @@ from sklearn.base import (
     DensityMixin,
     TransformerMixin,
 )
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from skrae.autoencoders.callbacks import CallbackSupport, FitReport, with_callbacks
 from skrae.autoencoders.decoders.registry import DECODERS
-from skrae.density.columns.margins import ARRAYS, Chain, Margins
-from skrae.density.columns.working_space import numeric_map
 from skrae.density.conditional.objects import Conditional, Marginal
 from skrae.density.fit.checkpoint import Limits, fit_within
 from skrae.density.fit.fitting import n_checks
-from skrae.density.fitted import Fitted, evaluator_of
+from skrae.density.fitted import attributes_of, evaluator_of, fitted_of, log_z_attributes
 from skrae.density.incomplete.rows import (
     COMPLETIONS,
     asked_rows,
@@ -37,13 +36,11 @@ from skrae.density.options import (
     check_table,
     resolved_options,
 )
-from skrae.density.radial_average import RadialEnergy
 from skrae.density.reports import tell_of_base, tell_of_check, tell_of_model, warn_of_fit
 from skrae.density.soundness import check_sound, check_sound_table, with_tables
 from skrae.density.streamed.answers import answer, answered
 from skrae.density.streamed.learning import lesson_of
-from skrae.preprocessing.affine import AffineMap
-from skrae.preprocessing.beside import Beside
+from skrae.density.streamed.stream import fresh_stream, has_streams, learned
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device, check_number
 from skrae.preprocessing.contract.seal import restored, sealed
@@ -53,19 +50,8 @@ from skrae.preprocessing.table.report import ColumnReport
 from skrae.sampling.reports import printed
 from skrae.sampling.sampler import RAESampler
 
-BASE_ATTRIBUTES = tuple(
-    f"base_{part}_" for part in ("weights", "means", "factors", "dofs", "blocks", "levels")
-)
-# Options that an answer depends on: those of the fit hold, whatever the parameters say later.
-FITTED_OPTIONS = (
-    "decoder",
-    "activation",
-    "noise_covariance",
-    "contraction_weight",
-    "bias_correction",
-)
 # Of what is fitted, besides what ends in an underscore.
-PRIVATE_ATTRIBUTES = "_fitted_as", "_fitted_frame", "_unwhitening", "_log_det"
+PRIVATE_ATTRIBUTES = "_fitted_as", "_fitted_frame", "_unwhitening", "_log_det", "_stream"
 
 
 class RegularizedAutoEncoderScore(
@@ -231,7 +217,7 @@ class RegularizedAutoEncoderScore(
     network_gain_ : float
         What the network adds to base_score_; exactly 0 where none beat the base by two standard
         errors and 0.005 nats: then the base density itself is the model, or its average with radial
-        units.
+        units. After a step of `partial_fit` what all that is over it gains on recent held-out rows.
     log_normalizer_, log_normalizer_stderr_ : float
         log Z = log E_q exp f, in nats: mean and standard error over 4 repeats.
     log_normalizer_repeats_ : array of shape (4,)
@@ -279,6 +265,9 @@ class RegularizedAutoEncoderScore(
         Training criterion and held-out gain over q, in nats per row, at each check.
     n_iter_ : int
         Training steps in all, those that `warm_start` continued included.
+    stream_scores_ : array of shape (n_calls,)
+        The mean log density of each block of `partial_fit` before it was learned from (of the first
+        that of its held-out rows): where the law of a stream changes, it falls. Empty after `fit`.
     n_features_in_ : int
     feature_names_in_ : array of shape (n_features_in_,), where X has string column names.
 
@@ -487,62 +476,95 @@ class RegularizedAutoEncoderScore(
             on_check=partial(tell_of_check, report),
         )
         twin._store(result, rows, previous)
+        vars(twin).update(fresh_stream(every.source.n_rows if every else len(rows.weights)))
         take_over(self, twin, PRIVATE_ATTRIBUTES)
         tell_of_model(report, self)
         report.end()
         warn_of_fit(self, result, ended_by)
         return self
 
+    @available_if(has_streams)
+    @in_own_state
+    def partial_fit(self, X, y=None, sample_weight=None, *, forgetting=1.0):
+        """Learn from one more block of rows of a stream, which is not kept.
+
+        Up to 16384 rows are kept, and fitted to as `fit` does each time that they have doubled, but
+        without radial units. From then on a block takes a step of online
+        expectation-maximisation of the base density, and the network goes on training where recent
+        held-out rows clearly gain: the map to working space and the number of components are those
+        of the last fit. After `fit` it goes on from the fitted model; `fit` begins anew. There is
+        no such method for decoders other than "gradient" nor with bias_correction.
+
+        Parameters
+        ----------
+        X : array-like or data frame of shape (n_samples, n_features)
+            Complete rows of continuous numbers, some hundred or more.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Non-negative; a weight of 2 counts as the row twice, beside the rows of other blocks.
+        forgetting : float in (0, 1], default=1.0
+            What each row seen before counts after this block: 1.0 forgets nothing, with 0.9 the
+            last ten blocks have a say.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError, TypeError
+            For what `fit` refuses, for columns with holes, categories, cells or atoms, for a model
+            of such a table, and for a checkpoint; nothing learned before is lost.
+
+        Warns
+        -----
+        ConvergenceWarning, UserWarning
+            Those of `fit`, where it fits to the rows that are kept.
+
+        References
+        ----------
+        Cappe & Moulines (2009), "On-line expectation-maximization algorithm for latent data
+        models". Dawid (1984), "Statistical theory: the prequential approach", of `stream_scores_`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skrae import RegularizedAutoEncoderScore
+        >>> model = RegularizedAutoEncoderScore(base_density="gaussian", max_iter=5, random_state=0)
+        >>> rng = np.random.default_rng(0)
+        >>> for _ in range(4):
+        ...     model = model.partial_fit(rng.standard_normal((500, 1)))
+        >>> model.stream_scores_.round(1)
+        array([-1.3, -1.4, -1.4, -1.5])
+        """
+        take_over(self, learned(self, X, sample_weight, forgetting), PRIVATE_ATTRIBUTES)
+        return self
+
     def _fitted(self):
         """The density that the attributes define."""
-        options = {name: value for name, value in self._fitted_as.items() if name != "dtype"}
-        affine = AffineMap(self.location_, self.whitening_, self._unwhitening, self._log_det)
-        transform = affine if self.margins_ is None else Chain(Margins(**self.margins_), affine)
-        n_others = int(self.base_levels_.sum())
-        return Fitted(
-            transform=Beside(transform, n_others) if n_others else transform,
-            base=tuple(getattr(self, name) for name in BASE_ATTRIBUTES),
-            coefs=self.coefs_,
-            intercepts=self.intercepts_,
-            noise_level=self.noise_level_,
-            log_z=self.log_normalizer_,
-            energy=self.radial_units_ and RadialEnergy(**self.radial_units_),
-            **options,
-        )
+        return fitted_of(self)
 
     def _store(self, result, rows, previous):
         """Set the attributes; the curves of a fit that was continued grow on."""
         fitted, outcome = result.fitted, result.outcome
-        self.margins_, affine = None, numeric_map(fitted.transform)
+        vars(self).update(attributes_of(fitted))
+        self._fitted_as["dtype"] = rows.dtype.name
         self.table_ = rows.table and rows.table.state()
-        if isinstance(affine, Chain):
-            self.margins_ = dict(zip(ARRAYS, affine.margins.parts(), strict=True))
-            affine = affine.affine
-        self.location_, self.whitening_, self._unwhitening, self._log_det = affine.parts()
-        for name, part in zip(BASE_ATTRIBUTES, fitted.base, strict=True):
-            setattr(self, name, part)
-        self.coefs_, self.intercepts_ = fitted.coefs, fitted.intercepts
         if result.columns is not None:
             self.columns_ = report_of(rows.table, result.columns)
-        self.noise_level_ = fitted.noise_level
         self.noise_levels_ = np.array(outcome.noise_levels)
         self.noise_level_scores_ = result.base_score + np.array(outcome.gains)
         self.base_score_ = result.base_score
         self.network_gain_ = float(outcome.gain)
-        self.radial_units_ = fitted.energy and fitted.energy._asdict()
         if previous is None or fitted.energy is None:
             self.members_ = result.members and result.members.table()
         self.curl_ = result.curl
-        self.log_normalizer_ = fitted.log_z
-        self.log_normalizer_repeats_ = repeats = result.log_z_repeats
-        self.log_normalizer_stderr_ = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
+        vars(self).update(log_z_attributes(result.log_z_repeats))
         if previous is None:
             self.loss_curve_, self.validation_curve_, self.n_iter_ = [], [], 0
         self.loss_curve_ = self.loss_curve_ + result.loss_curve
         self.validation_curve_ = self.validation_curve_ + result.validation_curve
         self.n_iter_ += result.n_iter
-        self._fitted_as = {name: getattr(fitted, name) for name in FITTED_OPTIONS}
-        self._fitted_as["dtype"] = rows.dtype.name
 
     def _evaluator(self, dtype):
         return evaluator_of(self, self._fitted(), available_device(self.device), dtype)

@@ -12,9 +12,13 @@ from skrae.density.bias_correction import (
     corrected_slopes,
     jacobian_by_differences,
 )
+from skrae.density.columns.margins import ARRAYS, Chain, Margins
+from skrae.density.columns.working_space import numeric_map
 from skrae.density.radial_average import RadialEnergy
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.affine import AffineMap
+from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.blocks import (
     BLOCK_DRAWS,
     BLOCK_ROWS,
@@ -27,6 +31,17 @@ from skrae.sampling.mcmc.kernels import State
 from skrae.sampling.mcmc.tempered_smc import N_PARTICLES, log_normalizer
 from skrae.sampling.targets import VANISHED, Target
 
+BASE_ATTRIBUTES = tuple(
+    f"base_{part}_" for part in ("weights", "means", "factors", "dofs", "blocks", "levels")
+)
+# Options that an answer depends on: those of the fit hold, whatever the parameters say later.
+FITTED_OPTIONS = (
+    "decoder",
+    "activation",
+    "noise_covariance",
+    "contraction_weight",
+    "bias_correction",
+)
 # Rows at a time where derivatives are taken: on a processor, as many as leave the layers of a
 # network, all of which are kept, in its cache.
 DERIVATIVE_ROWS = {"cpu": NETWORK_ROWS, "cuda": BLOCK_ROWS}
@@ -81,6 +96,56 @@ class Fitted(NamedTuple):
         arrays = *self.transform.parts(), *self.base, *self.coefs, *self.intercepts
         energy = [] if self.energy is None else self.energy.parts()
         return [*arrays, *scalars, *energy]
+
+
+def fitted_of(model):
+    """The `Fitted` of an estimator's attributes."""
+    options = {name: value for name, value in model._fitted_as.items() if name != "dtype"}
+    affine = AffineMap(model.location_, model.whitening_, model._unwhitening, model._log_det)
+    transform = affine if model.margins_ is None else Chain(Margins(**model.margins_), affine)
+    n_others = int(model.base_levels_.sum())
+    return Fitted(
+        transform=Beside(transform, n_others) if n_others else transform,
+        base=tuple(getattr(model, name) for name in BASE_ATTRIBUTES),
+        coefs=model.coefs_,
+        intercepts=model.intercepts_,
+        noise_level=model.noise_level_,
+        log_z=model.log_normalizer_,
+        energy=model.radial_units_ and RadialEnergy(**model.radial_units_),
+        **options,
+    )
+
+
+def attributes_of(fitted):
+    """The attributes of an estimator, by name, that `fitted_of` reads; `_fitted_as` lacks dtype."""
+    margins, affine = None, numeric_map(fitted.transform)
+    if isinstance(affine, Chain):
+        margins = dict(zip(ARRAYS, affine.margins.parts(), strict=True))
+        affine = affine.affine
+    location, whitening, unwhitening, log_det = affine.parts()
+    return {
+        **dict(zip(BASE_ATTRIBUTES, fitted.base, strict=True)),
+        "margins_": margins,
+        "location_": location,
+        "whitening_": whitening,
+        "_unwhitening": unwhitening,
+        "_log_det": log_det,
+        "coefs_": fitted.coefs,
+        "intercepts_": fitted.intercepts,
+        "noise_level_": fitted.noise_level,
+        "radial_units_": fitted.energy and fitted.energy._asdict(),
+        "_fitted_as": {name: getattr(fitted, name) for name in FITTED_OPTIONS},
+    }
+
+
+def log_z_attributes(repeats):
+    """The attributes that tell of log Z, by its repeats (n,)."""
+    error = float(repeats.std(ddof=1) / np.sqrt(len(repeats)))
+    return {
+        "log_normalizer_": float(repeats.mean()),
+        "log_normalizer_repeats_": repeats,
+        "log_normalizer_stderr_": error,
+    }
 
 
 # By estimator, outside of its own attributes: what is built is neither pickled nor compared.

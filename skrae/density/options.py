@@ -221,7 +221,7 @@ def check_continuation(options, previous):
         if asked != fitted:
             raise ValueError(
                 f"Got {name}={asked!r}, expected {fitted!r}, that of the network which"
-                " warm_start=True continues."
+                " warm_start=True, or partial_fit, continues."
             )
 
 

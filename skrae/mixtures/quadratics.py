@@ -84,6 +84,20 @@ def unpacked_moments(moments, d):
     return counts, moments[:, 0, own] / counts, moments[:, own, own] / counts[:, :, None]
 
 
+def packed_moments(counts, means, second):
+    """`weighted_moments` of sums of shares (K,), means (K, d) and means of z z^T (K, d, d)."""
+    d = means.shape[1]
+    if is_wide(d):
+        ones = torch.ones_like(counts)[:, None, None]
+        first = torch.cat([ones, means[:, None, :]], dim=2)
+        return counts[:, None, None] * torch.cat(
+            [first, torch.cat([means[:, :, None], second], dim=2)], dim=1
+        )
+    rows, columns = torch.tril_indices(d, d, device=means.device)
+    parts = torch.ones_like(counts)[:, None], means, second[:, rows, columns]
+    return counts[:, None] * torch.cat(parts, dim=1)
+
+
 def level_counts(moments, d):
     """Sums of shares in each level, (K, D)."""
     return moments[:, 0, 1 + d :] if is_wide(d) else moments[:, _n_monomials(d) :]

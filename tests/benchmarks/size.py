@@ -3,7 +3,9 @@
 ``python -m tests.benchmarks.size`` fits a file of 10 000 000 x 10 float32 in a process of its own,
 scores as many rows from a Parquet file and from memory, and tells how far the log density of 20 000
 fresh rows of a mixture in ten dimensions is from the truth as rows are added, in processor seconds
-and in passes of expectation-maximisation by scikit-learn's GaussianMixture of as many components.
+and in passes of expectation-maximisation by scikit-learn's GaussianMixture of as many components;
+the same of a stream of blocks, beside a fit to all rows, and of one whose law is another from the
+middle on, where nothing is forgotten and where each block leaves nine tenths of what was before.
 ``--rows`` makes the files smaller; ``--quick`` runs one small case of each. Needs pyarrow.
 """
 
@@ -13,6 +15,7 @@ import sys
 import tempfile
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +34,23 @@ N_FEATURES, N_FRESH, N_TRAINING = 10, 20_000, 20_000
 # Rows that are drawn, or written, at a time; numbers that a pass of scikit-learn's EM may hold.
 CHUNK, MOST_NUMBERS = 500_000, 5e7
 
-SECTIONS = "memory", "scoring", "gap"
+STREAM_ROWS, QUICK_STREAM_ROWS, STREAM_BLOCK = 100_000, 4000, 1000
+FORGETTING = 0.9
+
+SECTIONS = "memory", "scoring", "gap", "stream"
 COLUMNS = {
     "memory": {"file_mb": 0, "peak_mb": 0, "fit_cpu": 1, "components": 0},
     "scoring": {"in_memory": 0, "from_file": 0, "rate": 3},
     "gap": {"gap": 4, "fit_cpu": 1, "components": 0, "pass_cpu": 2, "passes": 1},
+    "stream": {
+        "stream": 4,
+        "all_rows": 4,
+        "changed": 3,
+        "forgotten": 3,
+        "stream_cpu": 1,
+        "fit_cpu": 1,
+        "call_cpu": 3,
+    },
 }
 TITLES = {
     "file_mb": "file, MB",
@@ -45,6 +60,12 @@ TITLES = {
     "from_file": "rows / s from Parquet",
     "rate": "of the rate in memory",
     "gap": "nats below the truth",
+    "stream": "a stream, nats below the truth",
+    "all_rows": "a fit to all",
+    "changed": "a law that changed",
+    "forgotten": f"with forgetting={FORGETTING}",
+    "stream_cpu": "stream, CPU s",
+    "call_cpu": "median call, CPU s",
     "pass_cpu": "one pass of EM, CPU s",
     "passes": "fit / pass",
 }
@@ -70,9 +91,9 @@ print(json.dumps({**found, "file_mb": X.nbytes / 1e6, "components": len(model.ba
 """
 
 
-def law():
+def law(seed=0):
     """Five Gaussians in ten dimensions."""
-    return RotatedMixture(n_features=N_FEATURES, random_state=0)
+    return RotatedMixture(n_features=N_FEATURES, random_state=seed)
 
 
 def chunks(n_rows, seed):
@@ -110,7 +131,9 @@ def write_parquet(path, X):
 
 def measure(case):
     """The figures of a case, by its section."""
-    return {"memory": memory, "scoring": scoring, "gap": gap}[case["section"]](case)
+    return {"memory": memory, "scoring": scoring, "gap": gap, "stream": stream}[case["section"]](
+        case
+    )
 
 
 def memory(case):
@@ -150,10 +173,9 @@ def gap(case):
     rng = np.random.default_rng(case["seed"])
     X, fresh = law().sample(case["rows"], rng), law().sample(N_FRESH, rng)
     model, seconds = timed(RegularizedAutoEncoderScore(random_state=case["seed"]).fit, X)
-    lost = law().log_density(fresh) - model.score_samples(fresh)
     n_components = len(model.base_weights_) - 1  # without the tail
     one = pass_seconds(X, n_components, case["seed"])
-    found = {"gap": float(lost.mean()), "fit_cpu": seconds.cpu, "pass_cpu": one}
+    found = {"gap": lost(model, law(), fresh), "fit_cpu": seconds.cpu, "pass_cpu": one}
     return {**found, "passes": seconds.cpu / one, "components": n_components}
 
 
@@ -175,13 +197,44 @@ def pass_seconds(X, n_components, seed):
     return max(took[1] - took[0], 1e-9) / 2.0 * len(X) / len(rows)
 
 
+def stream(case):
+    """How far a stream, a fit to its rows, and streams whose law changes are below the truth."""
+    seed, n = case["seed"], case["rows"]
+    rng = np.random.default_rng(seed)
+    X, fresh, other = law().sample(n, rng), law().sample(N_FRESH, rng), law(1)
+    model, calls = streamed(X, seed)
+    whole, seconds = timed(RegularizedAutoEncoderScore(random_state=seed).fit, X)
+    found = {"stream": lost(model, law(), fresh), "all_rows": lost(whole, law(), fresh)}
+    half, others = X[: n // 2], other.sample(N_FRESH, rng)
+    changing = np.concatenate([half, other.sample(n - len(half), rng)])
+    for name, forgetting in (("changed", 1.0), ("forgotten", FORGETTING)):
+        found[name] = lost(streamed(changing, seed, forgetting)[0], other, others)
+    took = {"stream_cpu": sum(calls), "call_cpu": float(np.median(calls)), "fit_cpu": seconds.cpu}
+    return {**found, **took}
+
+
+def streamed(X, seed, forgetting=1.0):
+    """A model of the rows, block by block, and the processor seconds of its calls."""
+    model, took = RegularizedAutoEncoderScore(random_state=seed), []
+    for start in range(0, len(X), STREAM_BLOCK):
+        block = X[start : start + STREAM_BLOCK]
+        took.append(timed(partial(model.partial_fit, forgetting=forgetting), block)[1].cpu)
+    return model, took
+
+
+def lost(model, truth, fresh):
+    """Nats that the mean log density of fresh rows is below the truth."""
+    return float((truth.log_density(fresh) - model.score_samples(fresh)).mean())
+
+
 def cases(options):
     """One for each section, of the gap for each size."""
     seeds = choose(options.seeds, SEEDS, SEEDS[:1], options.quick)
     rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
+    stream_rows = QUICK_STREAM_ROWS if options.quick else STREAM_ROWS
     sizes = choose(options.sizes, SIZES, QUICK_SIZES, options.quick)
     for section in options.sections or SECTIONS:
-        for n in sizes if section == "gap" else [rows]:
+        for n in {"gap": sizes, "stream": [stream_rows]}.get(section, [rows]):
             for seed in seeds:
                 yield {"section": section, "rows": n, "model": MODELS[0], "seed": seed}
 

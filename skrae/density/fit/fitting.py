@@ -176,7 +176,7 @@ def fit_density(
         on_base(len(base.weights), base_score)
     learning = _learning_rows(X, weights, working, base, parts, raw, rng)
     generator = torch.Generator(device).manual_seed(int(seeds[1]))
-    trainer = _trainer(learning, base.to(device), options, generator, device, previous)
+    trainer = level_trainer(learning, base.to(device), options, generator, device, previous)
     rows = learning.rows
     max_steps = steps_per_level(learning.n_rows, trainer.base, options)
     outcome = _train(trainer, rows, len(X), max_steps, options, previous, on_check)
@@ -294,7 +294,8 @@ def _fitted(transform, base, options, outcome, previous, members):
     )
 
 
-def _trainer(learning, base, options, generator, device, previous):
+def level_trainer(learning, base, options, generator, device, previous):
+    """The `LevelTrainer` of `LearningRows`; of the network of `previous`, where there is one."""
     rows, held_out = learning.rows.to(device), learning.validation.to(device)
     n_rows = learning.n_rows
     metric = NoiseMetric(base, options.noise_covariance)
