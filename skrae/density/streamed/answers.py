@@ -1,14 +1,19 @@
 """Answers about the rows of a source: block by block, and then one array."""
 
+import warnings
+
 import numpy as np
 
 from skrae.density.incomplete.rows import asked_rows, table_evaluator
+from skrae.preprocessing.contract.caller import warn
 from skrae.preprocessing.sources.joining import joined
 from skrae.preprocessing.sources.source import source_of
 
 
 def answered(X, answer):
     """answer(X), or of a source the answers about its blocks, one after the other.
+
+    What there is to warn of is told once, not for each block.
 
     Parameters
     ----------
@@ -24,7 +29,10 @@ def answered(X, answer):
     source = source_of(X)
     if source is None:
         return answer(X)
-    answers = [_told(answer, *part) for part in _with_places(source.blocks())]
+    with warnings.catch_warnings(record=True) as caught:
+        answers = [_told(answer, *part) for part in _with_places(source.blocks())]
+    for message, category in dict.fromkeys((str(w.message), w.category) for w in caught):
+        warn(message, category)
     if not isinstance(answers[0], tuple):
         return joined(answers)
     parts = zip(*answers, strict=True)

@@ -75,6 +75,14 @@ def test_other_tables_are_refused(X, message, model):
         model.score_samples(X)
 
 
+def test_a_warning_is_told_once_at_the_line_that_asked(model):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(ROWS, columns=["a", "b", "c"])
+    with pytest.warns(UserWarning, match="X has feature names") as caught:
+        model.score_samples(Blocks([frame]))
+    assert [warning.filename for warning in caught] == [__file__]
+
+
 def test_an_error_tells_the_place_of_its_block(model):
     X = ROWS.copy()
     X[8200] = 1e200
