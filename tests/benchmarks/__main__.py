@@ -45,6 +45,7 @@ COMMANDS = {
 KEPT = (
     "density",
     "large",
+    "size",
     "many_columns",
     "published",
     "score",

@@ -69,21 +69,17 @@ TITLES = {
     "pass_cpu": "one pass of EM, CPU s",
     "passes": "fit / pass",
 }
-# A process inherits the high-water mark of getrusage from the one that started it, not VmHWM.
 TASK = """
 import json, sys, time, warnings
 import numpy as np, torch
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
 from skrae import RegularizedAutoEncoderScore
-def memory(name):
-    line = next(line for line in open("/proc/self/status") if line.startswith(name))
-    return int(line.split()[1]) / 1000
+from tests.benchmarks.process_memory import forget_peak, memory
 path, seed = sys.argv[1:]
 X = np.load(path, mmap_mode="r")
 RegularizedAutoEncoderScore(max_iter=2, random_state=0).fit(np.array(X[:500]))
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")
+forget_peak()
 start, cpu = memory("VmRSS"), time.process_time()
 model = RegularizedAutoEncoderScore(random_state=int(seed)).fit(X)
 found = {"fit_cpu": time.process_time() - cpu, "peak_mb": memory("VmHWM") - start}

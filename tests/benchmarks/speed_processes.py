@@ -17,16 +17,13 @@ MEMORY_NOTE = (
 )
 IMPORT_NOTE = "Medians over fresh processes that have imported scikit-learn and torch before."
 
-# A process inherits the high-water mark of getrusage from the one that started it, not VmHWM.
 TASK = """
 import json, pickle, sys, warnings
 import numpy as np, torch
 torch.set_num_threads(1)
 from skrae import RegularizedAutoEncoderScore
+from tests.benchmarks.process_memory import memory
 warnings.simplefilter("ignore")
-def memory(name):
-    line = next(line for line in open("/proc/self/status") if line.startswith(name))
-    return int(line.split()[1]) / 1000
 folder, task = sys.argv[1:]
 with open(f"{folder}/model.pickle", "rb") as file:
     model = pickle.load(file)

@@ -27,16 +27,13 @@ SEEDS, MODELS = (10,), ("skrae", "ledoit-wolf", "factor analysis")
 N_TEST = 1000
 FACTORS = 1, 2, 3, 5, 7, 10, 14, 20, 28, 40
 
-# A process inherits the high-water mark of getrusage from the one that started it, not VmHWM.
 TASK = """
 import json, sys, time, warnings
 import numpy as np, torch
 torch.set_num_threads(1)
 warnings.simplefilter("ignore")
+from tests.benchmarks.process_memory import forget_peak, memory
 from tests.benchmarks.wide import fitted, tables
-def memory(name):
-    line = next(line for line in open("/proc/self/status") if line.startswith(name))
-    return int(line.split()[1]) / 1000
 case, found = json.loads(sys.argv[1]), {}
 train, test = tables(case["set"], case["seed"])
 start, cpu = memory("VmRSS"), time.process_time()
@@ -45,8 +42,7 @@ found["fit_cpu"], found["fit_mb"] = time.process_time() - cpu, memory("VmHWM") -
 found["mean"] = float(np.mean(score(test)))
 if hasattr(model, "n_iter_no_change"):
     found["network_gain"], found["components"] = model.network_gain_, len(model.base_weights_)
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
+    forget_peak()
     start, cpu = memory("VmRSS"), time.process_time()
     model.sample(1000)
     found["sample_cpu"] = time.process_time() - cpu
