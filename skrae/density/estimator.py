@@ -501,7 +501,8 @@ class RegularizedAutoEncoderScore(
             Complete rows of continuous numbers, some hundred or more.
         y : ignored
         sample_weight : array-like of shape (n_samples,), default=None
-            Non-negative; a weight of 2 counts as the row twice, beside the rows of other blocks.
+            Non-negative numbers of rows: a weight of 2 counts as the row twice, beside the rows of
+            other blocks. So their scale matters, as it does not in `fit`.
         forgetting : float in (0, 1], default=1.0
             What each row seen before counts after this block: 1.0 forgets nothing, with 0.9 the
             last ten blocks have a say.

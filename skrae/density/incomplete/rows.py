@@ -25,6 +25,7 @@ from skrae.preprocessing.rows import (
     frame_of,
     plain_array,
 )
+from skrae.preprocessing.sources.pieces import is_iterable
 from skrae.preprocessing.table.options import ATOMS, CELLS, CONTINUOUS, HEAPS
 from skrae.preprocessing.table.reading import TEXT
 from skrae.preprocessing.table.report import ColumnReport
@@ -108,6 +109,10 @@ def checked(estimator, X, reset, ensure_min_samples=1):
         raise ValueError(
             f"Got a {type(X).__name__} of shape {X.shape}, expected a 2-dimensional container."
             " Reshape your data: frame.iloc[[0]] is one row, frame[['a']] one column."
+        )
+    if is_iterable(X):
+        raise TypeError(
+            f"Got a {type(X).__name__}, expected rows in memory, as an array or a data frame."
         )
     if not _is_mixed(X):
         return check_rows(estimator, X, reset, ensure_min_samples)

@@ -140,17 +140,21 @@ def _fitted_to(estimator, X, sample_weight):
     ValueError
         Where columns are none of plain numbers.
     """
-    table = lesson_of(twin_of(estimator), X, sample_weight, reset=True).rows.table
-    if table is not None:
-        _refuse(table)
     twin = twin_of(estimator)
+    if hasattr(estimator, "coefs_"):  # what was found before holds, as values repeat in a block
+        twin.column_kinds = "continuous"
+    rows = lesson_of(twin_of(twin), X, sample_weight, reset=True).rows
+    if rows.table is not None:
+        _refuse(rows)
     twin.select, twin.warm_start = None, False
     return twin.fit(X, sample_weight=sample_weight)
 
 
-def _refuse(table):
+def _refuse(rows):
+    is_complete, table = rows.X.are_complete, rows.table
+    known = (CONTINUOUS,) if is_complete else (CONTINUOUS, CONSTANT)
     pairs = zip(table.features, table.kinds, strict=True)
-    others = [f"{f.name!r} ({kind})" for f, kind in pairs if kind not in (CONTINUOUS, CONSTANT)]
+    others = [f"{f.name!r} ({kind})" for f, kind in pairs if kind not in known]
     what = f"of {', '.join(others)}" if others else "with missing entries"
     raise ValueError(
         f"Got columns {what}, expected complete columns of continuous numbers in partial_fit:"

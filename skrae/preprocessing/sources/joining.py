@@ -31,6 +31,17 @@ def is_of(X, module, name):
     return found is not None and isinstance(X, found)
 
 
+def is_block(X):
+    """Whether X is by itself an array of two dimensions or a data frame.
+
+    >>> is_block(np.zeros((3, 2))), is_block([[0.0, 1.0]])
+    (True, False)
+    """
+    if is_of(X, "pyarrow", "RecordBatch") or kind_of(X) != ARRAY:
+        return True
+    return getattr(X, "ndim", None) == 2
+
+
 def as_piece(X):
     """A block of a user's as a piece.
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from skrae.preprocessing.sources.joining import as_piece, is_of
+from skrae.preprocessing.sources.joining import as_piece, is_block, is_of
 
 # Rows at a time, on which it depends how sums over blocks round: the same for every source, and a
 # multiple of the blocks that questions are answered in.
@@ -19,17 +19,20 @@ def pieces_of(X):
     Parameters
     ----------
     X : numpy.memmap of two dimensions, array or data frame of dask, `Table`, `Dataset` or
-        `ParquetFile` of pyarrow, or any other iterable of blocks
+        `ParquetFile` of pyarrow, list or tuple of arrays of two dimensions or data frames, or any
+        other iterable of blocks
     """
     if isinstance(X, np.memmap):
         return partial(_of_file, X) if X.ndim == 2 else None
     for module, name, pieces in KINDS:
         if is_of(X, module, name):
             return partial(pieces, X)
-    return partial(map, as_piece, X) if _is_iterable(X) else None
+    if isinstance(X, list | tuple):
+        return partial(map, as_piece, X) if X and is_block(X[0]) else None
+    return partial(map, as_piece, X) if is_iterable(X) else None
 
 
-def _is_iterable(X):
+def is_iterable(X):
     """Whether X is an iterable and no array, frame or other container of single values."""
     is_other = isinstance(X, str | bytes | list | tuple | range | Mapping | Set)
     is_array = any(hasattr(X, name) for name in ("__array__", "__dataframe__", "shape"))

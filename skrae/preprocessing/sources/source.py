@@ -117,7 +117,7 @@ class Source:
             if self.n_rows is not None and n_rows > self.n_rows:
                 raise ValueError(_changed(f"more than {self.n_rows}", self.n_rows))
             yield block
-        if not n_rows:
+        if not n_rows and not self.n_rows:
             raise ValueError("Got a table of 0 rows, expected at least one block with rows.")
         if self.n_rows is not None and n_rows < self.n_rows:
             raise ValueError(_changed(n_rows, self.n_rows))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from skrae import DensityImputer, DensityOutlierDetector
 from skrae.preprocessing.sources import pieces
 from tests.density.estimators import ROW_QUESTIONS, quick_estimator
 from tests.preprocessing.sources.containers import ON_DISK, Blocks, memory_mapped
@@ -73,6 +74,12 @@ def test_reconstructed_frames_are_joined():
 def test_other_tables_are_refused(X, message, model):
     with pytest.raises(ValueError, match=message):
         model.score_samples(X)
+
+
+@pytest.mark.parametrize("estimator", [DensityImputer(), DensityOutlierDetector()])
+def test_who_takes_rows_in_memory_alone_says_so(estimator):
+    with pytest.raises(TypeError, match="Got a Blocks, expected rows in memory"):
+        estimator.fit(Blocks([ROWS]))
 
 
 def test_a_warning_is_told_once_at_the_line_that_asked(model):

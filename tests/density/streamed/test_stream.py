@@ -251,6 +251,7 @@ def test_what_is_refused_changes_nothing(block, options, error, message, n_block
         (holed(ring(100, 9)), "columns with missing entries, expected complete columns"),
         (np.round(ring(100, 9)), r"columns of .*\(cells\), expected complete columns of contin"),
         (np.array([["a", "b"], ["b", "a"]] * 50), r"\(categorical\)"),
+        (pd.DataFrame(ring(100, 9), columns=["a", "b"]).assign(c="u"), r"of 'c' \(constant\)"),
     ],
 )
 def test_first_block_of_no_plain_numbers(first, message):
@@ -258,6 +259,17 @@ def test_first_block_of_no_plain_numbers(first, message):
     with pytest.raises(ValueError, match=message):
         model.partial_fit(first)
     assert not hasattr(model, "coefs_")
+
+
+@pytest.mark.parametrize("n_blocks", [1, 4])
+def test_a_block_of_repeated_values_does_not_end_a_stream(n_blocks):
+    """Columns are what they were found to be: a sensor that reads 0 for a while has no atoms."""
+    model = streamed(base_estimator(), blocks(n_blocks))
+    still = ring(150, 9)
+    still[:, 1] = 0.0
+    streamed(model, [still, *blocks(4, first=10)])
+    assert len(model.stream_scores_) == n_blocks + 5
+    assert model.table_ is None
 
 
 def test_rounded_numbers_as_continuous_ones():

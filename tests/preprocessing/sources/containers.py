@@ -24,6 +24,10 @@ def iterable(X, folder):
     return Blocks(np.array_split(X, 7))
 
 
+def list_of_arrays(X, folder):
+    return np.array_split(X, 7)
+
+
 def dask_array(X, folder):
     return pytest.importorskip("dask.array").from_array(X, chunks=(len(X) // 5, 2))
 
@@ -67,6 +71,7 @@ ON_DISK = {
     for make in (
         memory_mapped,
         iterable,
+        list_of_arrays,
         dask_array,
         dask_frame,
         arrow_table,

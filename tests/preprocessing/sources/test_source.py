@@ -155,7 +155,7 @@ def test_a_table_that_changes_between_passes_is_refused(later):
 
 def test_a_table_that_shrinks_to_nothing_is_refused():
     counted = Source(lambda: [ROWS[:0]], n_rows=50)
-    with pytest.raises(ValueError, match="0 rows"):
+    with pytest.raises(ValueError, match="0 rows, expected 50 as when it was read before"):
         list(counted.blocks())
 
 
