@@ -1,6 +1,6 @@
 """Fresh draws of raw tables beside test rows, as a multiple of how far training rows are from them.
 
-As many draws are taken as there are test rows, and as many training rows, five times each. Figures
+As many draws are taken as there are test rows, and as many training rows, twenty times each. Figures
 are means over columns or pairs: of numbers the Wasserstein distance in standard deviations and the
 difference of rank correlations; of categories the total variation distance; of pairs of any columns
 that of their tables, numbers cut at five quantiles of the training rows. Entries that are missing
@@ -19,7 +19,7 @@ from tests.benchmarks.raw_ours import OURS
 from tests.benchmarks.records import timed
 
 PEERS = INDEPENDENT, CLASSES, BY_CATEGORY
-N_REPEATS = 5
+N_REPEATS = 20
 N_PARTS = 5
 ON_GRID = 1e-6  # of a step
 DISTANCES = "numbers", "categories", "correlations", "pairs"
