@@ -1,6 +1,6 @@
 """Fresh draws of raw tables beside test rows, as a multiple of how far training rows are from them.
 
-As many draws are taken as there are test rows, and as many training rows, twenty times each. Figures
+As many draws are taken as there are test rows, and as many training rows, 20 times each. Figures
 are means over columns or pairs: of numbers the Wasserstein distance in standard deviations and the
 difference of rank correlations; of categories the total variation distance; of pairs of any columns
 that of their tables, numbers cut at five quantiles of the training rows. Entries that are missing
