@@ -74,10 +74,10 @@ class RegularizedAutoEncoderScore(
     of a value that stands for a cell of length h the log of its probability divided by h.
 
     Tables that memory does not hold are read block by block: a numpy.memmap, arrays and data frames
-    of dask, a Table, Dataset or ParquetFile of pyarrow, and any object whose __iter__ gives blocks
-    of rows, arrays or data frames, anew each time. Of more than 262144 rows a sample of so many is
-    fitted to, and the last steps of the mixtures take all. Questions about rows are answered with
-    one array; for them an iterator that can be read once is enough.
+    of dask, a Table, Dataset or ParquetFile of pyarrow, and any list or object whose __iter__ gives
+    blocks of rows, arrays or data frames, anew each time. Of more than 262144 rows a sample of so
+    many is fitted to, and the last steps of the mixtures take all. Questions about rows are
+    answered with one array; for them an iterator that can be read once is enough.
 
     Parameters
     ----------

@@ -21,15 +21,10 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.growth.em import Settings, maximise
+from skrae.mixtures.growth.em import Mixture, Settings, maximise, moments_of
 from skrae.mixtures.growth.tails import TAIL_WEIGHTS
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.quadratics import (
-    packed_moments,
-    row_columns,
-    rows_at_once,
-    weighted_moments,
-)
+from skrae.mixtures.quadratics import packed_moments
 
 # The share of all rows below which a component is dropped.
 LEAST_SHARE = 1e-6
@@ -123,12 +118,9 @@ def _moments_of(base, rows):
     gaussians, tail, weight = _parted(base)
     odds = tail.log_density(z) - gaussians.log_density(z)
     far = _limited(odds + math.log(weight / (1.0 - weight)), weights)
-    near, d = weights * (1.0 - far), z.shape[1]
-    size, moments = rows_at_once(len(gaussians.weights), d), 0.0
-    for part, own in zip(z.split(size), near.split(size), strict=True):
-        shares = gaussians.responsibilities(part).T * own
-        moments = moments + weighted_moments(shares, row_columns(part, d), d)
-    return moments, float(weights @ far)
+    covariances = gaussians.factors @ gaussians.factors.mT
+    mixture = Mixture(gaussians.weights, gaussians.means, covariances, covariances)
+    return moments_of(mixture, z, weights * (1.0 - far)), float(weights @ far)
 
 
 def _limited(log_odds, weights):

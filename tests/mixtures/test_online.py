@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy import stats
 
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.online import MOST_TAIL, online_step, statistics_of
+from skrae.mixtures.online import MOST_TAIL, N_STEPS, online_step, statistics_of
 from skrae.mixtures.quadratics import packed_moments, row_columns, weighted_moments
 from skrae.preprocessing.rows import WeightedRows
 
@@ -61,6 +62,42 @@ def test_weights_are_repetitions():
     weighted, plain = (online_step(base, statistics_of(base, 100.0), p)[0] for p in parts)
     for part, other in zip(weighted.arrays()[:4], plain.arrays()[:4], strict=True):
         assert_allclose(other, part, rtol=1e-9, atol=1e-12)
+
+
+def slow_step(base, n_rows, z, weights, forgetting):
+    """Weights, means and covariances after a step, row by row, where the tail has no limit."""
+    q, means, factors, dofs = (np.asarray(part) for part in base.arrays()[:4])
+    covariances, tail, d = factors @ factors.swapaxes(1, 2), q[-1], z.shape[1]
+    q, heavy = q[:-1] / q[:-1].sum(), stats.multivariate_t(means[-1], covariances[-1], dofs[-1])
+    far = heavy.pdf(z)
+    means, priors = means[:-1], covariances[:-1]
+    old = forgetting * (1.0 - tail) * n_rows * q, forgetting * tail * n_rows
+    start, covariances = means, priors
+    for _ in range(N_STEPS):
+        laws = zip(q, means, covariances, strict=True)
+        near = np.array([w * stats.multivariate_normal(m, c).pdf(z) for w, m, c in laws])
+        odds = tail * far / (tail * far + (1.0 - tail) * near.sum(0))
+        shares = weights * (1.0 - odds) * near / near.sum(0)
+        counts, lost = old[0] + shares.sum(1), old[1] + weights @ odds
+        means = (old[0][:, None] * start + shares @ z) / counts[:, None]
+        second = priors + start[:, :, None] * start[:, None, :]
+        second = old[0][:, None, None] * second + np.einsum("kn,ni,nj->kij", shares, z, z)
+        scatter = second / counts[:, None, None] - means[:, :, None] * means[:, None, :]
+        kept = (counts / (counts + 2.0 * d))[:, None, None]
+        covariances = kept * scatter + (1.0 - kept) * priors
+        q, tail = counts / counts.sum(), lost / (lost + counts.sum())
+    return np.append((1.0 - tail) * q, tail), means, covariances
+
+
+@pytest.mark.parametrize("forgetting", [1.0, 0.6])
+def test_a_step_is_that_of_the_definition(forgetting):
+    base, (z, weights) = with_tail(3), drawn(with_tail(3), 60)
+    weights = weights * torch.linspace(0.5, 2.0, 60, dtype=torch.float64)
+    found, _ = online_step(base, statistics_of(base, 80.0), WeightedRows(z, weights), forgetting)
+    expected = slow_step(base, 80.0, z.numpy(), weights.numpy(), forgetting)
+    assert_allclose(found.weights, expected[0], rtol=1e-9)
+    assert_allclose(found.means[:-1], expected[1], rtol=1e-9)
+    assert_allclose((found.factors @ found.factors.mT)[:-1], expected[2], rtol=1e-9, atol=1e-12)
 
 
 def test_one_gaussian_has_the_moments_of_all_rows():

@@ -28,6 +28,15 @@ MIN_RISE = 0.001
 LEVEL_DECAY = 0.85
 
 
+def is_clear(gain, standard_error, n_errors=MIN_STANDARD_ERRORS):
+    """Whether held-out rows gain so much, in nats and standard errors, that a network is taken.
+
+    >>> is_clear(0.02, 0.005), is_clear(0.02, 0.02), is_clear(0.001, 0.0)
+    (True, False, False)
+    """
+    return gain >= max(MIN_GAIN, n_errors * standard_error)
+
+
 class Schedule(NamedTuple):
     """Noise levels in the order of their visits; the last `n_candidates` may be chosen."""
 
@@ -254,7 +263,7 @@ def anneal(trainer, schedule, max_steps, on_check=None, first_decides=False):
         _keep(trainer, record)
     best, best_level = record.best, record.best_level
     parameters, gain = (start, -np.inf) if best is None else (best.parameters, best.value)
-    if best is None or gain < max(MIN_GAIN, trainer.min_standard_errors * best.standard_error):
+    if best is None or not is_clear(gain, best.standard_error, trainer.min_standard_errors):
         parameters, gain = scale_head(parameters, 0.0), 0.0
     return Outcome(
         parameters,

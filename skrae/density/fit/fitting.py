@@ -15,12 +15,11 @@ from skrae.density.columns.working_space import (
     numeric_part,
 )
 from skrae.density.fit.annealing import (
-    MIN_GAIN,
-    MIN_STANDARD_ERRORS,
     LevelTrainer,
     Outcome,
     Schedule,
     anneal,
+    is_clear,
     schedule_for,
 )
 from skrae.density.fit.base import MAX_ROWS_TO_FOLD, choose_base, continue_base, held_out_score
@@ -367,7 +366,7 @@ def _solve(trainer, rows, options):
     found = None
     with interruptible() as interrupted:
         found = fit_kernel(rows, base, options, trainer.held_out_gain, generator)
-    if found is None or found[2] < max(MIN_GAIN, MIN_STANDARD_ERRORS * found[3]):
+    if found is None or not is_clear(found[2], found[3]):
         level = noise_schedule(options).levels[-1] if found is None else found[1]
         start = scale_head(trainer.training.average, 0.0)
         return Outcome(start, level, bool(interrupted))

@@ -72,20 +72,11 @@ def learned(estimator, X, sample_weight, forgetting):
         twin = _fitted_to(estimator, X, sample_weight)
         kept = _block(twin, X, sample_weight)
         return _told(twin, 1, twin.base_score_ + twin.network_gain_, [], kept)
-    if estimator.table_ is not None:
-        raise ValueError(
-            "Got a model that was fitted to a table with holes, categories, cells or atoms,"
-            " expected one of plain numbers: partial_fit goes on from such a model alone."
-        )
+    _check_model(estimator)
     rows, weights = _block(estimator, X, sample_weight)
     values = estimator._evaluator(rows.dtype).log_density(rows)
     score = float(np.average(values, weights=weights))
-    stream = getattr(estimator, "_stream", None)
-    if stream is None:
-        raise ValueError(
-            "Got a model stored before there was partial_fit, expected one that was fitted since:"
-            " it does not tell of how many rows it is."
-        )
+    stream = estimator._stream
     n_calls, scores = stream["n_calls"] + 1, estimator.stream_scores_
     if stream["rows"] is not None:
         kept = np.concatenate([stream["rows"], rows.astype(stream["rows"].dtype, copy=False)])
@@ -108,6 +99,19 @@ def _check(estimator, forgetting):
         raise ValueError(
             f"Got checkpoint={estimator.checkpoint!r}, expected None in partial_fit: pickle the"
             " model between two blocks."
+        )
+
+
+def _check_model(estimator):
+    if estimator.table_ is not None:
+        raise ValueError(
+            "Got a model that was fitted to a table with holes, categories, cells or atoms,"
+            " expected one of plain numbers: partial_fit goes on from such a model alone."
+        )
+    if not hasattr(estimator, "_stream"):
+        raise ValueError(
+            "Got a model stored before there was partial_fit, expected one that was fitted since:"
+            " it does not tell of how many rows it is."
         )
 
 
@@ -142,17 +146,18 @@ def _fitted_to(estimator, X, sample_weight):
     """
     twin = twin_of(estimator)
     if hasattr(estimator, "coefs_"):  # what was found before holds, as values repeat in a block
-        twin.column_kinds = "continuous"
-    rows = lesson_of(twin_of(twin), X, sample_weight, reset=True).rows
-    if rows.table is not None:
-        _refuse(rows)
+        twin.column_kinds, twin.categorical_features = "continuous", None
+    else:
+        _check_plain(lesson_of(twin_of(estimator), X, sample_weight, reset=True).rows)
     twin.select, twin.warm_start = None, False
     return twin.fit(X, sample_weight=sample_weight)
 
 
-def _refuse(rows):
-    is_complete, table = rows.X.are_complete, rows.table
-    known = (CONTINUOUS,) if is_complete else (CONTINUOUS, CONSTANT)
+def _check_plain(rows):
+    table = rows.table
+    if table is None:
+        return
+    known = (CONTINUOUS,) if rows.X.are_complete else (CONTINUOUS, CONSTANT)
     pairs = zip(table.features, table.kinds, strict=True)
     others = [f"{f.name!r} ({kind})" for f, kind in pairs if kind not in known]
     what = f"of {', '.join(others)}" if others else "with missing entries"
@@ -205,9 +210,10 @@ def _stepped(estimator, stream, rows, weights, forgetting):
 
 def _tell_of_tilt(twin, tilted, training, weights):
     vars(twin).update(log_z_attributes(tilted.log_z_repeats))
-    twin.loss_curve_ = [*twin.loss_curve_, *training.loss_curve]
-    twin.validation_curve_ = [*twin.validation_curve_, *training.validation_curve]
-    twin.n_iter_ += training.n_iter
+    if training is not None:
+        twin.loss_curve_ = twin.loss_curve_ + training.loss_curve
+        twin.validation_curve_ = twin.validation_curve_ + training.validation_curve
+        twin.n_iter_ += training.n_steps
     if len(weights):
         twin.network_gain_ = float(np.average(tilted.gains, weights=weights))
 

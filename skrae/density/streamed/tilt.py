@@ -13,7 +13,7 @@ import torch
 
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
-from skrae.density.fit.annealing import MIN_GAIN, MIN_STANDARD_ERRORS
+from skrae.density.fit.annealing import is_clear
 from skrae.density.fit.finite import require_finite
 from skrae.density.fit.fitting import LearningRows, level_trainer
 from skrae.density.fitted import Fitted, normalise
@@ -32,16 +32,10 @@ class Tilted(NamedTuple):
     gains: torch.Tensor
 
 
-class Training(NamedTuple):
-    """Curves of a training, empty where there was none, and its number of steps."""
-
-    loss_curve: tuple = ()
-    validation_curve: tuple = ()
-    n_iter: int = 0
-
-
 def tilted_anew(fitted, rows, held_out, options, seed, device):
-    """The `Tilted` density of a base that has changed, and the `Training`.
+    """The `Tilted` density of a base that has changed, and the `Training` or None.
+
+    Nothing is trained where little is held out, or radial units stand.
 
     Parameters
     ----------
@@ -57,7 +51,7 @@ def tilted_anew(fitted, rows, held_out, options, seed, device):
         Where log Z is not finite.
     """
     judged = partial(_judged, held_out=held_out, seed=seed, device=device)
-    best, training = judged(fitted), Training()
+    best, training = judged(fitted), None
     if len(held_out.z) < MIN_HELD_OUT:
         return best, training
     if fitted.energy is None:
@@ -85,7 +79,7 @@ def _judged(fitted, held_out, seed, device):
 
 def _is_better(gains, others, weights):
     gain, error = mean_and_error(gains - others, weights)
-    return gain > max(MIN_GAIN, MIN_STANDARD_ERRORS * error)
+    return is_clear(gain, error)
 
 
 def _trained(fitted, rows, held_out, options, seed, device):
@@ -97,9 +91,7 @@ def _trained(fitted, rows, held_out, options, seed, device):
     trainer.run(N_STEPS)
     found, training = trainer.training.best, trainer.training
     parameters = training.average if found is None else found.parameters
-    arrays = trainer.decoder.arrays([p.numpy(force=True) for p in parameters])
-    curves = Training(training.loss_curve, training.validation_curve, training.n_steps)
-    return *arrays, curves
+    return *trainer.decoder.arrays([p.numpy(force=True) for p in parameters]), training
 
 
 def _base_alone(fitted):

@@ -23,7 +23,7 @@ ROWS_IN_MEMORY = 2**18
 
 
 def source_of(X):
-    """The `Source` of a table that is not held in memory; None for arrays, frames and lists.
+    """The `Source` of a table that is not held as one in memory; None for arrays, frames and rows.
 
     Parameters
     ----------
