@@ -4,7 +4,7 @@
 rows that chose a model with that of 20 000 fresh rows; the difference is given in all of the
 held-out rows, not per row. Two choices are measured: the size of a mixture, and, on tables of
 independent normal columns, which a map can only harm, the maps of columns. The constants OPTIMISM
-of `skrae.density.fit.members` and of `skrae.density.columns.working_space` come from here.
+of `skrae.density.fit.radial.members` and of `skrae.density.columns.working_space` come from here.
 ``--quick`` runs one case of each.
 """
 

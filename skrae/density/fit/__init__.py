@@ -4,6 +4,5 @@ fitting          the steps of a fit in their order: map, split, base, network, l
 finite           what each of them owes to the next
 criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
 annealing        training along the noise schedule
-radial_fit       radial units, by the closed form of the criterion
-members          the share of radial units in the model
+radial           radial units, alone and as a share of the model
 """

@@ -25,8 +25,8 @@ from skrae.density.fit.annealing import (
 from skrae.density.fit.base import MAX_ROWS_TO_FOLD, choose_base, continue_base, held_out_score
 from skrae.density.fit.criterion import HeldOutGain, TermWeights
 from skrae.density.fit.finite import base_parts, require_finite, require_reach
-from skrae.density.fit.members import Members, choose_member
-from skrae.density.fit.radial_fit import fit_kernel
+from skrae.density.fit.radial.closed_form import fit_kernel
+from skrae.density.fit.radial.members import Members, choose_member
 from skrae.density.fitted import Fitted, normalise
 from skrae.density.incomplete.completing import (
     JUDGING_DRAWS,

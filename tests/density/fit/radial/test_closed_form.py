@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from skrae.density.fit import radial_fit
-from skrae.density.fit.radial_fit import QuadraticCriterion, _strongest, fit_radial
+from skrae.density.fit.radial import closed_form
+from skrae.density.fit.radial.closed_form import QuadraticCriterion, _strongest, fit_radial
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows
 
@@ -31,12 +31,12 @@ def test_units_add_little_to_a_base_that_is_the_truth(monkeypatch, random_seed):
     base = MixtureDensity([1.0], [[0.0, 0.0]], [[[1.0, 0.0], [0.0, 1.0]]], [float("inf")])
     rows = WeightedRows(base.sample(500, generator), torch.ones(500, dtype=torch.float64))
     errors = {}
-    for tolerance in (0.0, radial_fit.TOLERANCE):
-        monkeypatch.setattr(radial_fit, "TOLERANCE", tolerance)
+    for tolerance in (0.0, closed_form.TOLERANCE):
+        monkeypatch.setattr(closed_form, "TOLERANCE", tolerance)
         same = torch.Generator().manual_seed(0)
         fit = fit_radial(rows, QuadraticCriterion(base), same)
         _, gradient = fit.units.value_and_gradient(rows.z, fit.coefficients)
         errors[tolerance] = float(gradient.square().sum(1).mean())
-    assert errors[radial_fit.TOLERANCE] <= errors[0.0]
+    assert errors[closed_form.TOLERANCE] <= errors[0.0]
     # |psi|^2 has a mean of 2; so many folds know it to a few per cent.
-    assert errors[radial_fit.TOLERANCE] < 0.1
+    assert errors[closed_form.TOLERANCE] < 0.1

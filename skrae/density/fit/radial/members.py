@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
+from skrae.density.fit.radial.closed_form import QuadraticCriterion, fit_radial
 from skrae.density.radial_average import (
     RadialEnergy,
     RadialField,

@@ -9,7 +9,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from skrae import RegularizedAutoEncoderScore, datasets
 from skrae.density.fit import fitting, members
-from skrae.density.fit.members import (
+from skrae.density.fit.radial.closed_form import QuadraticCriterion, fit_radial
+from skrae.density.fit.radial.members import (
     BLURS,
     SHARES,
     Judgement,
@@ -20,7 +21,6 @@ from skrae.density.fit.members import (
     _judgement,
     _of_average,
 )
-from skrae.density.fit.radial_fit import QuadraticCriterion, fit_radial
 from skrae.mixtures.growth.tails import Judged
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.rows import WeightedRows
