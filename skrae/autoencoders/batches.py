@@ -26,6 +26,17 @@ class Rows:
         weights = self.weights.view(-1, self.n_copies).sum(1, keepdim=True)
         self.cumulative = (weights * shares).flatten().cumsum(0)
 
+    @property
+    def shares(self):
+        """The probability (n,) with which each row is drawn."""
+        return self.cumulative.diff(prepend=self.cumulative.new_zeros(1)) / self.cumulative[-1]
+
+    @property
+    def effective_number(self):
+        """The number of rows of equal weight that tell as much."""
+        weights = self.weights.view(-1, self.n_copies).sum(1)
+        return float(weights.sum().square() / weights.square().sum())
+
     def draw_index(self, size):
         """Indices of rows, drawn by weight."""
         to = {"generator": self.generator, "device": self.z.device}

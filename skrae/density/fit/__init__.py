@@ -4,5 +4,6 @@ fitting          the steps of a fit in their order: map, split, base, network, l
 finite           what each of them owes to the next
 criterion        denoising, contraction, noise-contrastive calibration; the held-out gain
 annealing        training along the noise schedule
+drift            a last tilt of the base, by which the model has the means of the rows
 radial           radial units, alone and as a share of the model
 """

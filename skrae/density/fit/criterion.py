@@ -173,6 +173,12 @@ class HeldOutGain:
         kept = scale_head([p.clone() for p in parameters], factor)
         return Validation(gain, error, kept)
 
+    def on_base(self, base, parameters, decoder):
+        """What `__call__` would be if this base density stood in place of that of the draws."""
+        tilts = map(decoder.bound, self.head_inputs(parameters, decoder))
+        parts = zip((self.z, self.draws), tilts, self._log_q, strict=True)
+        return self.of_tilts(*(base.log_density(z) - log_q + f for z, f, log_q in parts))
+
     def head_inputs(self, parameters, decoder):
         """u of the held-out rows and of the draws of q."""
 

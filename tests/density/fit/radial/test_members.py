@@ -8,7 +8,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from skrae import RegularizedAutoEncoderScore, datasets
-from skrae.density.fit import fitting, members
+from skrae.density.fit import fitting
+from skrae.density.fit.radial import members
 from skrae.density.fit.radial.closed_form import QuadraticCriterion, fit_radial
 from skrae.density.fit.radial.members import (
     BLURS,
