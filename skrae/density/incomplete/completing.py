@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from skrae.density.columns.working_space import fit_space
-from skrae.mixtures.growth.holed import HoledRows
-from skrae.mixtures.growth.incomplete import (
+from skrae.mixtures.growth.holes.holed import HoledRows
+from skrae.mixtures.growth.holes.incomplete import (
     complete_from,
     fit_gaussian_with_holes,
 )
-from skrae.mixtures.growth.patterns import IncompleteRows
+from skrae.mixtures.growth.holes.patterns import IncompleteRows
 from skrae.mixtures.growth.selection import quick_base
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import is_wide

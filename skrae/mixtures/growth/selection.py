@@ -41,7 +41,7 @@ from skrae.mixtures.growth.em import (
     stage_rows,
 )
 from skrae.mixtures.growth.factors import FactorShape
-from skrae.mixtures.growth.holed import completed
+from skrae.mixtures.growth.holes.holed import completed
 from skrae.mixtures.growth.tails import TAIL_WEIGHTS, compared, finish, log_density_at, tail_of
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import is_wide, n_matrices

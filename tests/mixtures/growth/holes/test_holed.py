@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from skrae.mixtures.growth.em import Mixture, Settings, em_step, mean_log_density
-from skrae.mixtures.growth.holed import HoledRows
-from skrae.mixtures.growth.patterns import IncompleteRows
+from skrae.mixtures.growth.holes.holed import HoledRows
+from skrae.mixtures.growth.holes.patterns import IncompleteRows
 from skrae.mixtures.mixture import MixtureDensity
 from tests.mixtures.random_mixtures import generator, random_mixture, with_levels
 

@@ -8,16 +8,16 @@ import torch
 from scipy import stats
 
 from skrae.mixtures import quadratics
-from skrae.mixtures.growth import incomplete, patterns
 from skrae.mixtures.growth.em import Mixture, Settings, em_step, log_density, settle
-from skrae.mixtures.growth.holed import HoledRows
-from skrae.mixtures.growth.incomplete import (
+from skrae.mixtures.growth.holes import incomplete, patterns
+from skrae.mixtures.growth.holes.holed import HoledRows
+from skrae.mixtures.growth.holes.incomplete import (
     Gaussians,
     complete_from,
     fit_gaussian_with_holes,
     incomplete_moments,
 )
-from skrae.mixtures.growth.patterns import IncompleteRows
+from skrae.mixtures.growth.holes.patterns import IncompleteRows
 from skrae.mixtures.noise import RowStreams
 from skrae.preprocessing.rows import weighted_mean
 from tests.mixtures.random_mixtures import generator

@@ -7,8 +7,8 @@ from functools import cached_property
 
 import torch
 
-from skrae.mixtures.growth.incomplete import complete_from, products_in, working_moments
-from skrae.mixtures.growth.patterns import IncompleteRows, Patterns
+from skrae.mixtures.growth.holes.incomplete import complete_from, products_in, working_moments
+from skrae.mixtures.growth.holes.patterns import IncompleteRows, Patterns
 from skrae.mixtures.marginal import MarginalDensity
 from skrae.preprocessing.rows import WeightedRows
 

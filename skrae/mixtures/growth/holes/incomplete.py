@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 
 from skrae.mixtures.components import inverse_of_triangles, log_volume, unpack_symmetric
-from skrae.mixtures.growth.patterns import Patterns
+from skrae.mixtures.growth.holes.patterns import Patterns
 from skrae.mixtures.noise import normal, uniform
 from skrae.mixtures.quadratics import log_kernels, row_columns, weighted_moments
 from skrae.preprocessing.blocks import is_wide
@@ -244,7 +244,7 @@ def incomplete_moments(weights, means, covariances, levels, rows, level_sizes=()
 
     Examples
     --------
-    >>> from skrae.mixtures.growth.patterns import IncompleteRows
+    >>> from skrae.mixtures.growth.holes.patterns import IncompleteRows
     >>> y = torch.tensor([[2.0, torch.nan]], dtype=torch.float64)
     >>> rows = IncompleteRows(y, y[:, :0], torch.ones_like(y[:, 0]))
     >>> correlated = torch.tensor([[[1.0, 0.6], [0.6, 1.0]]], dtype=torch.float64)
