@@ -22,7 +22,7 @@ EXACT_CONTRACTION_FEATURES = 4
 DIFFERENCE = 0.02
 
 
-def corrupt(z, factors, inverse_transposes, noise_level, generator):
+def corrupt(z, factors, inverse_transposes, noise_level, noise):
     """Antithetic corruption z +- sigma K eps, and the whitened noise +- K^-T eps.
 
     Parameters
@@ -30,12 +30,12 @@ def corrupt(z, factors, inverse_transposes, noise_level, generator):
     z : tensor of shape (n, d)
     factors, inverse_transposes : tensors of shape (n, d, d) or RowMatrices, K and K^-T of each row
     noise_level : float, sigma
+    noise : tensor of shape (n, d), eps, standard normal
 
     Returns
     -------
     corrupted, whitened_noise : tensors of shape (2 n, d)
     """
-    noise = torch.randn(z.shape, generator=generator, dtype=z.dtype, device=z.device)
     shift = noise_level * row_products(factors, noise)
     whitened = row_products(inverse_transposes, noise)
     return torch.cat([z + shift, z - shift]), torch.cat([whitened, -whitened])

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.work import check_time
 
 # Steps over which the learning rate rises to its value.
@@ -22,6 +23,8 @@ class Criterion(ABC):
     rate = 1.0
     # Whether it is minimised to the end, whatever validation says.
     ignores_validation = False
+    # Whether its loss is a part, of which the sum over all processes is minimised.
+    is_shared = False
 
     @abstractmethod
     def loss(self, parameters):
@@ -145,12 +148,15 @@ class Training:
         rate = rate * min(1.0, self.n_steps / RISING_STEPS) * criterion.rate
         loss = criterion.loss(self.parameters)
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        loss = loss.detach()
+        if criterion.is_shared:
+            loss, *gradients = totals([loss, *gradients])
         self.optimizer.step(gradients, rate)
         criterion.confine(self.parameters)
         weight = max(1.0 - self.options.averaging, 1.0 / self.n_steps)
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [p.detach() for p in self.parameters], weight)
-        return loss.detach()
+        return loss
 
     def validate(self, criterion, validate):
         """Validate the average; whether it is better than the best before."""
@@ -162,6 +168,13 @@ class Training:
             average = [p.clone() for p in self.average]
             self.best = Best(found.value, found.standard_error, found.parameters, average)
         return better
+
+
+def totals(parts):
+    """The sums of tensors over all processes, of one exchange."""
+    whole = current().total(torch.cat([part.reshape(-1) for part in parts]))
+    pieces = whole.split([part.numel() for part in parts])
+    return [piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)]
 
 
 def run(training, criterion, validate, max_steps, rate_factor=1.0, on_check=None):

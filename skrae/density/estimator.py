@@ -43,6 +43,7 @@ from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.stream import fresh_stream, has_streams, learned
 from skrae.preprocessing.contract.caller import in_own_state, warn
 from skrae.preprocessing.contract.options import available_device, check_number
+from skrae.preprocessing.contract.processes import together
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
 from skrae.preprocessing.rows import check_codes, check_weights
@@ -190,6 +191,11 @@ class RegularizedAutoEncoderScore(
         Continue from the last fit: its scaling, base density and network, whose
         hidden_layer_sizes and activation must be the same, and its share of radial units. The
         kernel decoder solves for its weights anew.
+    distributed : bool, default=False
+        Whether the processes of the default group of torch.distributed, as torchrun starts them,
+        fit one model together: each is given rows of its own, in the order of the processes those
+        of one table, and all end with the same model. For an integer random_state, and without a
+        time_limit.
     device : {"auto", "cpu", "cuda"}, default="auto"
         Where training, questions and chains run; "auto" is CUDA where torch finds a device. The
         base density is fitted on the processor, and fitted attributes are NumPy arrays.
@@ -354,6 +360,7 @@ class RegularizedAutoEncoderScore(
         time_limit=None,
         checkpoint=None,
         warm_start=False,
+        distributed=False,
         device="auto",
         verbose=0,
         random_state=None,
@@ -382,6 +389,7 @@ class RegularizedAutoEncoderScore(
         self.time_limit = time_limit
         self.checkpoint = checkpoint
         self.warm_start = warm_start
+        self.distributed = distributed
         self.device = device
         self.verbose = verbose
         self.random_state = random_state
@@ -440,6 +448,8 @@ class RegularizedAutoEncoderScore(
             once; no rows; blocks of other columns; other rows than on an earlier pass.
         TypeError
             For columns of other types, such as dates, and for numbers and strings in one column.
+        ConnectionError
+            Where another process of those that fit together has ended.
 
         Warns
         -----
@@ -458,23 +468,24 @@ class RegularizedAutoEncoderScore(
             previous = self._fitted()
             check_continuation(options, previous)
         twin = twin_of(self)
-        rows, every, random_state = lesson_of(twin, X, sample_weight, reset=previous is None)
-        check_columns(getattr(rows.X, "X", rows.X))
-        check_table(options, rows.table)
-        report = FitReport(self, rows.X, n_checks(options))
-        result, ended_by = fit_within(
-            Limits(self.time_limit, self.checkpoint),
-            rows.X,
-            rows.weights,
-            options,
-            random_state,
-            available_device(self.device),
-            names=names_of_numbers(twin, rows.table),
-            previous=previous,
-            every=every,
-            on_base=partial(tell_of_base, report),
-            on_check=partial(tell_of_check, report),
-        )
+        with together(self.distributed):
+            rows, every, random_state = lesson_of(twin, X, sample_weight, reset=previous is None)
+            check_columns(getattr(rows.X, "X", rows.X))
+            check_table(options, rows.table)
+            report = FitReport(self, rows.X, n_checks(options))
+            result, ended_by = fit_within(
+                Limits(self.time_limit, self.checkpoint),
+                rows.X,
+                rows.weights,
+                options,
+                random_state,
+                available_device(self.device),
+                names=names_of_numbers(twin, rows.table),
+                previous=previous,
+                every=every,
+                on_base=partial(tell_of_base, report),
+                on_check=partial(tell_of_check, report),
+            )
         twin._store(result, rows, previous)
         vars(twin).update(fresh_stream(every.source.n_rows if every else len(rows.weights)))
         take_over(self, twin, PRIVATE_ATTRIBUTES)

@@ -34,7 +34,7 @@ INTERVALS = {
     "batch_size": (1, None, COUNT),
 }
 COUNTS_OR_AUTO = ("max_components", "max_mixtures", "max_iter", "n_iter_no_change")
-FLAGS = ("warm_start", "bias_correction", "verbose")
+FLAGS = ("warm_start", "distributed", "bias_correction", "verbose")
 # Options that choose among networks, as a search does; they change nothing where the base wins.
 NETWORK_OPTIONS = {
     "noise_level": "auto",
@@ -80,6 +80,8 @@ def check_options(estimator):
     """Raise TypeError or ValueError for the first option outside what is expected."""
     check_options_of(estimator, CHOICES, INTERVALS, FLAGS)
     _check_checkpoint(estimator.checkpoint)
+    if estimator.distributed:
+        _check_distributed(estimator)
     _check_noise_level(estimator.noise_level, estimator.contraction_weight)
     if not isinstance(estimator.calibration_weight, str):
         check_number("calibration_weight", estimator.calibration_weight, 0.0)
@@ -104,6 +106,20 @@ def _check_checkpoint(path):
     if Path(path).is_dir() or not Path(path).parent.is_dir():
         raise ValueError(
             f"Got checkpoint={str(path)!r}, expected the path of a file in a folder that there is."
+        )
+
+
+def _check_distributed(estimator):
+    """Raise where processes could not all do the same."""
+    if not isinstance(estimator.random_state, Integral):
+        raise ValueError(
+            f"Got random_state={estimator.random_state!r} with distributed=True, expected an"
+            " integer: all processes must draw the same numbers."
+        )
+    if estimator.time_limit is not None:
+        raise ValueError(
+            f"Got time_limit={estimator.time_limit!r} with distributed=True, expected None: the"
+            " time of one process may be up where that of another is not."
         )
 
 

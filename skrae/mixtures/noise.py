@@ -66,6 +66,29 @@ class RowStreams:
         return torch.tensor(self.n_asked, device=self.device)
 
 
+class PartOfRows:
+    """In place of a `torch.Generator`: of the numbers for n rows those for some of them.
+
+    Several numbers of a row stand n apart: asked for twice as many rows as there are in the part,
+    it draws for 2 n.
+
+    Parameters
+    ----------
+    generator : torch.Generator
+    n : int
+    own : slice, of the n rows
+    """
+
+    def __init__(self, generator, n, own):
+        self.generator, self.n, self.own = generator, n, own
+
+    def drawn(self, draw, shape):
+        """draw(shape) of all rows, (m, ...), as those of the part."""
+        n_copies = shape[0] // (self.own.stop - self.own.start)
+        numbers = draw((n_copies * self.n, *shape[1:]))
+        return numbers.view(n_copies, self.n, *shape[1:])[:, self.own].flatten(0, 1)
+
+
 def resumed(state, device):
     """A generator, or streams, in a state that it had."""
     generator = torch.Generator(device) if isinstance(state, torch.Tensor) else state.get_state()
@@ -79,6 +102,8 @@ def uniform(shape, generator, like):
         n, *rest = shape
         numbers = generator.uniform(n, torch.Size(rest).numel())
         return numbers.reshape(shape).to(like.dtype)
+    if isinstance(generator, PartOfRows):
+        return generator.drawn(lambda size: uniform(size, generator.generator, like), shape)
     return torch.rand(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
@@ -88,6 +113,8 @@ def normal(shape, generator, like):
         n, *rest = shape
         numbers = torch.special.ndtri(generator.uniform(n, torch.Size(rest).numel()))
         return numbers.reshape(shape).to(like.dtype)
+    if isinstance(generator, PartOfRows):
+        return generator.drawn(lambda size: normal(size, generator.generator, like), shape)
     return torch.randn(shape, generator=generator, dtype=like.dtype, device=like.device)
 
 

@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.growth.em import Mixture, Settings, maximise, moments_of
+from skrae.mixtures.growth.em import Settings, maximise
+from skrae.mixtures.growth.expectation import Mixture, moments_of
 from skrae.mixtures.growth.tails import TAIL_WEIGHTS
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.quadratics import packed_moments

@@ -3,11 +3,14 @@
 import torch
 import torch.nn.functional as F
 
+from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.work import check_time
 
 # Rows at a time; where all layers of a network are kept, as many as leave them in the cache; and
 # draws of a base density at a time, on which the stream of random numbers depends.
 BLOCK_ROWS, NETWORK_ROWS, BLOCK_DRAWS = 4096, 1024, 8192
+# Blocks that processes share out.
+MIN_SHARED = 4
 # Numbers of a block that stay in the cache, for what has one for each row and component.
 BLOCK_NUMBERS = 524_288
 # More columns are a wide table: of their d^2 products none is held for many rows at once, and no
@@ -75,6 +78,21 @@ def by_blocks(function, *rows, size=BLOCK_ROWS):
     if isinstance(parts[0], tuple):
         return tuple(torch.cat(part) for part in zip(*parts, strict=True))
     return torch.cat(parts)
+
+
+def shared_by_blocks(function, *rows, size=BLOCK_ROWS):
+    """The same of one tensor, of whose blocks each process takes some where they are many.
+
+    All processes must ask for the same at once. Nothing that is random may be drawn in it.
+    """
+    processes, n = current(), len(rows[0])
+    n_blocks = -(-n // size)
+    if processes.size == 1 or n_blocks < MIN_SHARED:
+        return by_blocks(function, *rows, size=size)
+    blocks = processes.share(n_blocks)
+    own = slice(min(n, blocks.start * size), min(n, blocks.stop * size))
+    part = by_blocks(function, *(r[own] for r in rows), size=size)
+    return processes.joined(part, own, n)
 
 
 class RowMatrices:

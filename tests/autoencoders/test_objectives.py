@@ -52,13 +52,17 @@ def slow_jacobians(function, z):
     ]
 
 
+def noise_like(z, draws):
+    return torch.randn(z.shape, generator=draws, dtype=z.dtype)
+
+
 # Corruption
 
 
 @pytest.mark.parametrize("d", [1, 3])
 def test_corruption_is_antithetic_and_its_noise_whitened(d, random_seed):
     z, (factors, inverses) = rows(40, d, random_seed), random_factors(40, d, random_seed)
-    corrupted, t = corrupt(z, factors, inverses.mT, SIGMA, generator(random_seed))
+    corrupted, t = corrupt(z, factors, inverses.mT, SIGMA, noise_like(z, generator(random_seed)))
     plus, minus = corrupted.chunk(2)
     torch.testing.assert_close(plus + minus, 2 * z, rtol=0, atol=1e-14)
     assert torch.equal(t[:40], -t[40:])
@@ -71,7 +75,7 @@ def test_corruption_noise_has_covariance_of_the_factors(random_seed):
     n = 200_000
     factors, inverses = (part.expand(n, -1, -1) for part in random_factors(1, 2, random_seed))
     z = torch.zeros(n, 2, dtype=torch.float64)
-    shift = corrupt(z, factors, inverses.mT, SIGMA, generator(random_seed))[0][:n]
+    shift = corrupt(z, factors, inverses.mT, SIGMA, noise_like(z, generator(random_seed)))[0][:n]
     products = shift[:, :, None] * shift[:, None, :]
     expected = SIGMA**2 * factors[0] @ factors[0].T
     error = (products.mean(0) - expected) / (products.std(0) / math.sqrt(n))
@@ -87,7 +91,7 @@ def test_isotropic_denoising_is_the_squared_error_of_the_reconstruction(d, lam, 
     """[ |r(z~) - z|^2 ] / tau with r = z~ + tau psi, Alain & Bengio (2014, equation 10)."""
     z, tau, psi = rows(30, d, random_seed), SIGMA**2 + lam, smooth_map(d, random_seed)
     factors = identities(30, d)
-    corrupted, t = corrupt(z, factors, factors, SIGMA, generator(random_seed))
+    corrupted, t = corrupt(z, factors, factors, SIGMA, noise_like(z, generator(random_seed)))
     reconstruction = corrupted + tau * psi(corrupted)
     expected = (reconstruction - z.repeat(2, 1)).square().sum(1).mean() / tau
     weights = torch.ones(60, dtype=torch.float64)
@@ -419,7 +423,9 @@ def moments_of_criterion(z, base, score, rule, own_component=False):
     metric, slopes = NoiseMetric(base, "local"), []
     for batch in z.split(2000):
         k = metric.draw(metric.responsibilities(batch), rule)[0]
-        corrupted, t = corrupt(batch, metric.factors[k], metric.inverse_transposes[k], SIGMA, rule)
+        corrupted, t = corrupt(
+            batch, metric.factors[k], metric.inverse_transposes[k], SIGMA, noise_like(batch, rule)
+        )
         responsibilities = metric.responsibilities(corrupted)
         drawn, weights = metric.draw(responsibilities, rule)
         if own_component:

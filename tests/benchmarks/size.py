@@ -5,7 +5,8 @@ scores as many rows from a Parquet file and from memory, and tells how far the l
 fresh rows of a mixture in ten dimensions is from the truth as rows are added, in processor seconds
 and in passes of expectation-maximisation by scikit-learn's GaussianMixture of as many components;
 the same of a stream of blocks, beside a fit to all rows, and of one whose law is another from the
-middle on, where nothing is forgotten and where each block leaves nine tenths of what was before.
+middle on, where nothing is forgotten and where each block leaves nine tenths of what was before;
+and the wall time of a fit to the flights out of New York by one process and by two.
 ``--rows`` makes the files smaller; ``--quick`` runs one small case of each. Needs pyarrow.
 """
 
@@ -26,6 +27,7 @@ from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import RotatedMixture
 from tests.benchmarks.records import argument_parser, choose, run, timed
 from tests.benchmarks.sections import section_tables
+from tests.benchmarks.size_processes import processes
 
 SEEDS, MODELS = (0,), ("skrae",)
 ROWS, QUICK_ROWS = 10_000_000, 300_000
@@ -35,9 +37,10 @@ N_FEATURES, N_FRESH, N_TRAINING = 10, 20_000, 20_000
 CHUNK, MOST_NUMBERS = 500_000, 5e7
 
 STREAM_ROWS, QUICK_STREAM_ROWS, STREAM_BLOCK = 100_000, 4000, 1000
+FLIGHTS, QUICK_FLIGHTS = 327_346, 1000
 FORGETTING = 0.9
 
-SECTIONS = "memory", "scoring", "gap", "stream"
+SECTIONS = "memory", "scoring", "gap", "stream", "processes"
 COLUMNS = {
     "memory": {"file_mb": 0, "peak_mb": 0, "fit_cpu": 1, "components": 0},
     "scoring": {"in_memory": 0, "from_file": 0, "rate": 3},
@@ -51,6 +54,7 @@ COLUMNS = {
         "fit_cpu": 1,
         "call_cpu": 3,
     },
+    "processes": {"one_wall": 1, "two_wall": 1, "speedup": 2, "apart": 8},
 }
 TITLES = {
     "file_mb": "file, MB",
@@ -68,6 +72,10 @@ TITLES = {
     "call_cpu": "median call, CPU s",
     "pass_cpu": "one pass of EM, CPU s",
     "passes": "fit / pass",
+    "one_wall": "one process, s",
+    "two_wall": "two, s",
+    "speedup": "times as fast",
+    "apart": "largest difference of log p",
 }
 TASK = """
 import json, sys, time, warnings
@@ -127,9 +135,8 @@ def write_parquet(path, X):
 
 def measure(case):
     """The figures of a case, by its section."""
-    return {"memory": memory, "scoring": scoring, "gap": gap, "stream": stream}[case["section"]](
-        case
-    )
+    own = {"memory": memory, "scoring": scoring, "gap": gap, "stream": stream}
+    return {**own, "processes": processes}[case["section"]](case)
 
 
 def memory(case):
@@ -228,9 +235,11 @@ def cases(options):
     seeds = choose(options.seeds, SEEDS, SEEDS[:1], options.quick)
     rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
     stream_rows = QUICK_STREAM_ROWS if options.quick else STREAM_ROWS
+    n_flights = QUICK_FLIGHTS if options.quick else FLIGHTS
     sizes = choose(options.sizes, SIZES, QUICK_SIZES, options.quick)
     for section in options.sections or SECTIONS:
-        for n in {"gap": sizes, "stream": [stream_rows]}.get(section, [rows]):
+        own = {"gap": sizes, "stream": [stream_rows], "processes": [n_flights]}
+        for n in own.get(section, [rows]):
             for seed in seeds:
                 yield {"section": section, "rows": n, "model": MODELS[0], "seed": seed}
 

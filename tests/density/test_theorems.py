@@ -427,7 +427,8 @@ def trained_curls(density, sigma, checks, seed):
     optimizer, curls = torch.optim.Adam(parameters[:-2], lr=0.003), []
     for step in range(1, max(checks) + 1):
         rows = x[torch.randint(len(x), (size,), generator=draws)]
-        noisy, whitened = corrupt(rows, factors[:size], factors[:size], sigma, draws)
+        noise = torch.randn(rows.shape, generator=draws)
+        noisy, whitened = corrupt(rows, factors[:size], factors[:size], sigma, noise)
         psi = (decoder.reconstruct(noisy, parameters) - noisy) / sigma**2
         loss = denoising_loss(psi, whitened, factors, ones, sigma, sigma**2)
         optimizer.zero_grad()

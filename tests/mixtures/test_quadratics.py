@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skrae.mixtures.growth import em
+from skrae.mixtures.growth import em, expectation
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.quadratics import rows_at_once
 from skrae.preprocessing import blocks
@@ -66,7 +66,7 @@ def test_expectation_maximisation_is_the_same_either_way(wide, random_seed):
             mixture = em.split(mixture, generator(random_seed))
         for _ in range(3):
             mixture = em.em_step(mixture, z, weights, settings)
-        return *mixture, em.log_density(mixture, z), *em.merge_closest(mixture)
+        return *mixture, expectation.log_density(mixture, z), *em.merge_closest(mixture)
 
     narrow = run()
     wide()

@@ -1,6 +1,7 @@
 """A fit within limits: of its time, and of what it loses when its process is killed."""
 
 import sys
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skrae.density.fit.fitting import fit_density
+from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.seal import checksum
 from skrae.preprocessing.contract.work import TIME_LIMIT, Journal, as_work
 
@@ -31,12 +33,16 @@ def fit_within(limits, X, weights, options, random_state, device, previous=None,
     Raises
     ------
     ValueError
-        Where the file at limits.checkpoint is that of another fit, or damaged.
+        Where the file at limits.checkpoint is that of another fit, or damaged; where processes
+        that fit together fit other things.
     """
-    rng, journal = check_random_state(random_state), None
-    if limits.checkpoint is not None:
+    rng, journal, processes = check_random_state(random_state), None, current()
+    if limits.checkpoint is not None or processes.size > 1:
         identity = _identity(X, weights, options, random_state, device, previous)
-        journal = Journal(limits.checkpoint, identity)
+        if limits.checkpoint is not None:
+            journal = processes.agreed(partial(Journal, limits.checkpoint, identity))
+        _check_same(processes, identity, journal)
+    if journal is not None:
         rng = _rng_of(journal, rng)
     fit = X, weights, options, rng, device
     told = {"previous": previous, **told}
@@ -44,6 +50,23 @@ def fit_within(limits, X, weights, options, random_state, device, previous=None,
     if journal and not found[1]:
         journal.remove()
     return found
+
+
+def _check_same(processes, identity, journal):
+    """Raise ValueError where another process is about to fit something else."""
+    n_parts = 0 if journal is None else len(journal.parts)
+    for rank, (other, n_others) in enumerate(processes.gathered((identity, n_parts))):
+        differing = [name for name in identity if other[name] != identity[name]]
+        if differing:
+            raise ValueError(
+                f"Got other {' and '.join(differing)} in process {rank} than in process"
+                f" {processes.rank}, expected the same in all that fit together."
+            )
+        if n_others != n_parts:
+            raise ValueError(
+                f"Got a checkpoint of {n_others} finished parts in process {rank} and of {n_parts}"
+                f" in process {processes.rank}, expected the path of one file that all can read."
+            )
 
 
 def early_end(ended_by, time_limit):

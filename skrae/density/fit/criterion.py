@@ -20,13 +20,17 @@ from skrae.autoencoders.objectives import (
 )
 from skrae.autoencoders.training import Criterion, Validation
 from skrae.density.score_field import ScoreField
-from skrae.mixtures.components import draw_indices
-from skrae.preprocessing.blocks import by_blocks, matrices_of_rows
+from skrae.mixtures.components import indices_at
+from skrae.mixtures.noise import PartOfRows, normal, uniform
+from skrae.preprocessing.blocks import by_blocks, matrices_of_rows, shared_by_blocks
+from skrae.preprocessing.contract.processes import current
 
 COMPONENT_DRAWS = 4
 # Shrinkage of the head offered to the held-out rows at every check, against overfitting.
 HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
 MIN_EFFECTIVE_DRAWS = 100
+# Products of a step by the base density alone, below which processes do not share it out.
+MIN_SHARED = 2**23
 
 
 class TermWeights(NamedTuple):
@@ -55,20 +59,43 @@ class ScoreCriterion(Criterion):
         self.rate, self.ignores_validation = decoder.rate, weights.calibration == 0.0
         self.factors = metric.factors.float()
         self.inverse_transposes = metric.inverse_transposes.float()
-        self.components = by_blocks(self._draw_components, rows.z)
+        shape = len(rows.z), COMPONENT_DRAWS
+        heights = uniform(shape, rows.generator, rows.z.new_empty(0, dtype=torch.float64))
+        self.components = shared_by_blocks(self._components_at, rows.z, heights)
+        self.is_shared = self._may_share and current().size > 1
 
-    def _draw_components(self, z):
+    @property
+    def _may_share(self):
+        """Whether processes share out the rows of a batch.
+
+        Where all that is random of one is drawn before it is known who computes with it, and a step
+        takes longer than their exchange.
+        """
+        size, (n_components, d) = self.rows.batch_size, self.base.means.shape
+        return (
+            self.decoder.may_be_averaged
+            and self.weights.contraction == 0.0
+            and size >= current().size
+            and size * n_components * d**2 >= MIN_SHARED
+        )
+
+    def _components_at(self, z, heights):
         """The components, several for each row, that its noise may come from."""
-        responsibilities = self.metric.responsibilities(z)
-        return draw_indices(responsibilities, COMPONENT_DRAWS, self.rows.generator).int()
+        return indices_at(heights, self.metric.responsibilities(z)).int()
 
     def confine(self, parameters):
         """As the decoder asks."""
         self.decoder.confine(parameters)
 
     def loss(self, parameters):
-        """The criterion of one batch."""
-        return self.of_batch(parameters, *self._batch())
+        """The criterion of one batch, or what the rows of this process add to it."""
+        z, k = self._batch()
+        if not self.is_shared:
+            return self.of_batch(parameters, z, k)
+        size = self.rows.batch_size
+        own = current().share(size)
+        part = PartOfRows(self.rows.generator, size, own)
+        return self.of_batch(parameters, z[own], k[own], part) * (len(z[own]) / size)
 
     def _batch(self):
         to = {"generator": self.rows.generator, "device": self.rows.z.device}
@@ -77,10 +104,14 @@ class ScoreCriterion(Criterion):
         which = torch.randint(COMPONENT_DRAWS, (size,), **to)
         return self.rows.z[index], self.components[index, which].long()
 
-    def of_batch(self, parameters, z, k):
-        """The criterion of rows z (n, d) whose noise comes from components k (n,)."""
+    def of_batch(self, parameters, z, k, part=None):
+        """The criterion of rows z (n, d) whose noise comes from components k (n,).
+
+        They may be a `PartOfRows` of a batch.
+        """
         decoder, sigma, tau = self.decoder, self.noise_level, self.tau
-        corrupted, whitened = self._corrupt(z, k)
+        generator = self.rows.generator if part is None else part
+        corrupted, whitened = self._corrupt(z, k, generator)
         log_q, base_gradient, shares = self.base.evaluate(corrupted)
         shares = self.metric.responsibilities(corrupted, shares)
         shared = sigma == 0.0 and decoder.score_and_contraction(z, parameters)
@@ -88,27 +119,28 @@ class ScoreCriterion(Criterion):
             f, (psi, penalty) = None, shared
         else:
             f, psi = decoder.training_score(corrupted, parameters, base_gradient.float())
-        drawn, weights = self.metric.draw(shares, self.rows.generator)
+        drawn, weights = self.metric.draw(shares, generator)
         factors = matrices_of_rows(self.factors, drawn)
         loss = denoising_loss(psi, whitened, factors, weights.float(), sigma, tau)
         if self.weights.contraction > 0.0:
             penalty = penalty if shared else self._contraction(parameters, z, k)
             loss = loss + self.weights.contraction / tau * penalty
         if self.weights.calibration > 0.0:
-            tilts = self._tilts(parameters, f, corrupted, log_q)
+            own = slice(None) if part is None else part.own
+            tilts = self._tilts(parameters, f, corrupted, log_q, own)
             loss = loss + self.weights.calibration * calibration_loss(*tilts)
         return loss
 
-    def _corrupt(self, z, k):
+    def _corrupt(self, z, k, generator):
         if self.noise_level == 0.0:
             return z, torch.zeros_like(z)
         parts = self.factors, self.inverse_transposes
         covariance = (matrices_of_rows(part, k) for part in parts)
-        return corrupt(z, *covariance, self.noise_level, self.rows.generator)
+        return corrupt(z, *covariance, self.noise_level, normal(z.shape, generator, z))
 
-    def _tilts(self, parameters, f, corrupted, log_q):
+    def _tilts(self, parameters, f, corrupted, log_q, own):
         """f at the corrupted rows and at draws of q."""
-        draws = self.base.sample(self.rows.batch_size, self.rows.generator)
+        draws = self.base.sample(self.rows.batch_size, self.rows.generator)[own]
         rows = corrupted.float(), lambda: log_q
         others = draws.float(), lambda: self.base.log_density(draws)
         return self.decoder.training_tilts(f, rows, others, parameters, self.rows.generator)
@@ -149,7 +181,7 @@ class HeldOutGain:
         weights = rows.weights.reshape(-1, n_copies)[:, 0]
         self.weights = weights / weights.sum()
         parts = rows.z.double(), base.sample(n_draws, generator)
-        self._log_q = [base.log_density(part) for part in parts]
+        self._log_q = [shared_by_blocks(base.log_density, part) for part in parts]
         self.z, self.draws = (part.float() for part in parts)
 
     def __call__(self, parameters, decoder):

@@ -4,11 +4,13 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from sklearn.utils import check_random_state
 
 from skrae.density.incomplete.rows import FitRows, asked_rows, fit_rows
 from skrae.density.streamed.settling import AllRows
-from skrae.preprocessing.rows import check_weights, frame_of
+from skrae.preprocessing.contract.processes import current
+from skrae.preprocessing.rows import check_weights, frame_of, plain_array
 from skrae.preprocessing.sources import source as sources
 
 
@@ -31,28 +33,68 @@ def lesson_of(estimator, X, sample_weight, reset):
         For what `Source.counted` and `fit_rows` refuse, and for a checkpoint without a seed that
         would draw the same rows again.
     """
-    source = sources.source_to_fit(X)
+    processes = current()
+    source = sources.source_to_fit(X, always=processes.size > 1)
     if source is None:
         estimator._fitted_frame = frame_of(X)
         return Lesson(fit_rows(estimator, X, sample_weight, reset), None, estimator.random_state)
-    source, weights, places = source.counted(), None, None
-    if sample_weight is not None:
-        weights = check_weights(sample_weight, range(source.n_rows))
-        places = np.flatnonzero(weights)
-    n = source.n_rows if places is None else len(places)
+    source, weights, places = processes.agreed(partial(_read, source, sample_weight))
+    counts = _agreed_counts(processes, source, places)
+    n, start = sum(counts), sum(counts[: processes.rank])
     index, random_state = _drawn(n, estimator)
-    index = index if places is None else places[index]
-    sample = source.taken(index)
+    own = index[slice(*np.searchsorted(index, [start, start + counts[processes.rank]]))] - start
+    sample, sample_weights = _gathered(processes, source, weights, places, own)
     estimator._fitted_frame = frame_of(sample)
-    rows = fit_rows(estimator, sample, None if weights is None else weights[index], reset)
+    rows = fit_rows(estimator, sample, sample_weights, reset)
     if isinstance(rows.X, np.ndarray):  # sums of another order of the numbers round otherwise
         rows = rows._replace(X=np.ascontiguousarray(rows.X))
     if len(index) == n:
         return Lesson(rows, None, random_state)
     if weights is not None:
-        weights *= n / weights.sum()
+        weights *= n / float(processes.total(torch.tensor(weights.sum())))
     read = partial(asked_rows, estimator, rows.table)
     return Lesson(rows, AllRows(source, weights, read, rows.table), random_state)
+
+
+def _read(source, sample_weight):
+    """The counted source of this process, its weights and where they are positive, or None."""
+    source = source.counted()
+    if sample_weight is None:
+        return source, None, None
+    weights = check_weights(sample_weight, range(source.n_rows))
+    if current().size > 1:  # which differ from those of other processes by more than their ratios
+        weights *= np.mean(plain_array(sample_weight))
+    return source, weights, np.flatnonzero(weights)
+
+
+def _agreed_counts(processes, source, places):
+    """The numbers of rows of positive weight of each process.
+
+    Raises
+    ------
+    ValueError
+        Where columns hold other things in another process, or some alone have weights.
+    """
+    n_rows, found = 0, None
+    n_own = source.n_rows if places is None else len(places)
+    told = processes.gathered((source.sorts, n_own, places is None))
+    for sorts, n, _ in told:
+        found = sources.agreed(found, sorts, n_rows)
+        n_rows += n
+    if len({has_none for *_, has_none in told}) > 1:
+        raise ValueError(
+            "Got sample_weight in some processes and None in others, expected it in all or in none."
+        )
+    return [n for _, n, _ in told]
+
+
+def _gathered(processes, source, weights, places, index):
+    """The sample, and its weights or None, of the rows that each process takes of its own."""
+    index = index if places is None else places[index]
+    own = source.taken(index) if len(index) else None
+    parts = processes.gathered((own, None if weights is None else weights[index]))
+    sample = sources.together([rows for rows, _ in parts if rows is not None])
+    return sample, None if weights is None else np.concatenate([own for _, own in parts])
 
 
 def _drawn(n, estimator):

@@ -9,12 +9,14 @@ completion draws, the same at every step. Of many columns holes are drawn likewi
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from skrae.density.columns.working_space import WorkingSpace
 from skrae.density.incomplete.completing import holed_rows
 from skrae.density.incomplete.law import RowLaw
-from skrae.mixtures.growth.em import moments_of
+from skrae.mixtures.growth.expectation import moments_of
 from skrae.preprocessing.blocks import is_wide
+from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.work import check_time
 from skrae.preprocessing.sources.source import Source
 from skrae.preprocessing.table.table import Table
@@ -56,20 +58,22 @@ class AllRows(NamedTuple):
 
 
 class RowsWithin(NamedTuple):
-    """All rows in working space: what `em.moments_of` asks for their moments."""
+    """All rows in working space: what `expectation.moments_of` asks for their moments."""
 
     rows: AllRows
     working: WorkingSpace
     law: RowLaw | None
 
     def moments(self, mixture):
-        """The `weighted_moments` of an em.Mixture."""
-        found = 0.0
+        """The `weighted_moments` of a `Mixture`, of the rows of all processes."""
+        width = mixture.means.shape[1] + sum(self.rows.table.levels if self.rows.table else ())
+        none = torch.zeros(0, width, dtype=torch.float64)
+        found = moments_of(mixture, none, none.sum(1))
         for number, (X, weights) in enumerate(self.rows.blocks()):
             check_time()
             for part in self._parts(X, weights, number):
                 found = found + moments_of(mixture, *part)
-        return found
+        return current().total(found)
 
     def _parts(self, X, weights, number):
         """`WeightedRows` of the complete rows of a block, and of those with holes."""

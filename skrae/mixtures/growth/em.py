@@ -9,7 +9,7 @@ so that a component with few rows stays as wide as the place it came from, whate
 may have one-hots of categories beside their numbers: a component has level probabilities besides,
 shrunk likewise (`levels`).
 At the end components are merged, and the prior is relaxed, as long as the held-out rows gain;
-`pool` is for the mixture that is chosen. Distances and moments are in `quadratics`.
+`pool` is for the mixture that is chosen. Densities and moments are in `expectation`.
 """
 
 import math
@@ -17,20 +17,24 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.categories import log_levels
 from skrae.mixtures.components import log_volume
+from skrae.mixtures.growth.expectation import (
+    Mixture,
+    mean_log_density,
+    shared_moments,
+)
 from skrae.mixtures.growth.levels import divergence, frequencies, shrunk, tilted
 from skrae.mixtures.quadratics import (
     level_counts,
-    log_kernels,
-    row_columns,
-    rows_at_once,
     unpacked_moments,
-    weighted_moments,
 )
-from skrae.preprocessing.blocks import block_rows, by_blocks, is_wide, n_matrices
-from skrae.preprocessing.contract.work import breakable, check_time, ended_early
-from skrae.preprocessing.rows import weighted_mean
+from skrae.preprocessing.blocks import (
+    block_rows,
+    by_blocks,
+    is_wide,
+    n_matrices,
+)
+from skrae.preprocessing.contract.work import breakable, ended_early
 
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
@@ -41,31 +45,6 @@ RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
 STAGE_ROWS, ROWS_PER_COMPONENT = 20_000, 128
 # More components are neither merged, one by one, nor relaxed: many steps for little.
 LARGE = 128
-
-
-class Mixture(NamedTuple):
-    """Weights (K,), means (K, d), covariances (K, d, d) and the prior covariances (K, d, d).
-
-    Of tables with categories besides: level probabilities (K, D), and what they are shrunk to.
-    """
-
-    weights: torch.Tensor
-    means: torch.Tensor
-    covariances: torch.Tensor
-    priors: torch.Tensor
-    levels: torch.Tensor | None = None
-    level_priors: torch.Tensor | None = None
-
-
-class HeldOut(NamedTuple):
-    """Held-out rows z (n, d + D), their weights (n,) and log densities (n,) below which none falls.
-
-    The floor is what a tail will give them: no one row decides how a mixture grows.
-    """
-
-    z: torch.Tensor
-    weights: torch.Tensor
-    floor: torch.Tensor | None = None
 
 
 class Settings(NamedTuple):
@@ -98,31 +77,6 @@ class Settings(NamedTuple):
         return self._replace(strength=factor * self.strength, level_share=self.level_share / factor)
 
 
-def log_joint(mixture):
-    """A function of `row_columns` -> log w_k N(z; mu_k, C_k) pi_k(u), shape (K, n)."""
-    factors = torch.linalg.cholesky(mixture.covariances)
-    d = mixture.means.shape[1]
-    constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
-    own = None if mixture.levels is None else log_levels(mixture.levels)
-    return log_kernels(constants, mixture.means, factors, own)
-
-
-def log_density(mixture, z):
-    """log density at each row of z, shape (n,); of what is observed of `HoledRows`."""
-    if not isinstance(z, torch.Tensor):
-        return z.log_likelihoods(mixture)
-    joint, d = log_joint(mixture), mixture.means.shape[1]
-    size = rows_at_once(*mixture.means.shape)
-    return by_blocks(lambda rows: torch.logsumexp(joint(row_columns(rows, d)), 0), z, size=size)
-
-
-def mean_log_density(mixture, held_out):
-    """Mean log density of `HeldOut` rows, by which mixtures are validated."""
-    z, weights, floor = HeldOut(*held_out)
-    values = log_density(mixture, z)
-    return weighted_mean(values if floor is None else torch.logaddexp(values, floor), weights)
-
-
 def single_gaussian(rows, weights, ridge, levels=()):
     """The one-component mixture of weighted rows (n, d + D), completed where they have holes."""
     rows = rows if isinstance(rows, torch.Tensor) else rows.full
@@ -153,25 +107,11 @@ def first_gaussian(rows, settings, prior=None):
 
 def em_step(mixture, z, weights, settings):
     """One step of expectation-maximisation; components left with few rows are dropped."""
-    moments = moments_of(mixture, z, weights)
+    moments = shared_moments(mixture, z, weights)
     counts = moments.flatten(1)[:, 0]
     keep = counts >= min(MIN_ROWS, float(counts.max()))
     level_priors = None if mixture.levels is None else mixture.level_priors[keep]
     return maximise(moments[keep], mixture.priors[keep], settings, level_priors)
-
-
-def moments_of(mixture, z, weights):
-    """The `weighted_moments` of the rows of each component: what z says where it is no tensor."""
-    if not isinstance(z, torch.Tensor):
-        return z.moments(mixture)
-    joint, moments, d = log_joint(mixture), 0.0, mixture.means.shape[1]
-    size = rows_at_once(len(mixture.weights), d)
-    for rows, w in zip(z.split(size), weights.split(size), strict=True):
-        check_time()
-        columns = row_columns(rows, d)
-        shares = torch.softmax(joint(columns), dim=0).mul_(w)
-        moments = moments + weighted_moments(shares, columns, d)
-    return moments
 
 
 def maximise(moments, priors, settings, level_priors=None):

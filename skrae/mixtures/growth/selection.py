@@ -27,19 +27,8 @@ from typing import NamedTuple
 import torch
 
 from skrae.mixtures.growth import em
-from skrae.mixtures.growth.em import (
-    LARGE,
-    HeldOut,
-    Mixture,
-    Settings,
-    expand,
-    log_density,
-    mean_log_density,
-    polish,
-    pool,
-    pool_levels,
-    stage_rows,
-)
+from skrae.mixtures.growth.em import LARGE, Settings, expand, polish, pool, pool_levels, stage_rows
+from skrae.mixtures.growth.expectation import HeldOut, Mixture, log_density, mean_log_density
 from skrae.mixtures.growth.factors import FactorShape
 from skrae.mixtures.growth.holes.holed import completed
 from skrae.mixtures.growth.tails import TAIL_WEIGHTS, compared, finish, log_density_at, tail_of

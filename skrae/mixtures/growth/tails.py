@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.growth.em import first_gaussian, log_density
+from skrae.mixtures.growth.em import first_gaussian
+from skrae.mixtures.growth.expectation import log_density
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.contract.work import breakable, ended_early
 from skrae.preprocessing.rows import WeightedRows, first_as_good, mean_and_error

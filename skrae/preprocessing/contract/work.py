@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from skrae.preprocessing.contract.caller import restore_grad_mode
+from skrae.preprocessing.contract.processes import current
 
 INTERRUPT, TIME_LIMIT = "interrupt", "time limit"
 
@@ -64,7 +65,12 @@ class Journal:
             )
 
     def write(self):
-        """Write all of it: the file is the old one or the new one, whatever happens."""
+        """Write all of it: the file is the old one or the new one, whatever happens.
+
+        Of several processes that do the same one writes.
+        """
+        if current().rank > 0:
+            return
         fresh = self.path.with_name(self.path.name + ".part")
         with open(fresh, "wb") as file:
             found = {"identity": self.identity, "parts": self.parts, "state": self.state}
@@ -75,7 +81,8 @@ class Journal:
 
     def remove(self):
         """Remove the file: the work is done."""
-        self.path.unlink(missing_ok=True)
+        if current().rank == 0:
+            self.path.unlink(missing_ok=True)
 
     def recalled(self, compute, generator):
         """What `compute` gave the time before, or gives now; the generator is where it was then."""
@@ -173,8 +180,8 @@ class Interruptible:
 
     def __exit__(self, kind, error, traceback):
         self.work.n_interruptible -= 1
-        if not isinstance(error, KeyboardInterrupt | OutOfTime):
-            return False
+        if not isinstance(error, KeyboardInterrupt | OutOfTime) or current().size > 1:
+            return False  # the other processes cannot know of it
         self.came = True
         self.work.ended_by = TIME_LIMIT if isinstance(error, OutOfTime) else INTERRUPT
         # It may have come while torch was switching modes.

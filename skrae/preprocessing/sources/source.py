@@ -33,8 +33,10 @@ def source_of(X):
     return None if found is None else Source(found, is_once=isinstance(X, Iterator))
 
 
-def source_to_fit(X):
+def source_to_fit(X, always=False):
     """The same that can be read again, also of tables in memory of more than `ROWS_IN_MEMORY` rows.
+
+    Or of any table, where it is always to be a source.
 
     Raises
     ------
@@ -42,7 +44,7 @@ def source_to_fit(X):
         For an iterator.
     """
     source = source_of(X)
-    if source is None and _is_table(X) and len(X) > ROWS_IN_MEMORY:
+    if source is None and _is_table(X) and (always or len(X) > ROWS_IN_MEMORY):
         piece = as_array(X) if isinstance(X, list | tuple) else as_piece(X)
         return Source(lambda: [piece])
     if source is not None and source.is_once:
@@ -67,10 +69,11 @@ class Source:
     read : callable without arguments that gives an iterable of pieces
     is_once : bool, whether it does so only once
     n_rows : int or None, the number of rows that were counted
+    sorts : list or None, what its columns were found to hold
     """
 
-    def __init__(self, read, is_once=False, n_rows=None):
-        self._read, self.is_once, self.n_rows = read, is_once, n_rows
+    def __init__(self, read, is_once=False, n_rows=None, sorts=None):
+        self._read, self.is_once, self.n_rows, self.sorts = read, is_once, n_rows, sorts
 
     def counted(self):
         """The source with the number of its rows, all of which are read and checked.
@@ -84,9 +87,9 @@ class Source:
         n_rows, found = 0, None
         for block in self.blocks():
             source = read_source(block)
-            found = _agreed(found, [(c.name, _sort_of(c)) for c in source.columns], n_rows)
+            found = agreed(found, [(c.name, _sort_of(c)) for c in source.columns], n_rows)
             n_rows += source.n_rows
-        return Source(self._read, self.is_once, n_rows)
+        return Source(self._read, self.is_once, n_rows, found)
 
     def blocks(self):
         """Arrays or data frames of `pieces.BLOCK_ROWS` rows each, the last one of what is left.
@@ -143,6 +146,17 @@ def recut(parts, size):
         yield joined(held)
 
 
+def together(parts):
+    """Arrays or data frames of one table in one.
+
+    Raises
+    ------
+    ValueError
+        Where they are of different containers or columns.
+    """
+    return as_rows(joined(list(_alike(parts))))
+
+
 def _alike(parts):
     """The pieces, up to the first that is none of the same table."""
     expected = None
@@ -169,8 +183,14 @@ def _sort_of(column):
     return None if column.missing.all() else (column.type.sort, declared)
 
 
-def _agreed(before, found, n_rows):
-    """What columns hold, by what they held before."""
+def agreed(before, found, n_rows):
+    """What columns hold, by what they held before.
+
+    Raises
+    ------
+    ValueError
+        Where one holds something else.
+    """
     if before is None:
         return found
     agreed = []

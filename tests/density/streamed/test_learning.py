@@ -16,7 +16,8 @@ from skrae.density.options import resolved_options
 from skrae.density.streamed import settling
 from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.settling import AllRows
-from skrae.mixtures.growth.em import Settings, first_gaussian, moments_of
+from skrae.mixtures.growth.em import Settings, first_gaussian
+from skrae.mixtures.growth.expectation import moments_of
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.sources import pieces, source
 from tests.density.estimators import quick_estimator

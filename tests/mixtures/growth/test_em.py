@@ -9,15 +9,11 @@ from scipy import stats
 
 from skrae.datasets import MixtureOfGaussians
 from skrae.mixtures.components import quadratic_columns
-from skrae.mixtures.growth import em
+from skrae.mixtures.growth import em, expectation
 from skrae.mixtures.growth.em import (
-    HeldOut,
-    Mixture,
     Settings,
     em_step,
     first_gaussian,
-    log_density,
-    log_joint,
     merge,
     merge_closest,
     pool,
@@ -28,6 +24,7 @@ from skrae.mixtures.growth.em import (
     split,
     stage_rows,
 )
+from skrae.mixtures.growth.expectation import HeldOut, Mixture, log_density, log_joint
 from tests.mixtures.growth.grown import grow
 
 TRUTH = MixtureOfGaussians(
@@ -172,7 +169,7 @@ def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     z, weights = draw(100, random_seed)
     start = split_twice(z, weights, random_seed)
     stepped, value = em_step(start, z, weights, SETTINGS), log_density(start, z)
-    monkeypatch.setattr(em, "rows_at_once", lambda n_components, d: 7)
+    monkeypatch.setattr(expectation, "rows_at_once", lambda n_components, d: 7)
     assert_same_mixtures(stepped, em_step(start, z, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, z), value, rtol=1e-13)
 
@@ -348,7 +345,7 @@ def test_few_components_are_refined_with_the_first_rows_alone(monkeypatch):
 def test_large_mixtures_are_neither_merged_nor_relaxed(n_more, monkeypatch, random_seed):
     rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
     start = split_twice(*rows, random_seed)
-    value = em.mean_log_density(start, held_out)
+    value = expectation.mean_log_density(start, held_out)
     monkeypatch.setattr(em, "LARGE", len(start.weights) - n_more)
     polished_value, polished, settings = em.polish(start, value, rows, held_out, SETTINGS)
     if n_more:
@@ -422,9 +419,9 @@ def test_a_far_held_out_row_counts_no_more_than_its_floor(random_seed):
     rows, (z, weights) = draw(300, random_seed), draw(100, random_seed + 1000)
     far = torch.cat([z, torch.full((1, 2), 1e8).double()]), torch.cat([weights, weights[:1]])
     mixture = single_gaussian(*rows, 0.0)
-    alone = float(em.mean_log_density(mixture, HeldOut(z, weights)))
+    alone = float(expectation.mean_log_density(mixture, HeldOut(z, weights)))
     floor = torch.full((101,), -50.0).double()
-    floored = float(em.mean_log_density(mixture, HeldOut(*far, floor)))
+    floored = float(expectation.mean_log_density(mixture, HeldOut(*far, floor)))
     assert floored == pytest.approx((100.0 * alone - 50.0) / 101.0, abs=1e-6)
 
 

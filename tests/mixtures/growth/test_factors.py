@@ -6,14 +6,8 @@ import torch
 from sklearn.decomposition import FactorAnalysis
 
 from skrae.mixtures.growth import factors
-from skrae.mixtures.growth.em import (
-    HeldOut,
-    Settings,
-    em_step,
-    first_gaussian,
-    mean_log_density,
-    reshape,
-)
+from skrae.mixtures.growth.em import Settings, em_step, first_gaussian, reshape
+from skrae.mixtures.growth.expectation import HeldOut, mean_log_density
 from skrae.mixtures.growth.factors import FactorShape, factor_covariances
 from skrae.preprocessing.rows import WeightedRows
 from tests.mixtures.random_mixtures import generator

@@ -7,19 +7,18 @@ import pytest
 import torch
 from scipy import stats
 
-from skrae.mixtures.growth import em
+from skrae.mixtures.growth import em, expectation
 from skrae.mixtures.growth.em import (
-    Mixture,
     Settings,
     em_step,
     first_gaussian,
-    log_density,
     merge_closest,
     pool,
     pool_levels,
     single_gaussian,
     split,
 )
+from skrae.mixtures.growth.expectation import Mixture, log_density
 from skrae.mixtures.growth.levels import divergence, frequencies, shrunk, tilted
 from skrae.preprocessing import blocks
 from tests.mixtures.growth.test_em import assert_same_mixtures
@@ -125,7 +124,7 @@ def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     rows, weights = draw(100, random_seed)
     start = split_twice(rows, weights, random_seed)
     stepped, value = em_step(start, rows, weights, SETTINGS), log_density(start, rows)
-    monkeypatch.setattr(em, "rows_at_once", lambda n_components, d: 7)
+    monkeypatch.setattr(expectation, "rows_at_once", lambda n_components, d: 7)
     assert_same_mixtures(stepped, em_step(start, rows, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, rows), value, rtol=1e-13)
 
@@ -321,7 +320,7 @@ def test_pooled_levels_are_those_that_components_share(random_seed):
     value, start, _ = em.refine(start, train, judge, settings)
     found, pooled, best = pool_levels(start, value, train, judge, settings)
     assert found > value + 0.01
-    assert found == pytest.approx(em.mean_log_density(pooled, judge))
+    assert found == pytest.approx(expectation.mean_log_density(pooled, judge))
     assert best.strength == settings.strength
     assert best.level_strength > settings.level_strength
     expected = torch.as_tensor(np.tile(truth, 3))

@@ -7,7 +7,8 @@ from scipy import stats
 
 from skrae.datasets import MixtureOfGaussians
 from skrae.mixtures.growth import selection, tails
-from skrae.mixtures.growth.em import log_density, single_gaussian
+from skrae.mixtures.growth.em import single_gaussian
+from skrae.mixtures.growth.expectation import log_density
 from skrae.mixtures.growth.selection import Growth, Space, select_base
 from skrae.mixtures.growth.tails import TAIL_SCALE
 from skrae.mixtures.mixture import MixtureDensity

@@ -14,7 +14,7 @@ from skrae.preprocessing.rows import WeightedRows
 
 
 def completed(rows, mixture, generator):
-    """`WeightedRows` without holes, by draws from an em.Mixture; the rows where there are none."""
+    """`WeightedRows` without holes, by draws from a `Mixture`; the rows where there are none."""
     if isinstance(rows.z, torch.Tensor):
         return rows
     return WeightedRows(rows.z.drawn(mixture, generator), rows.weights)
@@ -62,7 +62,7 @@ class HoledRows:
         return torch.linalg.inv(self.matrix)
 
     def drawn(self, mixture, generator):
-        """Full rows in working space, with draws from an em.Mixture where there are holes."""
+        """Full rows in working space, with draws from a `Mixture` where there are holes."""
         covariances = self._inverse.T @ mixture.covariances @ self._inverse
         law = mixture.weights, mixture.means @ self._inverse, covariances, mixture.levels
         y, n = complete_from(*law, self._patterns, generator), len(self.matrix)

@@ -272,7 +272,7 @@ def _patterns_of(rows, level_sizes):
 
 
 def products_in(mixture, patterns, inverse):
-    """`_Sums` and log likelihoods (n,) of an em.Mixture that lives in z = y @ inverse^-1."""
+    """`_Sums` and log likelihoods (n,) of a `Mixture` that lives in z = y @ inverse^-1."""
     covariances = inverse.T @ mixture.covariances @ inverse
     own = _gaussians(mixture.weights, mixture.means @ inverse, covariances, mixture.levels)
     sums, values = _expectation_sums(own, patterns)
@@ -284,7 +284,7 @@ def working_moments(mixture, patterns, matrix, inverse):
 
     Parameters
     ----------
-    mixture : em.Mixture of z
+    mixture : Mixture of z
     patterns : Patterns of y
         A hole is one entry of y, but many of z.
     matrix, inverse : tensors of shape (d_c, d_c)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from skrae.mixtures.growth.em import Mixture, Settings, em_step, mean_log_density
+from skrae.mixtures.growth.em import Settings, em_step
+from skrae.mixtures.growth.expectation import Mixture, mean_log_density
 from skrae.mixtures.growth.holes.holed import HoledRows
 from skrae.mixtures.growth.holes.patterns import IncompleteRows
 from skrae.mixtures.mixture import MixtureDensity

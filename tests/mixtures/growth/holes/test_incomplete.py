@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 
 from skrae.mixtures import quadratics
-from skrae.mixtures.growth.em import Mixture, Settings, em_step, log_density, settle
+from skrae.mixtures.growth.em import Settings, em_step, settle
+from skrae.mixtures.growth.expectation import Mixture, log_density
 from skrae.mixtures.growth.holes import incomplete, patterns
 from skrae.mixtures.growth.holes.holed import HoledRows
 from skrae.mixtures.growth.holes.incomplete import (

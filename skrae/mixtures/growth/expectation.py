@@ -1,0 +1,118 @@
+"""Expectation: densities of mixtures at rows, and the moments of the rows of each component.
+
+Distances and moments are in `quadratics`. Processes that fit together share out what is asked of
+many rows.
+"""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+
+from skrae.mixtures.categories import log_levels
+from skrae.mixtures.components import log_volume
+from skrae.mixtures.quadratics import (
+    log_kernels,
+    row_columns,
+    rows_at_once,
+    weighted_moments,
+)
+from skrae.preprocessing.blocks import shared_by_blocks
+from skrae.preprocessing.contract.processes import current
+from skrae.preprocessing.contract.work import check_time
+from skrae.preprocessing.rows import weighted_mean
+
+# Of a step: the most parts that processes share out, and the products that it takes to do so.
+MAX_PARTS, MIN_SHARED = 16, 2**23
+
+
+class Mixture(NamedTuple):
+    """Weights (K,), means (K, d), covariances (K, d, d) and the prior covariances (K, d, d).
+
+    Of tables with categories besides: level probabilities (K, D), and what they are shrunk to.
+    """
+
+    weights: torch.Tensor
+    means: torch.Tensor
+    covariances: torch.Tensor
+    priors: torch.Tensor
+    levels: torch.Tensor | None = None
+    level_priors: torch.Tensor | None = None
+
+
+class HeldOut(NamedTuple):
+    """Held-out rows z (n, d + D), their weights (n,) and log densities (n,) below which none falls.
+
+    The floor is what a tail will give them: no one row decides how a mixture grows.
+    """
+
+    z: torch.Tensor
+    weights: torch.Tensor
+    floor: torch.Tensor | None = None
+
+
+def log_joint(mixture):
+    """A function of `row_columns` -> log w_k N(z; mu_k, C_k) pi_k(u), shape (K, n)."""
+    factors = torch.linalg.cholesky(mixture.covariances)
+    d = mixture.means.shape[1]
+    constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
+    own = None if mixture.levels is None else log_levels(mixture.levels)
+    return log_kernels(constants, mixture.means, factors, own)
+
+
+def log_density(mixture, z):
+    """log density at each row of z, shape (n,); of what is observed of `HoledRows`."""
+    if not isinstance(z, torch.Tensor):
+        return z.log_likelihoods(mixture)
+    joint, d = log_joint(mixture), mixture.means.shape[1]
+    size = rows_at_once(*mixture.means.shape)
+    return shared_by_blocks(
+        lambda rows: torch.logsumexp(joint(row_columns(rows, d)), 0), z, size=size
+    )
+
+
+def mean_log_density(mixture, held_out):
+    """Mean log density of `HeldOut` rows, by which mixtures are validated."""
+    z, weights, floor = HeldOut(*held_out)
+    values = log_density(mixture, z)
+    return weighted_mean(values if floor is None else torch.logaddexp(values, floor), weights)
+
+
+def shared_moments(mixture, z, weights):
+    """What `moments_of` gives: of many rows each process takes some.
+
+    The parts are the same of any number of processes, and are added in the same order: so the sums
+    are equal, bit for bit.
+    """
+    processes, (n_components, d) = current(), mixture.means.shape
+    if not isinstance(z, torch.Tensor):
+        return moments_of(mixture, z, weights)
+    n, size = len(z), rows_at_once(n_components, d)
+    n_blocks = -(-n // size)
+    n_parts = min(n_blocks, MAX_PARTS)
+    bounds = [min(n, n_blocks * part // n_parts * size) for part in range(n_parts + 1)]
+    is_shared = processes.size > 1 and n * n_components * d**2 >= MIN_SHARED
+    own = processes.share(n_parts) if is_shared else slice(0, n_parts)
+    parts = [
+        moments_of(mixture, z[start:stop], weights[start:stop])
+        for start, stop in list(pairwise(bounds))[own]
+    ]
+    if is_shared:
+        none = [moments_of(mixture, z[:0], weights[:0])]
+        parts = processes.joined(torch.stack(none + parts)[1:], own, n_parts)
+    return sum(parts)
+
+
+def moments_of(mixture, z, weights):
+    """The `weighted_moments` of the rows of each component: what z says where it is no tensor."""
+    if not isinstance(z, torch.Tensor):
+        return z.moments(mixture)
+    joint, moments, d = log_joint(mixture), 0.0, mixture.means.shape[1]
+    size = rows_at_once(len(mixture.weights), d)
+    for rows, w in zip(z.split(size), weights.split(size), strict=True):
+        check_time()
+        columns = row_columns(rows, d)
+        shares = torch.softmax(joint(columns), dim=0).mul_(w)
+        moments = moments + weighted_moments(shares, columns, d)
+    return moments

@@ -1,0 +1,139 @@
+"""Several processes that fit one model, each to rows of its own.
+
+All run the same fit. Sums over rows are shared out: each process sums over some, and the parts are
+added; the rest is the same computation of the same numbers everywhere. So every process makes the
+same choices, and ends with the same model. They are those of the default group of
+torch.distributed, which the user starts, as with torchrun.
+"""
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import distributed
+
+LAUNCH = "torch.distributed.init_process_group('gloo') in each process, as torchrun starts them"
+
+
+class Alone:
+    """A process by itself: all rows are its own."""
+
+    rank, size = 0, 1
+
+    def share(self, n):
+        """Those of n rows that this process takes."""
+        return slice(0, n)
+
+    def total(self, part):
+        """The sum of a tensor over the processes."""
+        return part
+
+    def joined(self, part, own, n):
+        """The whole of a tensor (n, ...), of which this process has the rows of a slice."""
+        return part
+
+    def gathered(self, value):
+        """What each process has, in a list."""
+        return [value]
+
+    def agreed(self, compute):
+        """compute(); where it raises ValueError or TypeError in one process, it does so in all."""
+        return compute()
+
+
+class Together(Alone):
+    """The processes of the default group of torch.distributed.
+
+    Examples
+    --------
+    Of three processes the second one takes
+
+    >>> Together(rank=1, size=3).share(10)
+    slice(3, 6, None)
+    """
+
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+    def share(self, n):
+        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+
+    def total(self, part):
+        whole = part.detach().clone(memory_format=torch.contiguous_format)
+        self._collective(distributed.all_reduce, whole)
+        return whole
+
+    def joined(self, part, own, n):
+        whole = part.new_zeros(n, *part.shape[1:])
+        whole[own] = part
+        return self.total(whole)
+
+    def gathered(self, value):
+        values = [None] * self.size
+        self._collective(distributed.all_gather_object, values, value)
+        return values
+
+    def agreed(self, compute):
+        found, error = None, None
+        try:
+            found = compute()
+        except (ValueError, TypeError) as caught:
+            error = caught
+        errors = self.gathered(error and (type(error), str(error)))
+        if error is not None:
+            raise error
+        for rank, other in enumerate(errors):
+            if other is not None:
+                kind, message = other
+                raise kind(f"In process {rank} of {self.size}: {message}")
+        return found
+
+    def _collective(self, function, *args):
+        try:
+            function(*args)
+        except RuntimeError as error:  # of the connection, or of the time limit of the group
+            raise ConnectionError(
+                f"Got no answer in process {self.rank} from another one of {self.size}, which ended"
+                " or computes something else, expected all of them to go through the same fit:"
+                " begin it again in all. With a checkpoint it goes on from its finished parts."
+            ) from error
+
+
+_CURRENT = ContextVar("_CURRENT", default=None)
+
+
+def current():
+    """The processes that this one computes with."""
+    return _CURRENT.get() or Alone()
+
+
+@contextmanager
+def together(distributed):
+    """Compute with all processes of the default group, or alone.
+
+    Parameters
+    ----------
+    distributed : bool
+
+    Raises
+    ------
+    ValueError
+        Where no group was started, or one that does not add tensors of the processor.
+    """
+    token = _CURRENT.set(_started() if distributed else None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def _started():
+    if not (distributed.is_available() and distributed.is_initialized()):
+        raise ValueError(f"Got distributed=True in a process of no group, expected {LAUNCH}.")
+    backend = str(distributed.get_backend())
+    if backend == "nccl":
+        raise ValueError(
+            "Got a group of torch.distributed with the backend 'nccl' alone, expected one that adds"
+            " tensors of the processor too: 'gloo' or 'cpu:gloo,cuda:nccl'."
+        )
+    return Together(distributed.get_rank(), distributed.get_world_size())
