@@ -62,7 +62,7 @@ class ScoreCriterion(Criterion):
         shape = len(rows.z), COMPONENT_DRAWS
         heights = uniform(shape, rows.generator, rows.z.new_empty(0, dtype=torch.float64))
         self.components = shared_by_blocks(self._components_at, rows.z, heights)
-        self.is_shared = self._may_share and current().size > 1
+        self.is_shared = current().size > 1 and self._may_share
 
     @property
     def _may_share(self):

@@ -88,28 +88,35 @@ def shared_moments(mixture, z, weights):
     processes, (n_components, d) = current(), mixture.means.shape
     if not isinstance(z, torch.Tensor):
         return moments_of(mixture, z, weights)
-    n, size = len(z), rows_at_once(n_components, d)
-    n_blocks = -(-n // size)
-    n_parts = min(n_blocks, MAX_PARTS)
-    bounds = [min(n, n_blocks * part // n_parts * size) for part in range(n_parts + 1)]
-    is_shared = processes.size > 1 and n * n_components * d**2 >= MIN_SHARED
+    n, is_long = len(z), len(z) * n_components * d**2 >= MIN_SHARED
+    n_parts = min(-(-n // rows_at_once(n_components, d)), MAX_PARTS)
+    if is_long:  # as many for each of two or four processes
+        n_parts = -(-n_parts // 4) * 4
+    bounds = [n * part // n_parts for part in range(n_parts + 1)]
+    is_shared = is_long and processes.size > 1
     own = processes.share(n_parts) if is_shared else slice(0, n_parts)
-    parts = [
-        moments_of(mixture, z[start:stop], weights[start:stop])
-        for start, stop in list(pairwise(bounds))[own]
-    ]
+    joint = log_joint(mixture)
+
+    def sums(part):
+        return _moments(joint, z[part], weights[part], n_components, d)
+
+    moments = [sums(slice(*part)) for part in list(pairwise(bounds))[own]]
     if is_shared:
-        none = [moments_of(mixture, z[:0], weights[:0])]
-        parts = processes.joined(torch.stack(none + parts)[1:], own, n_parts)
-    return sum(parts)
+        none = sums(slice(0))
+        moments = processes.joined(torch.stack([none, *moments])[1:], own, n_parts)
+    return sum(moments)
 
 
 def moments_of(mixture, z, weights):
     """The `weighted_moments` of the rows of each component: what z says where it is no tensor."""
     if not isinstance(z, torch.Tensor):
         return z.moments(mixture)
-    joint, moments, d = log_joint(mixture), 0.0, mixture.means.shape[1]
-    size = rows_at_once(len(mixture.weights), d)
+    return _moments(log_joint(mixture), z, weights, *mixture.means.shape)
+
+
+def _moments(joint, z, weights, n_components, d):
+    """The same by the `log_joint` of so many components in d dimensions."""
+    moments, size = 0.0, rows_at_once(n_components, d)
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
         check_time()
         columns = row_columns(rows, d)

@@ -13,6 +13,7 @@ import torch
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.density.fit import criterion
+from skrae.mixtures.growth import expectation
 from skrae.mixtures.growth.em import single_gaussian
 from skrae.mixtures.growth.expectation import moments_of, shared_moments
 from skrae.mixtures.noise import PartOfRows, normal, uniform
@@ -56,9 +57,10 @@ def together(tmp_path_factory):
     return both(tmp_path_factory.mktemp("together"), *TASKS, *REFUSED)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def small(monkeypatch):
-    """The sizes of `one_of_two.share_all` in this process."""
+    """The sizes of `one_of_two.share_all` in this process: sums of the same parts."""
+    monkeypatch.setattr(expectation, "MIN_SHARED", 0)
     monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 4096)
     monkeypatch.setattr(pieces, "BLOCK_ROWS", one_of_two.N_BLOCK)
     monkeypatch.setattr(sources, "ROWS_IN_MEMORY", one_of_two.N_SAMPLE)
@@ -74,7 +76,7 @@ def assert_same(found, model, exact):
     np.testing.assert_allclose(first["last"], model.coefs_[-1], atol=1e-3)
 
 
-def test_of_few_rows_the_base_density_is_equal_bit_for_bit(together):
+def test_of_few_rows_the_base_density_is_equal_bit_for_bit(together, small):
     model = estimator(**GAUSSIAN).fit(numbers(1000))
     assert model.network_gain_ > 0.1
     found = together["in_memory"]
@@ -85,18 +87,18 @@ def test_of_few_rows_the_base_density_is_equal_bit_for_bit(together):
     np.testing.assert_allclose(found[0]["last"], model.coefs_[-1], atol=1e-3)
 
 
-def test_of_many_rows_each_process_reads_its_own(together):
+def test_of_many_rows_each_process_reads_its_own(together, small):
     model = estimator().fit(numbers())
     assert_same(together["sample"], model, exact=False)
 
 
-def test_frames_with_holes_categories_and_weights(together):
+def test_frames_with_holes_categories_and_weights(together, small):
     frame, weights = raw_table()
     model = estimator(max_mixtures=1).fit(frame, sample_weight=weights)
     assert_same(together["frame"], model, exact=False)
 
 
-def test_a_process_may_have_a_single_row(together):
+def test_a_process_may_have_a_single_row(together, small):
     X = numbers(1000)
     model = estimator(max_components=1).fit(np.vstack([X[1:], X[:1]]))
     found = together["uneven"]
@@ -120,7 +122,7 @@ def test_what_is_wrong_in_one_ends_both(together, task, first, second):
         assert re.search(pattern, text), text
 
 
-def test_where_one_dies_the_other_says_so_and_a_checkpoint_goes_on(tmp_path):
+def test_where_one_dies_the_other_says_so_and_a_checkpoint_goes_on(tmp_path, small):
     first, second = both(tmp_path, "dies")
     assert first.startswith("ConnectionError: Got no answer in process 0 from another one of 2")
     assert second is None

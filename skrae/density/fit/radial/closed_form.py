@@ -12,7 +12,7 @@ from skrae.autoencoders.decoders.kernel import KernelDecoder
 from skrae.autoencoders.radial import RadialUnits, contraction_terms, score_matching_terms
 from skrae.density.score_field import value_and_derivatives
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.blocks import by_blocks
+from skrae.preprocessing.blocks import block_rows, by_blocks, shared_by_blocks
 from skrae.preprocessing.rows import WeightedRows
 
 MIN_CENTRES, MAX_CENTRES, ROWS_PER_CENTRE = 100, 200, 20
@@ -50,7 +50,7 @@ class QuadraticCriterion(NamedTuple):
             generator = torch.Generator().manual_seed(self.seed)
             noise = self.noise_level * torch.randn(z.shape, generator=generator, dtype=z.dtype)
             z, weights = torch.cat([z + noise, z - noise]), weights.repeat(2) / 2.0
-        pull = by_blocks(self._pull, z)
+        pull = shared_by_blocks(self._pull, z, size=block_rows(len(self.base.weights)))
         found = score_matching_terms(units, z, weights, pull, share)
         if self.contraction_weight == 0.0:
             return found

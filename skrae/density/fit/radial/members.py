@@ -22,7 +22,7 @@ from skrae.density.radial_average import (
     bounded_slope,
 )
 from skrae.density.score_field import value_and_derivatives
-from skrae.preprocessing.blocks import by_blocks
+from skrae.preprocessing.blocks import shared_by_blocks
 from skrae.preprocessing.rows import WeightedRows, mean_and_error, weighted_mean
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -147,7 +147,7 @@ def _energy(base, smooth, rows, fit, share):
 
 def _offset(field, base, rows):
     """The weighted median of log p_k - log q."""
-    ratios = by_blocks(lambda z: field.ratio(z, base.log_density(z)), rows.z)
+    ratios = shared_by_blocks(lambda z: field.ratio(z, base.log_density(z)), rows.z)
     ratios, order = ratios.sort()
     passed = rows.weights[order].cumsum(0)
     return float(ratios[torch.searchsorted(passed, 0.5 * passed[-1])])
