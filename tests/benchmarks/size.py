@@ -6,7 +6,8 @@ fresh rows of a mixture in ten dimensions is from the truth as rows are added, i
 and in passes of expectation-maximisation by scikit-learn's GaussianMixture of as many components;
 the same of a stream of blocks, beside a fit to all rows, and of one whose law is another from the
 middle on, where nothing is forgotten and where each block leaves nine tenths of what was before;
-and the wall time of a fit to the flights out of New York by one process and by two.
+and the wall time of a fit to the flights out of New York by one process and by two, and of fits to
+few rows by one thread and by two.
 ``--rows`` makes the files smaller; ``--quick`` runs one small case of each. Needs pyarrow.
 """
 
@@ -27,7 +28,7 @@ from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import RotatedMixture
 from tests.benchmarks.records import argument_parser, choose, run, timed
 from tests.benchmarks.sections import section_tables
-from tests.benchmarks.size_processes import processes
+from tests.benchmarks.size_processes import processes, threads
 
 SEEDS, MODELS = (0,), ("skrae",)
 ROWS, QUICK_ROWS = 10_000_000, 300_000
@@ -38,9 +39,10 @@ CHUNK, MOST_NUMBERS = 500_000, 5e7
 
 STREAM_ROWS, QUICK_STREAM_ROWS, STREAM_BLOCK = 100_000, 4000, 1000
 FLIGHTS, QUICK_FLIGHTS = 327_346, 1000
+FEW_ROWS, QUICK_FEW_ROWS = (100, 1000, 10_000), (100,)
 FORGETTING = 0.9
 
-SECTIONS = "memory", "scoring", "gap", "stream", "processes"
+SECTIONS = "memory", "scoring", "gap", "stream", "processes", "threads"
 COLUMNS = {
     "memory": {"file_mb": 0, "peak_mb": 0, "fit_cpu": 1, "components": 0},
     "scoring": {"in_memory": 0, "from_file": 0, "rate": 3},
@@ -55,6 +57,7 @@ COLUMNS = {
         "call_cpu": 3,
     },
     "processes": {"one_wall": 1, "two_wall": 1, "speedup": 2, "apart": 8},
+    "threads": {"one_wall": 2, "two_wall": 2, "speedup": 2},
 }
 TITLES = {
     "file_mb": "file, MB",
@@ -72,7 +75,7 @@ TITLES = {
     "call_cpu": "median call, CPU s",
     "pass_cpu": "one pass of EM, CPU s",
     "passes": "fit / pass",
-    "one_wall": "one process, s",
+    "one_wall": "one, s",
     "two_wall": "two, s",
     "speedup": "times as fast",
     "apart": "largest difference of log p",
@@ -136,7 +139,8 @@ def write_parquet(path, X):
 def measure(case):
     """The figures of a case, by its section."""
     own = {"memory": memory, "scoring": scoring, "gap": gap, "stream": stream}
-    return {**own, "processes": processes}[case["section"]](case)
+    own |= {"processes": processes, "threads": partial(threads, law=law())}
+    return own[case["section"]](case)
 
 
 def memory(case):
@@ -235,10 +239,12 @@ def cases(options):
     seeds = choose(options.seeds, SEEDS, SEEDS[:1], options.quick)
     rows = options.rows or (QUICK_ROWS if options.quick else ROWS)
     stream_rows = QUICK_STREAM_ROWS if options.quick else STREAM_ROWS
+    few_rows = QUICK_FEW_ROWS if options.quick else FEW_ROWS
     n_flights = QUICK_FLIGHTS if options.quick else FLIGHTS
     sizes = choose(options.sizes, SIZES, QUICK_SIZES, options.quick)
     for section in options.sections or SECTIONS:
         own = {"gap": sizes, "stream": [stream_rows], "processes": [n_flights]}
+        own["threads"] = few_rows
         for n in own.get(section, [rows]):
             for seed in seeds:
                 yield {"section": section, "rows": n, "model": MODELS[0], "seed": seed}

@@ -1,7 +1,9 @@
-"""One fit by one process and by two: wall time, and how far the two models are from each other.
+"""One fit by one process and by two, and by one thread and by two, in wall time.
 
-``python -m tests.benchmarks.size --sections processes`` has the flights of ``large``. Each run is
-one of torchrun's, in which every process has one thread and an equal share of the rows.
+``python -m tests.benchmarks.size --sections processes`` has the flights of ``large``, and how far
+the two models are from each other. Each run is one of torchrun's, in which every process has one
+thread and an equal share of the rows. ``--sections threads`` has few rows of a mixture in ten
+dimensions, the better of two fits each.
 """
 
 import json
@@ -17,6 +19,7 @@ from torch import distributed
 
 from skrae import RegularizedAutoEncoderScore
 from tests.benchmarks.large import flights
+from tests.benchmarks.records import timed
 
 N_PROCESSES, N_ASKED = 2, 10_000
 MODULE = "tests.benchmarks.size_processes"
@@ -38,6 +41,22 @@ def processes(case):
         "apart": apart,
         "mean": float(values[0].mean()),
     }
+
+
+def threads(case, law):
+    """Wall seconds of fits to rows of a law by one thread and by two, and their ratio."""
+    X = law.sample(case["rows"], np.random.default_rng(case["seed"]))
+    before, took = torch.get_num_threads(), {1: [], 2: []}
+    try:
+        for _ in range(2):
+            for n, seconds in took.items():
+                torch.set_num_threads(n)
+                model = RegularizedAutoEncoderScore(random_state=case["seed"])
+                seconds.append(timed(model.fit, X)[1].wall)
+    finally:
+        torch.set_num_threads(before)
+    one, two = (min(seconds) for seconds in took.values())
+    return {"one_wall": one, "two_wall": two, "speedup": one / two}
 
 
 def _fitted(path, n_processes, seed):
