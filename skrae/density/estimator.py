@@ -42,7 +42,7 @@ from skrae.density.streamed.answers import answer, answered
 from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.stream import fresh_stream, has_streams, learned
 from skrae.preprocessing.contract.caller import in_own_state, warn
-from skrae.preprocessing.contract.options import available_device, check_number
+from skrae.preprocessing.contract.options import available_device, check_flag, check_number
 from skrae.preprocessing.contract.processes import together
 from skrae.preprocessing.contract.seal import restored, sealed
 from skrae.preprocessing.contract.twin import take_over, twin_of
@@ -461,14 +461,12 @@ class RegularizedAutoEncoderScore(
             columns are constant, collinear, too many for the rows or, unscaled, far from unit size;
             where rows have a wild value.
         """
-        check_options(self)
-        options = resolved_options(self)
-        previous = None
-        if self.warm_start and hasattr(self, "coefs_"):
-            previous = self._fitted()
-            check_continuation(options, previous)
+        check_flag("distributed", self.distributed)
         twin = twin_of(self)
-        with together(self.distributed):
+        with together(self.distributed) as processes:
+            options, previous = processes.agreed(self._asked)
+            alike = {"random_state": self.random_state, "checkpoint": self.checkpoint}
+            processes.check_same({**options._asdict(), **alike})
             rows, every, random_state = lesson_of(twin, X, sample_weight, reset=previous is None)
             check_columns(getattr(rows.X, "X", rows.X))
             check_table(options, rows.table)
@@ -493,6 +491,16 @@ class RegularizedAutoEncoderScore(
         report.end()
         warn_of_fit(self, result, ended_by)
         return self
+
+    def _asked(self):
+        """The `Options`, and the `Fitted` that a fit with them continues, or None."""
+        check_options(self)
+        options = resolved_options(self)
+        if not (self.warm_start and hasattr(self, "coefs_")):
+            return options, None
+        previous = self._fitted()
+        check_continuation(options, previous)
+        return options, previous
 
     @available_if(has_streams)
     @in_own_state

@@ -41,32 +41,26 @@ def fit_within(limits, X, weights, options, random_state, device, previous=None,
         identity = _identity(X, weights, options, random_state, device, previous)
         if limits.checkpoint is not None:
             journal = processes.agreed(partial(Journal, limits.checkpoint, identity))
-        _check_same(processes, identity, journal)
+        n_parts = 0 if journal is None else len(journal.parts)
+        processes.check_same({**identity, "finished parts of the checkpoint": n_parts})
     if journal is not None:
         rng = _rng_of(journal, rng)
     fit = X, weights, options, rng, device
     told = {"previous": previous, **told}
     found = as_work(fit_density, *fit, **told, time_limit=limits.time_limit, journal=journal)
+    _check_equal(processes, found[0].fitted)
     if journal and not found[1]:
         journal.remove()
     return found
 
 
-def _check_same(processes, identity, journal):
-    """Raise ValueError where another process is about to fit something else."""
-    n_parts = 0 if journal is None else len(journal.parts)
-    for rank, (other, n_others) in enumerate(processes.gathered((identity, n_parts))):
-        differing = [name for name in identity if other[name] != identity[name]]
-        if differing:
-            raise ValueError(
-                f"Got other {' and '.join(differing)} in process {rank} than in process"
-                f" {processes.rank}, expected the same in all that fit together."
-            )
-        if n_others != n_parts:
-            raise ValueError(
-                f"Got a checkpoint of {n_others} finished parts in process {rank} and of {n_parts}"
-                f" in process {processes.rank}, expected the path of one file that all can read."
-            )
+def _check_equal(processes, fitted):
+    """Raise ValueError where another process has ended with another model."""
+    if processes.size > 1 and len(set(processes.gathered(checksum(fitted.parts())))) > 1:
+        raise ValueError(
+            "Got models that differ from process to process, expected the same in all: machines of"
+            " other processors or versions may round otherwise; let those of one kind fit together."
+        )
 
 
 def early_end(ended_by, time_limit):

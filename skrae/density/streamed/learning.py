@@ -34,11 +34,10 @@ def lesson_of(estimator, X, sample_weight, reset):
         would draw the same rows again.
     """
     processes = current()
-    source = sources.source_to_fit(X, always=processes.size > 1)
+    source, weights, places = processes.agreed(partial(_read, X, sample_weight))
     if source is None:
         estimator._fitted_frame = frame_of(X)
         return Lesson(fit_rows(estimator, X, sample_weight, reset), None, estimator.random_state)
-    source, weights, places = processes.agreed(partial(_read, source, sample_weight))
     counts = _agreed_counts(processes, source, places)
     n, start = sum(counts), sum(counts[: processes.rank])
     index, random_state = _drawn(n, estimator)
@@ -56,14 +55,18 @@ def lesson_of(estimator, X, sample_weight, reset):
     return Lesson(rows, AllRows(source, weights, read, rows.table), random_state)
 
 
-def _read(source, sample_weight):
-    """The counted source of this process, its weights and where they are positive, or None."""
+def _read(X, sample_weight):
+    """The counted source of X, weights and where they are positive; None where there are none."""
+    is_shared = current().size > 1
+    source = sources.source_to_fit(X, always=is_shared)
+    if source is None:
+        return None, None, None
     source = source.counted()
     if sample_weight is None:
         return source, None, None
     weights = check_weights(sample_weight, range(source.n_rows))
-    if current().size > 1:  # which differ from those of other processes by more than their ratios
-        weights *= np.mean(plain_array(sample_weight))
+    if is_shared:  # as they are, beside those of other processes
+        weights = np.array(plain_array(sample_weight), np.float64)
     return source, weights, np.flatnonzero(weights)
 
 
@@ -78,7 +81,12 @@ def _agreed_counts(processes, source, places):
     n_rows, found = 0, None
     n_own = source.n_rows if places is None else len(places)
     told = processes.gathered((source.sorts, n_own, places is None))
-    for sorts, n, _ in told:
+    for rank, (sorts, n, _) in enumerate(told):
+        names, others = ([name for name, _ in part] for part in (sorts, found or sorts))
+        if names != others:
+            raise ValueError(
+                f"Got the columns {names} in process {rank}, expected {others} as in the first one."
+            )
         found = sources.agreed(found, sorts, n_rows)
         n_rows += n
     if len({has_none for *_, has_none in told}) > 1:

@@ -95,6 +95,10 @@ def _check(estimator, forgetting):
     if forgetting > 1.0:
         raise ValueError(f"Got forgetting={forgetting!r}, expected a number > 0 and <= 1.")
     check_options(estimator)
+    if estimator.distributed:
+        raise ValueError(
+            "Got distributed=True in partial_fit, expected False: a stream is of one process."
+        )
     if estimator.checkpoint is not None:
         raise ValueError(
             f"Got checkpoint={estimator.checkpoint!r}, expected None in partial_fit: pickle the"

@@ -40,6 +40,9 @@ class Alone:
         """compute(); where it raises ValueError or TypeError in one process, it does so in all."""
         return compute()
 
+    def check_same(self, told):
+        """Raise ValueError where a value of a dict is another in another process."""
+
 
 class Together(Alone):
     """The processes of the default group of torch.distributed.
@@ -79,14 +82,28 @@ class Together(Alone):
             found = compute()
         except (ValueError, TypeError) as caught:
             error = caught
-        errors = self.gathered(error and (type(error), str(error)))
+        errors = self.gathered(error and (isinstance(error, TypeError), str(error)))
         if error is not None:
             raise error
         for rank, other in enumerate(errors):
             if other is not None:
-                kind, message = other
+                is_of_type, message = other
+                kind = TypeError if is_of_type else ValueError
                 raise kind(f"In process {rank} of {self.size}: {message}")
         return found
+
+    def check_same(self, told):
+        for rank, others in enumerate(self.gathered(told)):
+            differing = [name for name in told if others[name] != told[name]]
+            if differing:
+                found, expected = (
+                    ", ".join(f"{name}={part[name]!r}" for name in differing)
+                    for part in (others, told)
+                )
+                raise ValueError(
+                    f"Got {found} in process {rank}, expected {expected} as in process"
+                    f" {self.rank}: all that fit together fit the same."
+                )
 
     def _collective(self, function, *args):
         try:
@@ -108,21 +125,22 @@ def current():
 
 
 @contextmanager
-def together(distributed):
-    """Compute with all processes of the default group, or alone.
+def together(is_asked):
+    """Compute with all processes of the default group where that is asked for, else alone.
 
     Parameters
     ----------
-    distributed : bool
+    is_asked : bool
 
     Raises
     ------
     ValueError
         Where no group was started, or one that does not add tensors of the processor.
     """
-    token = _CURRENT.set(_started() if distributed else None)
+    processes = _started() if is_asked else Alone()
+    token = _CURRENT.set(processes)
     try:
-        yield
+        yield processes
     finally:
         _CURRENT.reset(token)
 

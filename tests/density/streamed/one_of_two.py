@@ -106,6 +106,31 @@ def other_columns(rank, folder):
     return estimator(distributed=True).fit(part(rank, numbers())[:, : 1 + rank])
 
 
+def other_options(rank, folder):
+    options = {"max_components": 2} if rank else {"max_components": -1}
+    return estimator(distributed=True, **options).fit(part(rank, numbers()))
+
+
+def other_sizes(rank, folder):
+    return estimator(distributed=True, max_components=2 + rank).fit(part(rank, numbers()))
+
+
+def no_table(rank, folder):
+    return estimator(distributed=True).fit(iter([]) if rank else numbers())
+
+
+def stream(rank, folder):
+    return estimator(distributed=True).partial_fit(part(rank, numbers()))
+
+
+def weighted(rank, folder):
+    X = numbers(1000)
+    weights = np.random.default_rng(2).random(len(X)) * np.linspace(1.0, 9.0, len(X))
+    return estimator(distributed=True, max_components=1).fit(
+        part(rank, X), None, part(rank, weights)
+    )
+
+
 def weights_in_one(rank, folder):
     X = part(rank, numbers())
     return estimator(distributed=True).fit(X, sample_weight=np.ones(len(X)) if rank else None)

@@ -18,6 +18,7 @@ from skrae.mixtures.growth.em import single_gaussian
 from skrae.mixtures.growth.expectation import moments_of, shared_moments
 from skrae.mixtures.noise import PartOfRows, normal, uniform
 from skrae.preprocessing import blocks
+from skrae.preprocessing.contract import processes
 from skrae.preprocessing.sources import pieces
 from skrae.preprocessing.sources import source as sources
 from tests.density.streamed import one_of_two
@@ -47,8 +48,17 @@ def _found(path):
     return dict(np.load(arrays)) if arrays.exists() else None
 
 
-TASKS = "in_memory", "sample", "frame", "uneven"
-REFUSED = "infinite", "other_seeds", "other_columns", "weights_in_one"
+TASKS = "in_memory", "sample", "frame", "uneven", "weighted"
+REFUSED = (
+    "infinite",
+    "other_seeds",
+    "other_columns",
+    "weights_in_one",
+    "other_options",
+    "other_sizes",
+    "no_table",
+    "stream",
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +108,15 @@ def test_frames_with_holes_categories_and_weights(together, small):
     assert_same(together["frame"], model, exact=False)
 
 
+def test_weights_are_those_of_one_table(together, small):
+    X = numbers(1000)
+    weights = np.random.default_rng(2).random(len(X)) * np.linspace(1.0, 9.0, len(X))
+    model = estimator(max_components=1).fit(X, sample_weight=weights)
+    for found in together["weighted"]:
+        np.testing.assert_array_equal(found["base_means_"], model.base_means_)
+        np.testing.assert_array_equal(found["base_score_"], model.base_score_)
+
+
 def test_a_process_may_have_a_single_row(together, small):
     X = numbers(1000)
     model = estimator(max_components=1).fit(np.vstack([X[1:], X[:1]]))
@@ -110,8 +129,16 @@ def test_a_process_may_have_a_single_row(together, small):
     ("task", "first", "second"),
     [
         ("infinite", "ValueError: In process 1 of 2: .*inf", "ValueError: .*inf"),
-        ("other_seeds", "ValueError: Got other random_state in process 1", "in process 0"),
-        ("other_columns", "ValueError", "ValueError"),
+        ("other_seeds", "Got random_state=1 in process 1, expected random_state=0 as", "=0 in"),
+        ("other_columns", r"Got the columns \['x0', 'x1'\] in process 1", "in process 1"),
+        ("other_options", "Got max_components=-1", "In process 0 of 2: Got max_components"),
+        ("other_sizes", "Got max_components=3 in process 1", "Got max_components=2 in process 0"),
+        (
+            "no_table",
+            "In process 1 of 2: Got a list_iterator",
+            "can be read once",
+        ),
+        ("stream", "Got distributed=True in partial_fit", "Got distributed=True in partial_fit"),
         ("weights_in_one", "Got sample_weight in some processes", "Got sample_weight in some"),
     ],
 )
@@ -154,14 +181,20 @@ def test_the_script_of_the_guide_runs_by_torchrun(tmp_path):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, "Got distributed=True in a process of no group, expected torch.distributed"),
         ({"random_state": None}, "Got random_state=None with distributed=True"),
         ({"time_limit": 5.0}, "Got time_limit=5.0 with distributed=True"),
     ],
 )
-def test_without_a_group_or_with_options_of_one_process_it_is_refused(options, expected):
+def test_options_of_one_process_are_refused(options, expected, monkeypatch):
+    monkeypatch.setattr(processes, "_started", processes.Alone)
     with pytest.raises(ValueError, match=expected):
         estimator(distributed=True, **options).fit(numbers(100))
+
+
+def test_without_a_group_it_is_refused():
+    expected = "Got distributed=True in a process of no group, expected torch.distributed"
+    with pytest.raises(ValueError, match=expected):
+        estimator(distributed=True).fit(numbers(100))
 
 
 @pytest.mark.parametrize("draw", [uniform, normal])
