@@ -7,6 +7,7 @@ dimensions, the better of two fits each.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,7 @@ from tests.benchmarks.large import flights
 from tests.benchmarks.records import timed
 
 N_PROCESSES, N_ASKED = 2, 10_000
-MODULE = "tests.benchmarks.size_processes"
+SCRIPT = "import sys; from tests.benchmarks.size_processes import fit; fit(*sys.argv[1:])"
 
 
 def processes(case):
@@ -61,15 +62,20 @@ def threads(case, law):
 
 def _fitted(path, n_processes, seed):
     """Wall seconds of a fit by so many processes."""
+    script = path.with_name("fit.py")
+    script.write_text(SCRIPT, encoding="utf-8")
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    task = ["--nproc-per-node", str(n_processes), "-m", MODULE, str(path), str(seed)]
-    done = subprocess.run([*launch, *task], capture_output=True, text=True, check=False)
+    task = ["--nproc-per-node", str(n_processes), str(script), str(path), str(seed)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [*launch, *task], capture_output=True, text=True, check=False, env=environment
+    )
     if done.returncode:
         raise RuntimeError(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def main(path, seed):
+def fit(path, seed):
     """Fit to the share of this process; the first one tells how long it took."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo")
@@ -85,7 +91,3 @@ def main(path, seed):
         np.save(f"{path}.{size}.npy", model.score_samples(rows[:N_ASKED]))
         print(json.dumps(seconds))
     distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
