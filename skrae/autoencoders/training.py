@@ -150,7 +150,7 @@ class Training:
         gradients = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         loss = loss.detach()
         if criterion.is_shared:
-            loss, *gradients = totals([loss, *gradients])
+            loss, *gradients = _totals([loss, *gradients])
         self.optimizer.step(gradients, rate)
         criterion.confine(self.parameters)
         weight = max(1.0 - self.options.averaging, 1.0 / self.n_steps)
@@ -170,7 +170,7 @@ class Training:
         return better
 
 
-def totals(parts):
+def _totals(parts):
     """The sums of tensors over all processes, of one exchange."""
     whole = current().total(torch.cat([part.reshape(-1) for part in parts]))
     pieces = whole.split([part.numel() for part in parts])

@@ -24,7 +24,7 @@ from skrae.density.fit.annealing import (
 )
 from skrae.density.fit.base import MAX_ROWS_TO_FOLD, choose_base, continue_base, held_out_score
 from skrae.density.fit.criterion import HeldOutGain, TermWeights
-from skrae.density.fit.drift import may_drift, without_drift
+from skrae.density.fit.exponential_tilt import may_be_tilted, with_means_of_rows
 from skrae.density.fit.finite import base_parts, require_finite, require_reach
 from skrae.density.fit.radial.closed_form import fit_kernel
 from skrae.density.fit.radial.members import Members, choose_member
@@ -180,9 +180,9 @@ def fit_density(
     rows = learning.rows
     max_steps = steps_per_level(learning.n_rows, trainer.base, options)
     outcome = _train(trainer, rows, len(X), max_steps, options, previous, on_check)
-    if outcome.gain and may_drift(options, previous):
+    if outcome.gain and may_be_tilted(options, previous):
         with breakable():
-            base, outcome = without_drift(trainer, outcome)
+            base, outcome = with_means_of_rows(trainer, outcome)
             choice = choice._replace(density=base.to("cpu"))
     members = None
     if choice.parts and _may_average(options, raw) and not ended_early():

@@ -101,7 +101,7 @@ def _gathered(processes, source, weights, places, index):
     index = index if places is None else places[index]
     own = source.taken(index) if len(index) else None
     parts = processes.gathered((own, None if weights is None else weights[index]))
-    sample = sources.together([rows for rows, _ in parts if rows is not None])
+    sample = sources.as_one([rows for rows, _ in parts if rows is not None])
     return sample, None if weights is None else np.concatenate([own for _, own in parts])
 
 

@@ -18,22 +18,10 @@ from typing import NamedTuple
 import torch
 
 from skrae.mixtures.components import log_volume
-from skrae.mixtures.growth.expectation import (
-    Mixture,
-    mean_log_density,
-    shared_moments,
-)
+from skrae.mixtures.growth.expectation import Mixture, mean_log_density, shared_moments
 from skrae.mixtures.growth.levels import divergence, frequencies, shrunk, tilted
-from skrae.mixtures.quadratics import (
-    level_counts,
-    unpacked_moments,
-)
-from skrae.preprocessing.blocks import (
-    block_rows,
-    by_blocks,
-    is_wide,
-    n_matrices,
-)
+from skrae.mixtures.quadratics import level_counts, unpacked_moments
+from skrae.preprocessing.blocks import block_rows, by_blocks, is_wide, n_matrices
 from skrae.preprocessing.contract.work import breakable, ended_early
 
 MIN_ROWS = 2.0

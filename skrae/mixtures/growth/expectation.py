@@ -12,12 +12,7 @@ import torch
 
 from skrae.mixtures.categories import log_levels
 from skrae.mixtures.components import log_volume
-from skrae.mixtures.quadratics import (
-    log_kernels,
-    row_columns,
-    rows_at_once,
-    weighted_moments,
-)
+from skrae.mixtures.quadratics import log_kernels, row_columns, rows_at_once, weighted_moments
 from skrae.preprocessing.blocks import shared_by_blocks
 from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.work import check_time

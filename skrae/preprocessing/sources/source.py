@@ -146,7 +146,7 @@ def recut(parts, size):
         yield joined(held)
 
 
-def together(parts):
+def as_one(parts):
     """Arrays or data frames of one table in one.
 
     Raises

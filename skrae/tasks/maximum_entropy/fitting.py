@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from skrae.density.fit.dual import minimise, statistics_at
 from skrae.preprocessing.affine import CONSTANT_WIDTH, VARIANCE_FLOOR
 from skrae.preprocessing.scales import ROUNDING
 from skrae.tasks.maximum_entropy.integrals import particles, quadrature
 from skrae.tasks.maximum_entropy.integrals.base import FittedBase, Reference
-from skrae.tasks.maximum_entropy.integrals.dual import minimise, statistics_at
 from skrae.tasks.maximum_entropy.moments import ABOUT_MEAN
 from skrae.tasks.maximum_entropy.support import Support
 

@@ -30,8 +30,6 @@ ARRAYS = (
     "base_score_",
     "log_normalizer_repeats_",
 )
-
-
 # Of which a network learns much in few steps.
 GAUSSIAN = {"base_density": "gaussian", "noise_level": 0.3, "max_iter": 80}
 
@@ -58,6 +56,11 @@ def raw_table():
     frame = pd.DataFrame({"x": X[:, 0], "y": X[:, 1], "side": pd.Categorical(name)})
     frame.loc[rng.random(len(X)) < 0.1, "x"] = np.nan
     return frame, rng.integers(0, 4, len(X)).astype(float)
+
+
+def rising_weights(n_rows):
+    """Of the second half larger ones."""
+    return np.random.default_rng(2).random(n_rows) * np.linspace(1.0, 9.0, n_rows)
 
 
 def estimator(**options):
@@ -124,11 +127,8 @@ def stream(rank, folder):
 
 
 def weighted(rank, folder):
-    X = numbers(1000)
-    weights = np.random.default_rng(2).random(len(X)) * np.linspace(1.0, 9.0, len(X))
-    return estimator(distributed=True, max_components=1).fit(
-        part(rank, X), None, part(rank, weights)
-    )
+    X, weights = (part(rank, rows) for rows in (numbers(1000), rising_weights(1000)))
+    return estimator(distributed=True, max_components=1).fit(X, sample_weight=weights)
 
 
 def weights_in_one(rank, folder):

@@ -1,6 +1,5 @@
-"""The dual problem, and the integrals that it is about.
+"""The integrals that the dual problem (`density.fit.dual`) is about.
 
-dual        Newton steps on log Z - theta . t
 quadrature  cells in one and two dimensions
 particles   means over draws, by tempered sequential Monte Carlo
 base        what draws are made of

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from scipy.special import expit
 
+from skrae.density.fit.dual import Solution, minimise
 from skrae.mixtures.noise import normal
 from skrae.sampling.mcmc.kernels import State, accept, random_walk_step
-from skrae.tasks.maximum_entropy.integrals.dual import Solution, minimise
 
 # Effective share of the particles that a stage leaves; Newton steps go no further.
 EFFECTIVE_SHARE, MAX_STAGES = 0.3, 60

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import legendre
 
-from skrae.tasks.maximum_entropy.integrals.dual import Solution, minimise, statistics_at
+from skrae.density.fit.dual import Solution, minimise, statistics_at
 
 # Nodes of a cell along each axis, by the number of axes; and the share of an integral that the last
 # coefficients of a cell may have. The rule's error is far below that where the density is smooth.

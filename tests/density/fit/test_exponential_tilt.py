@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from skrae.density.fit import drift, fitting
-from skrae.density.fit.drift import Tilt, exponentially_tilted, likeliest_tilt
+from skrae.density.fit import exponential_tilt, fitting
+from skrae.density.fit.exponential_tilt import Tilt, exponentially_tilted, likeliest_tilt
 from skrae.mixtures.mixture import MixtureDensity
 from tests.density.estimators import quick_estimator
 
@@ -56,25 +56,25 @@ def test_heavy_components_stay():
     assert float(tilted.weights.sum()) == pytest.approx(1.0)
 
 
-def test_the_likeliest_tilt_gives_the_mean_of_the_rows():
-    """Without a penalty the means would be equal; it takes no more than a tenth off theta."""
-    base, theta = random_mixture(2), theta_of(2)
-    generator = torch.Generator().manual_seed(2)
-    rows = exponentially_tilted(base, theta).sample(20_000, generator)
+def fitted_tilt(seed):
+    """A mixture, rows of it tilted, and the `Tilt` that is found by them."""
+    base, generator = random_mixture(seed), torch.Generator().manual_seed(seed)
+    rows = exponentially_tilted(base, theta_of(seed)).sample(20_000, generator)
     draws = base.sample(20_000, generator)
     even = torch.full((20_000,), 1.0 / 20_000, dtype=torch.float64)
-    found = exponentially_tilted(base, likeliest_tilt(rows, even, draws, even, 2).theta)
+    return base, rows, likeliest_tilt(rows, even, draws, even, 2)
+
+
+def test_the_likeliest_tilt_gives_the_mean_of_the_rows():
+    """Without a penalty the means would be equal; it takes no more than a tenth off theta."""
+    base, rows, tilt = fitted_tilt(2)
+    found = exponentially_tilted(base, tilt.theta)
     before, after = ((q.mean - rows.mean(0)).abs() for q in (base, found))
     assert after.max() < 0.3 * before.max()
 
 
 def test_the_gain_is_that_of_the_rows_and_the_penalty_counts():
-    base, theta = random_mixture(2), theta_of(2)
-    generator = torch.Generator().manual_seed(2)
-    rows = exponentially_tilted(base, theta).sample(20_000, generator)
-    draws = base.sample(20_000, generator)
-    even = torch.full((20_000,), 1.0 / 20_000, dtype=torch.float64)
-    found = likeliest_tilt(rows, even, draws, even, 2)
+    base, rows, found = fitted_tilt(2)
     gains = exponentially_tilted(base, found.theta).log_density(rows) - base.log_density(rows)
     assert found.gain == pytest.approx(float(gains.mean()), abs=0.02)
     # Seven directions, of which the sums of levels are constant; levels count in part.
@@ -108,7 +108,7 @@ def rows():
 def drifted(rows):
     """The fit without its last step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fitting, "may_drift", lambda options, previous: False)
+        patch.setattr(fitting, "may_be_tilted", lambda options, previous: False)
         return quick_estimator(**OPTIONS).fit(rows)
 
 
@@ -131,7 +131,7 @@ def test_a_fit_has_the_means_of_its_rows(rows, drifted):
     ],
 )
 def test_nothing_moves_without_a_gain(rows, drifted, found, monkeypatch):
-    monkeypatch.setattr(drift, "likeliest_tilt", lambda *args: found)
+    monkeypatch.setattr(exponential_tilt, "likeliest_tilt", lambda *args: found)
     model = quick_estimator(**OPTIONS).fit(rows)
     np.testing.assert_array_equal(model.base_means_, drifted.base_means_)
 
@@ -144,5 +144,5 @@ def test_where_there_is_no_likelihood_there_is_no_tilt(rows, options, monkeypatc
     def refuse(*args):
         raise AssertionError
 
-    monkeypatch.setattr(fitting, "without_drift", refuse)
+    monkeypatch.setattr(fitting, "with_means_of_rows", refuse)
     quick_estimator(**{**OPTIONS, "max_iter": 12, **options}).fit(rows[:300])

@@ -14,19 +14,22 @@ components, of which no exp(theta . z) has a mean, stay as they are.
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from skrae.autoencoders.decoders.registry import DECODERS
+from skrae.density.fit.dual import minimise
 from skrae.mixtures.categories import group_sums, normalised
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
+from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks, row_products
 from skrae.preprocessing.contract.work import ended_early
 
 # Draws of q that the means of the model are had from, and numbers in all of them.
 MAX_DRAWS, MAX_NUMBERS = 2**16, 2**22
 # In deviations of the rows: the penalty of theta, and where rows far away count for no more.
 RIDGE, MAX_DEVIATIONS = 0.1, 4.0
-MAX_STEPS, TOLERANCE, MIN_STEP = 20, 1e-6, 1e-3
+# Newton steps, and what may be left of a mean, in deviations of the draws.
+MAX_STEPS, TOLERANCE = 20, 1e-6
 # Nats that held-out rows may lose: they cannot tell that little.
 MAX_LOSS = 0.01
 
@@ -43,13 +46,12 @@ def exponentially_tilted(base, theta):
     -------
     MixtureDensity
     """
-    numbers, others = theta.split([base.n_numeric, base.n_features - base.n_numeric])
-    pulled = base.factors.mT @ numbers
-    centres, probabilities = base.means.split([len(numbers), len(others)], dim=1)
-    shares = probabilities * others.exp()
+    numbers, others = theta[: base.n_numeric], theta[base.n_numeric :]
+    pulled, centres = base.factors.mT @ numbers, base.means[:, : base.n_numeric]
+    shares = base.categories.probabilities * others.exp()
     gains = centres @ numbers + 0.5 * pulled.square().sum(1)
     gains = gains + group_sums(shares, base.levels).log().sum(1)
-    moved = centres + (base.factors @ pulled[:, :, None])[:, :, 0]
+    moved = centres + row_products(base.factors, pulled)
     moved = torch.cat([moved, normalised(shares, base.levels)], dim=1)
     gaussian = torch.isinf(base.dofs)
     # Heavy components keep their weight, and the others what they have together.
@@ -87,39 +89,15 @@ def likeliest_tilt(rows, weights, draws, shares, n_numeric):
     def standardised(z):
         return ((z - mean) / scale).clamp_(-MAX_DEVIATIONS, MAX_DEVIATIONS)
 
-    target, draws = weights @ standardised(rows), standardised(draws)
-    theta, log_shares = torch.zeros_like(mean), shares.log()
-
-    def gain(theta):
-        return float(target @ theta - torch.logsumexp(log_shares + draws @ theta, 0))
-
-    def objective(theta):
-        return gain(theta) - 0.5 * RIDGE * float(theta.square().sum())
-
-    for _ in range(MAX_STEPS):
-        step, slope, covariance = _newton_step(theta, target, draws, log_shares)
-        size, value = 1.0, objective(theta)
-        while size >= MIN_STEP and objective(theta + size * step) < value:
-            size *= 0.5
-        if size < MIN_STEP or slope < TOLERANCE:
-            break
-        theta = theta + size * step
-    spreads = torch.linalg.eigvalsh(covariance)
-    return Tilt(theta / scale, gain(theta), float((spreads / (spreads + RIDGE)).sum()))
+    functions = (standardised(draws) - weights @ standardised(rows)).numpy(force=True)
+    log_shares = shares.log().numpy(force=True)
+    found = minimise(log_shares, functions, np.zeros(len(mean)), RIDGE, TOLERANCE, MAX_STEPS)
+    theta = torch.from_numpy(found.theta).to(scale) / scale
+    shrunk = RIDGE / np.linalg.eigvalsh(found.statistics.hessian)
+    return Tilt(theta, -float(found.statistics.log_z), float((1.0 - shrunk).sum()))
 
 
-def _newton_step(theta, target, draws, log_shares):
-    """The step, the slope of the objective along it, and the covariance of the draws."""
-    shares = torch.softmax(log_shares + draws @ theta, 0)
-    mean = shares @ draws
-    covariance = (draws * shares[:, None]).T @ draws - mean[:, None] * mean
-    gradient = target - mean - RIDGE * theta
-    ridge = RIDGE * torch.eye(len(theta), dtype=theta.dtype, device=theta.device)
-    step = torch.linalg.solve(covariance + ridge, gradient)
-    return step, float(gradient @ step), covariance
-
-
-def may_drift(options, previous):
+def may_be_tilted(options, previous):
     """Whether the base may be tilted at last: not one that is given, or that f depends on.
 
     Nor where the paper's criterion alone is asked for, which is no likelihood.
@@ -129,7 +107,7 @@ def may_drift(options, previous):
     return free and by_likelihood and not ended_early()
 
 
-def without_drift(trainer, outcome):
+def with_means_of_rows(trainer, outcome):
     """(base density, `Outcome`): tilted where the rows gain more than the tilt's own optimism.
 
     That is the number of its parameters over that of the rows (Akaike 1974).
