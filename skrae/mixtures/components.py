@@ -10,9 +10,55 @@ distance m in d dimensions a component of scale matrix I has the log density
 
 import math
 
+import numpy as np
 import torch
 
 from skrae.mixtures.noise import normal_of_some, uniform
+
+# NumPy's exponential takes less than half the time of torch's, which has all threads for it.
+FEW_THREADS = 2
+# What is left of the highest term where others are lower: an exponential that underflows takes
+# seven times as long, and beside 1 this is nothing.
+LOWEST = -100.0
+
+
+def log_sum(logits):
+    """log sum_k exp(logits), (n,), of logits (K, n), which are overwritten."""
+    _, total, highest = _terms(logits)
+    return highest + total.log()
+
+
+def shares_of(logits, weights=1.0):
+    """weights (n,) times softmax(logits) over k, (K, n), of logits that are overwritten."""
+    terms, total, _ = _terms(logits)
+    scale = weights / total
+    return terms * scale if terms.requires_grad else terms.mul_(scale)
+
+
+def log_sum_and_shares(logits):
+    """Both, of one exponential; logits that a gradient is asked of stay as they are."""
+    terms, total, highest = _terms(logits)
+    return highest + total.log(), terms / total
+
+
+def _terms(logits):
+    """exp(logits - highest), their sums, and the highest of each row."""
+    highest = logits.detach().amax(0)
+    finite = highest.clamp_min(torch.finfo(logits.dtype).min)
+    if logits.requires_grad:
+        terms = torch.exp(logits - finite)
+    else:
+        terms = _exponentiated(logits.sub_(finite).clamp_min_(LOWEST))
+    return terms, terms.sum(0), highest
+
+
+def _exponentiated(logits):
+    """exp(logits), in place."""
+    if logits.device.type != "cpu" or torch.get_num_threads() > FEW_THREADS:
+        return logits.exp_()
+    values = logits.numpy()
+    np.exp(values, out=values)
+    return logits
 
 
 def quadratic_columns(z):

@@ -23,7 +23,10 @@ from torch.nn.functional import pad
 from skrae.mixtures.categories import Categories
 from skrae.mixtures.components import (
     log_radial_constant,
+    log_sum,
+    log_sum_and_shares,
     log_volume,
+    shares_of,
     student_log_kernel,
     student_scales,
 )
@@ -192,11 +195,11 @@ class MixtureDensity:
     def log_density(self, z):
         """log q(z), shape (n,)."""
         size = rows_at_once(len(self.weights), self.n_numeric)
-        return by_blocks(lambda x: torch.logsumexp(self._joint(x.double())[0], 0), z, size=size)
+        return by_blocks(lambda x: log_sum(self._joint(x.double())[0]), z, size=size)
 
     def responsibilities(self, z):
         """r_k(z) = w_k c_k(z) / q(z), shape (n, K)."""
-        return self._by_blocks(lambda x: torch.softmax(self._joint(x)[0], dim=0).T, z.double())
+        return self._by_blocks(lambda x: shares_of(self._joint(x)[0]).T, z.double())
 
     def evaluate(self, z):
         """log q (n,), its gradient (n, d) and the responsibilities (n, K)."""
@@ -210,7 +213,7 @@ class MixtureDensity:
 
     def _evaluate(self, rows):
         logits, whitened, heavy = self._joint(rows)
-        log_density, responsibilities = _normalised(logits)
+        log_density, responsibilities = log_sum_and_shares(logits)
         z = rows[:, : self.n_numeric]
         gradient = self._quadratics.gradient(z, responsibilities, whitened)
         for k, own in heavy.items():
@@ -229,7 +232,7 @@ class MixtureDensity:
         """
         logits, _, heavy = self._joint(z.double())
         z = z.double()[:, : self.n_numeric]
-        shares = torch.softmax(logits, dim=0).T
+        shares = shares_of(logits).T
         slopes = torch.einsum("kij,nkj->nki", self._precisions, self._centres - z[:, None])
         gaussian = shares.clone()
         for k, own in heavy.items():
@@ -284,14 +287,6 @@ def _check_width(means, factors, levels):
             f"Got means of shape {tuple(means.shape)}, expected (K, {width}): {factors.shape[-1]}"
             f" numeric axes, those of the factors, and levels={levels}."
         )
-
-
-def _normalised(logits):
-    """log sum_k exp(logits), (n,), and softmax(logits), both of (K, n): one exponential for two."""
-    highest = logits.detach().amax(0)
-    terms = torch.exp(logits - highest)
-    total = terms.sum(0)
-    return highest + total.log(), terms / total
 
 
 def _one_hot(labels):

@@ -1,16 +1,19 @@
-"""Quadratic forms as polynomials, packed symmetric matrices and draws of an index."""
+"""Quadratic forms as polynomials, packed symmetric matrices, shares and draws of an index."""
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 
 from skrae.mixtures.components import (
     distance_coefficients,
     draw_index,
     draw_indices,
+    log_sum,
+    log_sum_and_shares,
     log_volume,
     quadratic_columns,
+    shares_of,
     unpack_symmetric,
 )
 
@@ -138,3 +141,38 @@ def test_draws_depend_on_the_generator_alone():
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), state)
+
+
+# Of few and of many numbers, with exponentials that underflow, and a row without any density.
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("width", [1.0, 1e4])
+def test_sums_and_shares_are_those_of_scipy(threads, width, random_seed):
+    rng = np.random.default_rng(random_seed)
+    logits, weights = width * rng.standard_normal((6, 50)), rng.random(50)
+    total, shares = special.logsumexp(logits, axis=0), special.softmax(logits, axis=0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        both = log_sum_and_shares(torch.as_tensor(logits.copy()))
+        alone = log_sum(torch.as_tensor(logits.copy()))
+        weighted = shares_of(torch.as_tensor(logits.copy()), torch.as_tensor(weights))
+    finally:
+        torch.set_num_threads(before)
+    for found in (both[0], alone):
+        np.testing.assert_allclose(found, total, rtol=1e-13)
+    np.testing.assert_allclose(both[1], shares, rtol=1e-12, atol=1e-40)
+    np.testing.assert_allclose(weighted, weights * shares, rtol=1e-12, atol=1e-40)
+
+
+def test_the_log_sum_of_no_density_is_minus_infinity():
+    assert log_sum(torch.full((3, 1), -torch.inf, dtype=torch.float64)).item() == -np.inf
+
+
+def test_sums_and_shares_have_gradients_and_leave_what_they_are_of(random_seed):
+    generator = torch.Generator().manual_seed(random_seed)
+    logits = torch.randn(4, 5, generator=generator, dtype=torch.float64, requires_grad=True)
+    kept = logits.detach().clone()
+    assert torch.autograd.gradcheck(log_sum, logits)
+    assert torch.autograd.gradcheck(shares_of, logits)
+    assert torch.autograd.gradcheck(log_sum_and_shares, logits)
+    np.testing.assert_array_equal(logits.detach(), kept)

@@ -22,7 +22,7 @@ from skrae.autoencoders.training import Criterion, Validation
 from skrae.density.score_field import ScoreField
 from skrae.mixtures.components import indices_at
 from skrae.mixtures.noise import PartOfRows, normal, uniform
-from skrae.preprocessing.blocks import by_blocks, matrices_of_rows, shared_by_blocks
+from skrae.preprocessing.blocks import block_rows, by_blocks, matrices_of_rows, shared_by_blocks
 from skrae.preprocessing.contract.processes import current
 
 COMPONENT_DRAWS = 4
@@ -61,7 +61,8 @@ class ScoreCriterion(Criterion):
         self.inverse_transposes = metric.inverse_transposes.float()
         shape = len(rows.z), COMPONENT_DRAWS
         heights = uniform(shape, rows.generator, rows.z.new_empty(0, dtype=torch.float64))
-        self.components = shared_by_blocks(self._components_at, rows.z, heights)
+        size = block_rows(len(metric.factors))
+        self.components = shared_by_blocks(self._components_at, rows.z, heights, size=size)
         self.is_shared = current().size > 1 and self._may_share
 
     @property

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from skrae.mixtures.categories import log_levels
-from skrae.mixtures.components import log_volume
+from skrae.mixtures.components import log_sum, log_volume, shares_of
 from skrae.mixtures.quadratics import log_kernels, row_columns, rows_at_once, weighted_moments
 from skrae.preprocessing.blocks import shared_by_blocks
 from skrae.preprocessing.contract.processes import current
@@ -62,9 +62,7 @@ def log_density(mixture, z):
         return z.log_likelihoods(mixture)
     joint, d = log_joint(mixture), mixture.means.shape[1]
     size = rows_at_once(*mixture.means.shape)
-    return shared_by_blocks(
-        lambda rows: torch.logsumexp(joint(row_columns(rows, d)), 0), z, size=size
-    )
+    return shared_by_blocks(lambda rows: log_sum(joint(row_columns(rows, d))), z, size=size)
 
 
 def mean_log_density(mixture, held_out):
@@ -115,6 +113,6 @@ def _moments(joint, z, weights, n_components, d):
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
         check_time()
         columns = row_columns(rows, d)
-        shares = torch.softmax(joint(columns), dim=0).mul_(w)
+        shares = shares_of(joint(columns), w)
         moments = moments + weighted_moments(shares, columns, d)
     return moments
