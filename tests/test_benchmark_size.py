@@ -5,7 +5,7 @@ import argparse
 import numpy as np
 import pytest
 
-from tests.benchmarks import size
+from tests.benchmarks import size, size_flows
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +37,8 @@ def test_a_pass_takes_time_by_the_rows():
 
 
 def test_quick_runs_one_case_of_each_section():
-    options = argparse.Namespace(quick=True, seeds=None, rows=None, sizes=None, sections=None)
+    names = "seeds", "rows", "sizes", "sections", "sets"
+    options = argparse.Namespace(quick=True, **dict.fromkeys(names))
     assert [case["section"] for case in size.cases(options)] == list(size.SECTIONS)
 
 
@@ -46,3 +47,20 @@ def test_report_has_a_table_for_each_section():
     text = size.report([{"section": "memory", "rows": 10, "seed": 0, **figures}])
     assert "### memory" in text
     assert "| 10 | 400 | 204 | 60.0 | 6 | 1 |" in text
+
+
+def test_patches_of_the_test_are_of_other_parts():
+    rows, test = size_flows.patches(500, np.random.default_rng(0))
+    assert rows.shape == (500, 63)
+    assert test.shape == (size_flows.N_TEST, 63)
+    image = np.arange(3 * 64 * 64 * 4).reshape(128, 128, 3)
+    parts = [square for square, _ in size_flows.squares(image)]
+    assert sorted(np.concatenate([part.ravel() for part in parts])) == list(range(image.size))
+
+
+def test_a_flow_is_given_the_time_of_the_fit():
+    pytest.importorskip("zuko")
+    rows = np.random.default_rng(0).standard_normal((300, 2))
+    one, other = size_flows.trained(rows, 0, [0.2, 0.6])
+    assert np.isfinite(one.log_density(rows)).all()
+    assert other.log_density(rows[:30]).mean() >= one.log_density(rows[:30]).mean()

@@ -30,8 +30,14 @@ from skrae.mixtures.components import (
     student_log_kernel,
     student_scales,
 )
-from skrae.mixtures.quadratics import quadratics_of, rows_at_once
-from skrae.preprocessing.blocks import by_blocks, is_wide, matrices_of_rows, row_products
+from skrae.mixtures.quadratics import quadratics_of
+from skrae.preprocessing.blocks import (
+    block_rows,
+    by_blocks,
+    is_wide,
+    matrices_of_rows,
+    row_products,
+)
 
 
 class MixtureDensity:
@@ -170,9 +176,9 @@ class MixtureDensity:
         return self.factors.shape[1]
 
     def _joint(self, rows):
-        """log w_k c_k pi_k (K, n), what the gradient of Gaussians needs, and that of heavy ones."""
+        """log w_k c_k pi_k (K, n), and the gradients of heavy ones."""
         z = rows[:, : self.n_numeric]
-        distances, whitened = self._quadratics.distances(z)
+        distances = self._quadratics.distances(z)
         logits = distances.mul_(-0.5).add_(self._constants[:, None])
         gradients = {}
         for k in self._heavy:
@@ -180,7 +186,7 @@ class MixtureDensity:
         if self.levels:
             # Levels have no direction: no gradient with respect to one-hots.
             logits = logits + self.categories.log_masses(rows[:, self.n_numeric :].detach())
-        return logits, whitened, gradients
+        return logits, gradients
 
     def _heavy_component(self, k, z):
         """log w_k c_k(z), (n,), and its gradient (n, d_c)."""
@@ -194,7 +200,7 @@ class MixtureDensity:
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
-        size = rows_at_once(len(self.weights), self.n_numeric)
+        size = block_rows(len(self.weights))
         return by_blocks(lambda x: log_sum(self._joint(x.double())[0]), z, size=size)
 
     def responsibilities(self, z):
@@ -207,15 +213,14 @@ class MixtureDensity:
 
     def _by_blocks(self, function, z):
         """function(z): of few columns, rows in bounded number are what callers hand over."""
-        n_components, d = len(self.weights), self.n_numeric
-        size = rows_at_once(n_components, d) if is_wide(d) else len(z)
+        size = block_rows(len(self.weights)) if is_wide(self.n_numeric) else len(z)
         return by_blocks(function, z, size=size)
 
     def _evaluate(self, rows):
-        logits, whitened, heavy = self._joint(rows)
+        logits, heavy = self._joint(rows)
         log_density, responsibilities = log_sum_and_shares(logits)
         z = rows[:, : self.n_numeric]
-        gradient = self._quadratics.gradient(z, responsibilities, whitened)
+        gradient = self._quadratics.gradient(z, responsibilities)
         for k, own in heavy.items():
             gradient = torch.addcmul(gradient, responsibilities[k][:, None], own)
         return log_density, self._padded(gradient, 1), responsibilities.T
@@ -230,7 +235,7 @@ class MixtureDensity:
 
         g_k and H_k are the derivatives of log c_k, and g = sum_k r_k g_k.
         """
-        logits, _, heavy = self._joint(z.double())
+        logits, heavy = self._joint(z.double())
         z = z.double()[:, : self.n_numeric]
         shares = shares_of(logits).T
         slopes = torch.einsum("kij,nkj->nki", self._precisions, self._centres - z[:, None])

@@ -7,7 +7,8 @@ deviations w_k = L_k^-1 (z - mu_k), linear in (1, z), are had for all components
 
     distance_k = |w_k|^2,      gradient of -sum_k r_k distance_k / 2 = -sum_k r_k L_k^-T w_k.
 
-Either costs of the order of K d^2 for each row. One-hots of categories beside the numbers are as
+Either costs of the order of K d^2 for each row; moments and gradients of many columns only for the
+components that a row has a share in. One-hots of categories beside the numbers are as
 many more columns of the products, whose coefficients are the logarithms of level probabilities.
 """
 
@@ -19,7 +20,10 @@ from skrae.mixtures.components import (
     quadratic_columns,
     unpack_symmetric,
 )
-from skrae.preprocessing.blocks import block_rows, is_wide
+from skrae.preprocessing.blocks import BLOCK_NUMBERS, block_rows, is_wide
+
+# Of many columns: rows at a time that distances are computed for, and a share that is nothing.
+DISTANCE_ROWS, NEGLIGIBLE = 1024, 1e-16
 
 
 def rows_at_once(n_components, d):
@@ -45,23 +49,41 @@ def row_columns(rows, d):
 
 def log_kernels(constants, means, factors, log_levels=None):
     """A function of `row_columns` -> constants_k - distance_k / 2 + log pi_k, shape (K, n)."""
-    n_components, d = means.shape
+    d = means.shape[1]
     if not is_wide(d):
         coefficients = -0.5 * distance_coefficients(means, factors)
         coefficients[:, 0] += constants
         if log_levels is not None:
             coefficients = torch.cat([coefficients, log_levels], dim=1)
         return lambda columns: coefficients @ columns
-    whiteners = inverse_of_triangles(factors)
-    origins = -torch.einsum("kij,kj->ki", whiteners, means)
-    forms = torch.cat([origins[:, :, None], whiteners], dim=2).flatten(0, 1)
+    distances = _distances_by_columns(means, inverse_of_triangles(factors))
 
     def kernels(columns):
-        squares = (forms @ columns[: 1 + d]).square_().view(n_components, d, -1).sum(1)
-        kernels = squares.mul_(-0.5).add_(constants[:, None])
+        kernels = distances(columns[: 1 + d]).mul_(-0.5).add_(constants[:, None])
         return kernels if log_levels is None else kernels.addmm_(log_levels, columns[1 + d :])
 
     return kernels
+
+
+def _distances_by_columns(means, whiteners):
+    """A function of columns (1, z), (1 + d, n) -> squared distances (K, n)."""
+    d = means.shape[1]
+    origins = -torch.einsum("kij,kj->ki", whiteners, means)
+    forms = torch.cat([origins[:, :, None], whiteners], dim=2).flatten(0, 1)
+    parts = forms.split(d * max(1, BLOCK_NUMBERS // (d * DISTANCE_ROWS)))
+
+    def of_some(columns):
+        return torch.cat([_squared(part @ columns, d) for part in parts])
+
+    return lambda columns: torch.cat(
+        [of_some(some) for some in columns.split(DISTANCE_ROWS, dim=1)], dim=1
+    )
+
+
+def _squared(whitened, d):
+    """Squared lengths (K, n) of whitened deviations (K d, n), which are overwritten."""
+    squares = whitened.square() if whitened.requires_grad else whitened.square_()
+    return squares.view(len(whitened) // d, d, whitened.shape[1]).sum(1)
 
 
 def weighted_moments(shares, columns, d):
@@ -71,7 +93,19 @@ def weighted_moments(shares, columns, d):
     """
     if not is_wide(d):
         return shares @ columns.T
-    return torch.stack([(share * columns[: 1 + d]) @ columns.T for share in shares])
+    return torch.stack([_products(share, columns, d) for share in shares])
+
+
+def _products(share, columns, d):
+    own = _shared_in(share)
+    if 2 * len(own) < len(share):
+        share, columns = share[own], columns[:, own]
+    return (share * columns[: 1 + d]) @ columns.T
+
+
+def _shared_in(share):
+    """The rows whose share (n,) is more than rounding."""
+    return (share > NEGLIGIBLE).nonzero()[:, 0]
 
 
 def unpacked_moments(moments, d):
@@ -134,10 +168,10 @@ class Monomials:
         self._pulls[torch.isfinite(dofs)] = 0.0
 
     def distances(self, z):
-        """|L_k^-1 (z - mu_k)|^2, (K, n), and what `gradient` needs besides."""
-        return torch.mm(self._coefficients, quadratic_columns(z)).clamp_min_(0.0), None
+        """|L_k^-1 (z - mu_k)|^2, (K, n)."""
+        return torch.mm(self._coefficients, quadratic_columns(z)).clamp_min_(0.0)
 
-    def gradient(self, z, responsibilities, _):
+    def gradient(self, z, responsibilities):
         """sum_k r_k grad log c_k, (n, d), for responsibilities (K, n)."""
         d = z.shape[1]
         pulls = responsibilities.T @ self._pulls
@@ -155,19 +189,22 @@ class Whiteners:
 
     def __init__(self, means, factors, dofs):
         self._gaussian = torch.isinf(dofs).nonzero()[:, 0]
-        self._size, whiteners = len(dofs), inverse_of_triangles(factors[self._gaussian])
-        origins = torch.einsum("kij,kj->ki", whiteners, means[self._gaussian])
-        self._origins, self._whiteners = origins.flatten()[:, None], whiteners.flatten(0, 1)
+        self._size, self._whiteners = len(dofs), inverse_of_triangles(factors[self._gaussian])
+        self._means = means[self._gaussian]
+        self._distances = _distances_by_columns(self._means, self._whiteners)
 
     def distances(self, z):
-        """|L_k^-1 (z - mu_k)|^2, (K, n), and the whitened deviations (K, d, n)."""
-        whitened = torch.addmm(self._origins, self._whiteners, z.T, beta=-1.0)
-        whitened = whitened.view(-1, z.shape[1], len(z))
+        """|L_k^-1 (z - mu_k)|^2, (K, n)."""
         distances = z.new_zeros(self._size, len(z))
-        distances[self._gaussian] = whitened.square().sum(1)
-        return distances, whitened
+        distances[self._gaussian] = self._distances(row_columns(z, z.shape[1]))
+        return distances
 
-    def gradient(self, z, responsibilities, whitened):
+    def gradient(self, z, responsibilities):
         """sum_k r_k grad log c_k, (n, d), for responsibilities (K, n)."""
-        pulled = (responsibilities[self._gaussian, None] * whitened).flatten(0, 1)
-        return -pulled.T @ self._whiteners
+        gradient = torch.zeros_like(z)
+        for k, mean, whitener in zip(self._gaussian, self._means, self._whiteners, strict=True):
+            own = _shared_in(responsibilities[k])
+            whitened = (z[own] - mean) @ whitener.T
+            pull = (responsibilities[k, own, None] * whitened) @ whitener
+            gradient.index_add_(0, own, pull, alpha=-1.0)
+        return gradient

@@ -6,8 +6,9 @@ fresh rows of a mixture in ten dimensions is from the truth as rows are added, i
 and in passes of expectation-maximisation by scikit-learn's GaussianMixture of as many components;
 the same of a stream of blocks, beside a fit to all rows, and of one whose law is another from the
 middle on, where nothing is forgotten and where each block leaves nine tenths of what was before;
-and the wall time of a fit to the flights out of New York by one process and by two, and of fits to
-few rows by one thread and by two.
+the wall time of a fit to the flights out of New York by one process and by two, and of fits to few
+rows by one thread and by two; and held-out log densities as rows are added beside those of a spline
+flow that is given as many processor seconds as the fit took, and three times as many.
 ``--rows`` makes the files smaller; ``--quick`` runs one small case of each. Needs pyarrow.
 """
 
@@ -18,6 +19,7 @@ import tempfile
 import time
 import warnings
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from skrae import RegularizedAutoEncoderScore
 from skrae.datasets import RotatedMixture
 from tests.benchmarks.records import argument_parser, choose, run, timed
 from tests.benchmarks.sections import section_tables
+from tests.benchmarks.size_flows import TABLES, flows
 from tests.benchmarks.size_processes import processes, threads
 
 SEEDS, MODELS = (0,), ("skrae",)
@@ -42,7 +45,7 @@ FLIGHTS, QUICK_FLIGHTS = 327_346, 1000
 FEW_ROWS, QUICK_FEW_ROWS = (100, 1000, 10_000), (100,)
 FORGETTING = 0.9
 
-SECTIONS = "memory", "scoring", "gap", "stream", "processes", "threads"
+SECTIONS = "memory", "scoring", "gap", "stream", "processes", "threads", "flows"
 COLUMNS = {
     "memory": {"file_mb": 0, "peak_mb": 0, "fit_cpu": 1, "components": 0},
     "scoring": {"in_memory": 0, "from_file": 0, "rate": 3},
@@ -58,6 +61,16 @@ COLUMNS = {
     },
     "processes": {"one_wall": 1, "two_wall": 1, "speedup": 2, "apart": 8},
     "threads": {"one_wall": 2, "two_wall": 2, "speedup": 2},
+    "flows": {
+        "n": 0,
+        "ours": 3,
+        "flow_1": 3,
+        "flow_3": 3,
+        "ahead_1": 3,
+        "ahead_3": 3,
+        "fit_cpu": 1,
+        "components": 0,
+    },
 }
 TITLES = {
     "file_mb": "file, MB",
@@ -79,6 +92,12 @@ TITLES = {
     "two_wall": "two, s",
     "speedup": "times as fast",
     "apart": "largest difference of log p",
+    "n": "that there are",
+    "ours": "test log p",
+    "flow_1": "a flow's, as many CPU s",
+    "flow_3": "three times",
+    "ahead_1": "ahead by",
+    "ahead_3": "of three times",
 }
 TASK = """
 import json, sys, time, warnings
@@ -139,7 +158,7 @@ def write_parquet(path, X):
 def measure(case):
     """The figures of a case, by its section."""
     own = {"memory": memory, "scoring": scoring, "gap": gap, "stream": stream}
-    own |= {"processes": processes, "threads": partial(threads, law=law())}
+    own |= {"processes": processes, "threads": partial(threads, law=law()), "flows": flows}
     return own[case["section"]](case)
 
 
@@ -244,15 +263,16 @@ def cases(options):
     sizes = choose(options.sizes, SIZES, QUICK_SIZES, options.quick)
     for section in options.sections or SECTIONS:
         own = {"gap": sizes, "stream": [stream_rows], "processes": [n_flights]}
-        own["threads"] = few_rows
-        for n in own.get(section, [rows]):
-            for seed in seeds:
-                yield {"section": section, "rows": n, "model": MODELS[0], "seed": seed}
+        own |= {"threads": few_rows, "flows": sizes}
+        names = choose(options.sets, TABLES, ["mixture"], options.quick)
+        named = [{"set": name} for name in names] if section == "flows" else [{}]
+        for own_case, n, seed in product(named, own.get(section, [rows]), seeds):
+            yield {"section": section, **own_case, "rows": n, "model": MODELS[0], "seed": seed}
 
 
 def report(found):
     """A table for each section."""
-    return section_tables(found, COLUMNS, ("rows",), TITLES)
+    return section_tables(found, COLUMNS, ("set", "rows"), TITLES)
 
 
 def main(arguments=None):
@@ -260,7 +280,8 @@ def main(arguments=None):
     parser = argument_parser("size", __doc__, MODELS, SEEDS)
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, help="default all")
     parser.add_argument("--rows", type=int, help=f"of the files; default {ROWS}")
-    parser.add_argument("--sizes", nargs="+", type=int, help=f"of the gap; default {SIZES}")
+    parser.add_argument("--sizes", nargs="+", type=int, help=f"of gap, flows; default {SIZES}")
+    parser.add_argument("--sets", nargs="+", choices=TABLES, help="of flows; default all")
     options = parser.parse_args(arguments)
     print(report(run(cases(options), measure, options)))
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from skrae.mixtures import quadratics
 from skrae.mixtures.growth import em, expectation
 from skrae.mixtures.mixture import MixtureDensity
-from skrae.mixtures.quadratics import rows_at_once
 from skrae.preprocessing import blocks
 from tests.derivatives import finite_differences
 from tests.mixtures.random_mixtures import generator, in_blocks, random_mixture
@@ -80,10 +80,23 @@ def test_blocks_of_many_columns_change_nothing(rows_of_a_block, wide, monkeypatc
     law = MixtureDensity(*LAWS["with a tail"].arrays())
     z = rows(20, 3, random_seed)
     whole = law.evaluate(z)
-    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 9 * rows_of_a_block)
-    assert rows_at_once(3, 3) == rows_of_a_block
+    monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 3 * rows_of_a_block)
+    assert blocks.block_rows(3) == rows_of_a_block
+    monkeypatch.setattr(quadratics, "BLOCK_NUMBERS", 1)
+    monkeypatch.setattr(quadratics, "DISTANCE_ROWS", 3)
+    law = MixtureDensity(*law.arrays())
     for one, other in zip(law.evaluate(z), whole, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_moments_of_components_far_apart_are_those_of_all_rows(random_seed):
+    d, z = 3, rows(60, 3, random_seed)
+    shares = torch.full((3, 60), 1e-30, dtype=torch.float64)
+    shares[torch.arange(60) % 3, torch.arange(60)] = 1.0 - 2e-30
+    columns = torch.cat([torch.ones(1, 60, dtype=torch.float64), z.T])
+    expected = torch.einsum("kn,in,jn->kij", shares, columns, columns)
+    found = torch.stack([quadratics._products(share, columns, d) for share in shares])
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_no_array_of_a_matrix_for_each_row_is_built(random_seed):

@@ -27,12 +27,16 @@ from skrae.preprocessing.contract.work import breakable, ended_early
 MIN_ROWS = 2.0
 # EM steps after which a stronger prior is validated.
 POOLED_STEPS = 15
+# EM steps after a merger, and where one takes long, of many columns.
+MERGE_STEPS, FEW_MERGE_STEPS = 15, 5
 # EM steps after which another shape of the covariances is, and the nats that it must bring.
 RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
-# The rows that a growth begins with, and those that each component is worth.
-STAGE_ROWS, ROWS_PER_COMPONENT = 20_000, 128
-# More components are neither merged, one by one, nor relaxed: many steps for little.
-LARGE = 128
+# The rows that a growth begins with, and those that a component is worth: at least, and for each
+# column.
+STAGE_ROWS, ROWS_PER_COMPONENT, ROWS_PER_COLUMN = 20_000, 128, 16
+# More components are neither merged, one by one, nor relaxed: many steps for little; of few columns
+# and of many.
+LARGE, LARGE_WIDE = 128, 64
 
 
 class Settings(NamedTuple):
@@ -212,10 +216,11 @@ def _merged(mixture, i, j):
 def merge(mixture, value, rows, held_out, settings, patience=4):
     """Merge components until the held-out density no longer gains; (value, mixture) of the best."""
     current, worse = mixture, 0
+    n_steps = MERGE_STEPS if settings.shape is None else FEW_MERGE_STEPS
     with breakable():
         while worse < patience and len(current.weights) > 1 and not ended_early():
             merged = merge_closest(current)
-            fresh_value, current, _ = refine(merged, rows, held_out, settings)
+            fresh_value, current, _ = refine(merged, rows, held_out, settings, n_steps)
             worse = worse + 1 if fresh_value < value else 0
             if fresh_value >= value:
                 value, mixture = fresh_value, current
@@ -329,9 +334,10 @@ def settle(mixture, rows, settings, n_steps=3):
     return mixture
 
 
-def stage_rows(rows, n_components):
-    """As many of the rows, first to last, as so many components are worth."""
-    n = max(STAGE_ROWS, ROWS_PER_COMPONENT * n_components)
+def stage_rows(rows, mixture):
+    """As many of the rows, first to last, as the components are worth."""
+    n_components, d = mixture.means.shape
+    n = max(STAGE_ROWS, n_components * max(ROWS_PER_COMPONENT, ROWS_PER_COLUMN * d))
     return rows if n >= len(rows[0]) else tuple(part[:n] for part in rows)
 
 
@@ -346,7 +352,7 @@ def expand(rows, held_out, settings, generator, max_components=64, prior=None, p
     best_value, best, worse = -math.inf, mixture, 0
     with breakable():
         while True:
-            stage = stage_rows(rows, len(mixture.weights))
+            stage = stage_rows(rows, mixture)
             value, candidate, mixture = refine(mixture, stage, held_out, settings)
             # One that drops all its new components is as good as before, for ever.
             worse = 0 if value > best_value else worse + 1
@@ -361,9 +367,9 @@ def expand(rows, held_out, settings, generator, max_components=64, prior=None, p
 
 def polish(mixture, value, rows, held_out, settings):
     """An expanded mixture merged and relaxed; (value, mixture, settings of the last steps)."""
-    if len(mixture.weights) > LARGE:
+    if len(mixture.weights) > (LARGE if settings.shape is None else LARGE_WIDE):
         return value, mixture, settings
-    rows = stage_rows(rows, len(mixture.weights))
+    rows = stage_rows(rows, mixture)
     value, mixture = merge(mixture, value, rows, held_out, settings)
     found = relax(mixture, value, rows, held_out, settings)
     return found if settings.shape is None else reshape(*found, rows, held_out)

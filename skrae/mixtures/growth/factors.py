@@ -22,7 +22,7 @@ SHARES, PATIENCE = (0.0, 0.1, 0.2, 0.4, 0.6), 2
 RANKS = (0, 1, 2, 3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 113, 160, 226, 320)
 # Steps of expectation-maximisation, and the change of the noise below which they end; steps of the
 # subspace iteration that they start from, and how many more axes than factors it takes.
-MAX_STEPS, TOLERANCE, POWER_STEPS, MORE_AXES = 30, 1e-3, 3, 5
+MAX_STEPS, TOLERANCE, POWER_STEPS, MORE_AXES = 8, 1e-3, 3, 5
 # Noise that a column has at least, of its variance: what factors explain wholly has no likelihood.
 MIN_NOISE = 1e-6
 # Variance that a column has at least, of the largest: rounding may leave less than none to one that

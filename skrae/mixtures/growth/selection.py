@@ -40,8 +40,8 @@ from skrae.preprocessing.rows import WeightedRows, weighted_mean
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
 # Nats below which growths have found the same mixture: an average of them is itself again.
 MIN_DISAGREEMENT = 0.0005
-# Rows that are enough for a mixture that is a means to an end.
-MAX_ROWS = 20_000
+# Rows that are enough for a mixture that is a means to an end, and to be shown to one that is not.
+QUICK_ROWS, MAX_ROWS = 10_000, 20_000
 # Where growth may go on to more than `LARGE`: the components that choose the ridge, and the nats
 # by which held-out rows must prefer more.
 FEW_COMPONENTS, MIN_GAIN = 64, 0.1
@@ -136,7 +136,8 @@ def select_base(
 
 def quick_base(rows, held_out, generator, max_components, space=None):
     """The same from one growth at the first ridge: a proposal need not be the best density."""
-    rows, held_out = _first_rows(_shuffled(rows, generator)), WeightedRows(*held_out)
+    rows = _first_rows(_shuffled(rows, generator, QUICK_ROWS), QUICK_ROWS)
+    held_out = WeightedRows(*held_out)
     grower = _Grower(rows, held_out, space, generator, max_components)
     grow = grower.expanded if grower.is_wide else grower
     return Choice(*finish([[grow(rows, held_out, FIRST_RIDGE)]], grower)).judged
@@ -207,7 +208,7 @@ class _Grower:
         if isinstance(rows.z, torch.Tensor):
             return growth
         held_out, settings = self._with_floor(held_out), growth.settings
-        some = stage_rows(rows, len(growth.mixture.weights))
+        some = stage_rows(rows, growth.mixture)
 
         def steps():
             return em.refine(growth.mixture, some, held_out, settings)[:2]
@@ -219,12 +220,12 @@ class _Grower:
         floor = log_density_at(self.tail, held_out.z) + math.log(TAIL_WEIGHTS[0])
         return HeldOut(held_out.z, held_out.weights, floor)
 
-    def expanded(self, rows, held_out, ridge):
-        """A `Growth` that is neither merged nor relaxed."""
+    def expanded(self, rows, held_out, ridge, patience=2):
+        """A `Growth` that is neither merged nor relaxed; `patience` is that of `expand`."""
         held_out, settings = self._with_floor(held_out), self.settings._replace(ridge=ridge)
         limits = self.max_components, self.space.covariance
-        growth = partial(expand, rows, held_out, settings, self.generator, *limits)
-        value, mixture = self._recalled(growth)
+        parts = rows, held_out, settings, self.generator, *limits, patience
+        value, mixture = self._recalled(partial(expand, *parts))
         return Growth(value, Mixture(*mixture), settings, rows, held_out)
 
     def polished(self, growth):
@@ -275,14 +276,22 @@ def _first_growth(grower, rows, held_out):
 
 
 def _first_of_wide(grower, rows, held_out):
-    """The same of many columns: further growths are about as large and of the same shape."""
-    best = grower.expanded(rows, held_out, FIRST_RIDGE)
+    """The same of many columns: further growths are about as large and of the same shape.
+
+    Of many rows a few choose settings, and all grow the mixture.
+    """
+    some = rows if len(rows.z) <= MAX_ROWS else _first_rows(rows, QUICK_ROWS)
+    best = grower.expanded(some, held_out, FIRST_RIDGE)
     weaker = {"strength": WEAKER * grower.settings.strength}
     for change in weaker, {"shape": grower.settings.shape._replace(rank=0)}:
         if ended_early():
             break
         fresh = grower.with_settings(best.settings._replace(**change))
-        best = max(best, fresh.expanded(rows, held_out, FIRST_RIDGE), key=lambda g: g.value)
+        best = max(best, fresh.expanded(some, held_out, FIRST_RIDGE), key=lambda g: g.value)
+    if some is not rows and not ended_early():
+        settled = grower.with_settings(best.settings)
+        whole = settled.expanded(rows, held_out, FIRST_RIDGE, patience=1)
+        best = max(best, whole, key=lambda g: g.value)
     best = grower.polished(best)
     largest = 2 * len(best.mixture.weights) - 1
     return best, grower.with_settings(best.settings).of_at_most(largest)
@@ -328,7 +337,7 @@ def _pooled(growth):
     strength = _strength(growth.mixture.means.shape[1], before.levels)
     share = before.level_strength / strength
     settings = Settings(before.ridge, strength, levels=before.levels, level_share=share)
-    rows, held_out = stage_rows(growth.rows, len(growth.mixture.weights)), growth.held_out
+    rows, held_out = stage_rows(growth.rows, growth.mixture), growth.held_out
     value, mixture, settings = pool(growth.mixture, growth.value, rows, held_out, settings)
     value, mixture, settings = pool_levels(mixture, value, rows, held_out, settings)
     if mixture is growth.mixture:
@@ -352,10 +361,10 @@ def _joined(rows, others):
     return WeightedRows(rows.z.joined(others.z), weights)
 
 
-def _shuffled(rows, generator):
+def _shuffled(rows, generator, n_first=MAX_ROWS):
     """The rows in random order, where only the first of them are seen now and then."""
     z, weights = rows = WeightedRows(*rows)
-    if len(z) <= MAX_ROWS:
+    if len(z) <= n_first:
         return rows
     index = torch.randperm(len(z), generator=generator)
     return WeightedRows(z[index], weights[index])
@@ -370,8 +379,8 @@ def _numbers(rows, levels):
     return WeightedRows(rows.z[:, : _n_numbers(rows, levels)], rows.weights)
 
 
-def _first_rows(rows):
-    return WeightedRows(*(part[:MAX_ROWS] for part in rows))
+def _first_rows(rows, n_first=MAX_ROWS):
+    return WeightedRows(*(part[:n_first] for part in rows))
 
 
 def _average(grower, first, max_mixtures):

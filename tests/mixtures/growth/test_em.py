@@ -1,6 +1,7 @@
 """Growing mixtures by expectation-maximisation, and the choice of the base density."""
 
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -169,7 +170,7 @@ def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     z, weights = draw(100, random_seed)
     start = split_twice(z, weights, random_seed)
     stepped, value = em_step(start, z, weights, SETTINGS), log_density(start, z)
-    monkeypatch.setattr(expectation, "rows_at_once", lambda n_components, d: 7)
+    monkeypatch.setattr(expectation, "block_rows", lambda n_components: 7)
     assert_same_mixtures(stepped, em_step(start, z, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, z), value, rtol=1e-13)
 
@@ -334,9 +335,10 @@ def test_growth_stays_within_its_number_of_components(max_components, random_see
 def test_few_components_are_refined_with_the_first_rows_alone(monkeypatch):
     monkeypatch.setattr(em, "STAGE_ROWS", 100)
     monkeypatch.setattr(em, "ROWS_PER_COMPONENT", 30)
+    monkeypatch.setattr(em, "ROWS_PER_COLUMN", 18)
     rows = draw(300, 0)
-    for n_components, n_rows in ((1, 100), (4, 120), (16, 300)):
-        z, weights = stage_rows(rows, n_components)
+    for d, n_components, n_rows in ((1, 1, 100), (1, 4, 120), (1, 16, 300), (2, 4, 144)):
+        z, weights = stage_rows(rows, SimpleNamespace(means=torch.zeros(n_components, d)))
         assert torch.equal(z, rows[0][:n_rows])
         assert torch.equal(weights, rows[1][:n_rows])
 

@@ -332,6 +332,26 @@ def test_components_of_many_columns_are_limited_by_rows_and_by_memory(monkeypatc
     assert most(300) == 5
 
 
+def test_few_rows_choose_the_settings_of_many_columns_and_all_grow(monkeypatch, wide, random_seed):
+    rows, held_out = (WeightedRows(*draw(n, random_seed + n)) for n in (300, 100))
+    seen, expand = [], selection.expand
+
+    def watched(rows, *args):
+        seen.append(len(rows.z))
+        return expand(rows, *args)
+
+    monkeypatch.setattr(selection, "expand", watched)
+    whole = select_base(rows, held_out, generator(random_seed), 8, 1).density
+    assert seen == 3 * [300]
+    seen.clear()
+    monkeypatch.setattr(selection, "MAX_ROWS", 200)
+    monkeypatch.setattr(selection, "QUICK_ROWS", 60)
+    few = select_base(rows, held_out, generator(random_seed), 8, 1).density
+    assert seen == [60, 60, 60, 300]
+    gain = few.log_density(held_out.z) - whole.log_density(held_out.z)
+    assert float(gain.mean()) > -0.2
+
+
 def test_mixtures_of_many_columns_share_their_memory(monkeypatch, wide, random_seed):
     rows, held_out = (WeightedRows(*draw(n, random_seed + n)) for n in (200, 100))
     folds = [torch.arange(k, k + 40) for k in range(0, 160, 40)]
