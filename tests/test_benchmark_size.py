@@ -50,7 +50,8 @@ def test_report_has_a_table_for_each_section():
 
 
 def test_patches_of_the_test_are_of_other_parts():
-    rows, test = size_flows.patches(500, np.random.default_rng(0))
+    rows, test = size_flows.patches(500, 0)
+    np.testing.assert_array_equal(test, size_flows.patches(100, 0)[1])
     assert rows.shape == (500, 63)
     assert test.shape == (size_flows.N_TEST, 63)
     image = np.arange(3 * 64 * 64 * 4).reshape(128, 128, 3)

@@ -1,5 +1,7 @@
 """Progress of a fit, for scikit-learn's callbacks (1.9 and later) and for verbose."""
 
+from skrae.preprocessing.contract.processes import current
+
 try:
     from sklearn.callback import CallbackSupportMixin as CallbackSupport
     from sklearn.callback import with_callbacks
@@ -31,8 +33,8 @@ class FitReport:
             self.context.call_on_fit_task_begin(estimator=estimator, X=X)
 
     def tell(self, message):
-        """Print one line where verbose asks for it."""
-        if self.estimator.verbose:
+        """Print one line where verbose asks for it, of processes that fit together in the first."""
+        if self.estimator.verbose and current().rank == 0:
             name = type(self.estimator).__name__
             print(f"[{name}] {message}", flush=True)  # noqa: T201 - what verbose asks for
 

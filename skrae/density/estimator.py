@@ -200,8 +200,8 @@ class RegularizedAutoEncoderScore(
         Where training, questions and chains run; "auto" is CUDA where torch finds a device. The
         base density is fitted on the processor, and fitted attributes are NumPy arrays.
     verbose : bool or int, default=0
-        Print a line for the base density and one at each held-out check; `sample` then prints how
-        far its chains are.
+        Print a line for the base density and one at each held-out check, of processes that fit
+        together in the first; `sample` then prints how far its chains are.
     random_state : int, RandomState instance or None, default=None
         Of the split, the initial parameters, the noise, the batches and log Z: the same integer
         gives the same fit.

@@ -32,13 +32,13 @@ SIDE, SQUARE, ONE_OF = 8, 64, 10
 # --- tables ---------------------------------------------------------------------------------------
 
 
-def mixture(n_rows, rng):
-    """Rows of five Gaussians in ten dimensions, to fit and to test."""
+def mixture(n_rows, seed):
+    """Rows of five Gaussians in ten dimensions."""
     law = RotatedMixture(n_features=10, random_state=0)
-    return law.sample(n_rows, rng), law.sample(N_TEST, rng)
+    return law.sample(n_rows, generator(seed)), law.sample(N_TEST, generator(seed, 1))
 
 
-def flights(n_rows, rng):
+def flights(n_rows, seed):
     """Minutes of departure and arrival, both delays, minutes in the air and miles."""
     import pandas as pd
 
@@ -47,11 +47,11 @@ def flights(n_rows, rng):
     X = table[columns].dropna().to_numpy(float)
     hours, minutes = np.divmod(X[:, :2], 100)
     X[:, :2] = 60 * hours + minutes
-    X = some(X, len(X), rng)
+    X = some(X, len(X), generator(seed))
     return X[N_TEST:][:n_rows], X[:N_TEST]
 
 
-def patches(n_rows, rng):
+def patches(n_rows, seed):
     """Pixels, in units of all levels, with uniform noise of one level and less their mean."""
     from sklearn.datasets import load_sample_images
 
@@ -60,9 +60,13 @@ def patches(n_rows, rng):
         for square, number in squares(image):
             windows = np.lib.stride_tricks.sliding_window_view(square, (SIDE, SIDE), axis=(0, 1))
             parts[number % ONE_OF == 0].append(windows.reshape(-1, SIDE**2))
-    train, test = (np.concatenate(parts[key]) for key in (False, True))
-    chosen = (rows[rng.permutation(len(rows))[:n]] for rows, n in ((train, n_rows), (test, N_TEST)))
-    return tuple(filled(rows, rng) for rows in chosen)
+    wanted = (False, n_rows, generator(seed)), (True, N_TEST, generator(seed, 1))
+    return tuple(filled(np.concatenate(parts[key]), n, rng) for key, n, rng in wanted)
+
+
+def generator(*seeds):
+    """Random numbers of their own for rows to fit and rows to test."""
+    return np.random.default_rng(seeds)
 
 
 def squares(image):
@@ -73,8 +77,9 @@ def squares(image):
             yield image[corner], i + 3 * j
 
 
-def filled(levels, rng):
-    """Patches without their mean, of pixels that are spread over their levels."""
+def filled(levels, n_rows, rng):
+    """Some patches without their mean, of pixels that are spread over their levels."""
+    levels = levels[rng.permutation(len(levels))[:n_rows]]
     X = (levels + rng.random(levels.shape)) / 256.0
     return (X - X.mean(axis=1, keepdims=True))[:, :-1]
 
@@ -86,16 +91,20 @@ TABLES = {"mixture": mixture, "flights": flights, "patches": patches}
 
 
 def flows(case):
-    """Mean log densities of the test rows, both standardised, and seconds of the fit."""
-    rows, test = TABLES[case["set"]](case["rows"], np.random.default_rng(case["seed"]))
+    """Mean log densities of the test rows in the units of the data, and seconds of the fit.
+
+    Both models are of rows that are standardised.
+    """
+    rows, test = TABLES[case["set"]](case["rows"], case["seed"])
     scaling = standardising(rows)
     rows, test = scaling.forward(rows), scaling.forward(test)
     model, seconds = timed(RegularizedAutoEncoderScore(random_state=case["seed"]).fit, rows)
-    found = {"n": len(rows), "ours": float(model.score_samples(test).mean())}
+    unit = scaling.log_determinant
+    found = {"n": len(rows), "ours": unit + float(model.score_samples(test).mean())}
     found |= {"fit_cpu": seconds.cpu, "components": len(model.base_weights_)}
     budgets = [factor * seconds.cpu for factor in BUDGETS]
     for factor, flow in zip(BUDGETS, trained(rows, case["seed"], budgets), strict=True):
-        found[f"flow_{factor:.0f}"] = float(flow.log_density(test).mean())
+        found[f"flow_{factor:.0f}"] = unit + float(flow.log_density(test).mean())
         found[f"ahead_{factor:.0f}"] = found["ours"] - found[f"flow_{factor:.0f}"]
     return found
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from skrae import RegularizedAutoEncoderScore
+from skrae.autoencoders import callbacks
 from skrae.mixtures.growth import expectation
 from skrae.mixtures.growth.em import single_gaussian
 from skrae.mixtures.growth.expectation import moments_of, shared_moments
@@ -220,3 +221,12 @@ def test_sums_do_not_depend_on_the_number_of_parts_that_are_shared(monkeypatch):
     weights = torch.rand(1000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     shared, own = (f(mixture, z, weights) for f in (shared_moments, moments_of))
     torch.testing.assert_close(shared, own, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(("rank", "lines"), [(0, 1), (1, 0)])
+def test_the_first_process_alone_prints(rank, lines, monkeypatch, capsys):
+    monkeypatch.setattr(callbacks, "current", lambda: processes.Together(rank, 2))
+    report = callbacks.FitReport(RegularizedAutoEncoderScore(verbose=1), None, 1)
+    report.tell("a check")
+    report.end()
+    assert len(capsys.readouterr().out.splitlines()) == lines
