@@ -30,9 +30,8 @@ from skrae.mixtures.components import (
     student_log_kernel,
     student_scales,
 )
-from skrae.mixtures.quadratics import quadratics_of
+from skrae.mixtures.quadratics import quadratics_of, rows_at_once
 from skrae.preprocessing.blocks import (
-    block_rows,
     by_blocks,
     is_wide,
     matrices_of_rows,
@@ -200,7 +199,7 @@ class MixtureDensity:
 
     def log_density(self, z):
         """log q(z), shape (n,)."""
-        size = block_rows(len(self.weights))
+        size = rows_at_once(len(self.weights), self.n_numeric)
         return by_blocks(lambda x: log_sum(self._joint(x.double())[0]), z, size=size)
 
     def responsibilities(self, z):
@@ -213,7 +212,8 @@ class MixtureDensity:
 
     def _by_blocks(self, function, z):
         """function(z): of few columns, rows in bounded number are what callers hand over."""
-        size = block_rows(len(self.weights)) if is_wide(self.n_numeric) else len(z)
+        n_components, d = len(self.weights), self.n_numeric
+        size = rows_at_once(n_components, d) if is_wide(d) else len(z)
         return by_blocks(function, z, size=size)
 
     def _evaluate(self, rows):

@@ -8,8 +8,8 @@ deviations w_k = L_k^-1 (z - mu_k), linear in (1, z), are had for all components
     distance_k = |w_k|^2,      gradient of -sum_k r_k distance_k / 2 = -sum_k r_k L_k^-T w_k.
 
 Either costs of the order of K d^2 for each row; moments and gradients of many columns only for the
-components that a row has a share in. One-hots of categories beside the numbers are as
-many more columns of the products, whose coefficients are the logarithms of level probabilities.
+components that a row has a share in. One-hots of categories beside the numbers are as many more
+columns of the products, whose coefficients are the logarithms of level probabilities.
 """
 
 import torch
@@ -22,13 +22,18 @@ from skrae.mixtures.components import (
 )
 from skrae.preprocessing.blocks import BLOCK_NUMBERS, block_rows, is_wide
 
-# Of many columns: rows at a time that distances are computed for, and a share that is nothing.
-DISTANCE_ROWS, NEGLIGIBLE = 1024, 1e-16
+# Of many columns: numbers of the rows of a block, the rows at a time that distances are computed
+# for, and a share that is nothing.
+ROW_NUMBERS, DISTANCE_ROWS, NEGLIGIBLE = 2**21, 1024, 1e-16
 
 
 def rows_at_once(n_components, d):
-    """Rows of a block: each has a number for every component, or d of them."""
-    return block_rows(n_components * (d if is_wide(d) else 1))
+    """Rows of a block: each has d numbers, and one for every component.
+
+    >>> rows_at_once(1024, 10), rows_at_once(1024, 300), rows_at_once(1, 4000)
+    (512, 512, 524)
+    """
+    return min(block_rows(n_components), max(1, ROW_NUMBERS // d))
 
 
 # --- expectation and maximisation -----------------------------------------------------------------

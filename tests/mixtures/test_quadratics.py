@@ -81,7 +81,7 @@ def test_blocks_of_many_columns_change_nothing(rows_of_a_block, wide, monkeypatc
     z = rows(20, 3, random_seed)
     whole = law.evaluate(z)
     monkeypatch.setattr(blocks, "BLOCK_NUMBERS", 3 * rows_of_a_block)
-    assert blocks.block_rows(3) == rows_of_a_block
+    assert quadratics.rows_at_once(3, 3) == rows_of_a_block
     monkeypatch.setattr(quadratics, "BLOCK_NUMBERS", 1)
     monkeypatch.setattr(quadratics, "DISTANCE_ROWS", 3)
     law = MixtureDensity(*law.arrays())

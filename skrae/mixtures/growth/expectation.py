@@ -12,8 +12,8 @@ import torch
 
 from skrae.mixtures.categories import log_levels
 from skrae.mixtures.components import log_sum, log_volume, shares_of
-from skrae.mixtures.quadratics import log_kernels, row_columns, weighted_moments
-from skrae.preprocessing.blocks import block_rows, shared_by_blocks
+from skrae.mixtures.quadratics import log_kernels, row_columns, rows_at_once, weighted_moments
+from skrae.preprocessing.blocks import shared_by_blocks
 from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.work import check_time
 from skrae.preprocessing.rows import weighted_mean
@@ -61,7 +61,7 @@ def log_density(mixture, z):
     if not isinstance(z, torch.Tensor):
         return z.log_likelihoods(mixture)
     joint, d = log_joint(mixture), mixture.means.shape[1]
-    size = block_rows(len(mixture.weights))
+    size = rows_at_once(*mixture.means.shape)
     return shared_by_blocks(lambda rows: log_sum(joint(row_columns(rows, d))), z, size=size)
 
 
@@ -82,7 +82,7 @@ def shared_moments(mixture, z, weights):
     if not isinstance(z, torch.Tensor):
         return moments_of(mixture, z, weights)
     n, is_long = len(z), len(z) * n_components * d**2 >= MIN_SHARED
-    n_parts = min(-(-n // block_rows(n_components)), MAX_PARTS)
+    n_parts = min(-(-n // rows_at_once(n_components, d)), MAX_PARTS)
     if is_long:  # as many for each of two or four processes
         n_parts = -(-n_parts // 4) * 4
     bounds = [n * part // n_parts for part in range(n_parts + 1)]
@@ -109,7 +109,7 @@ def moments_of(mixture, z, weights):
 
 def _moments(joint, z, weights, n_components, d):
     """The same by the `log_joint` of so many components in d dimensions."""
-    moments, size = 0.0, block_rows(n_components)
+    moments, size = 0.0, rows_at_once(n_components, d)
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
         check_time()
         columns = row_columns(rows, d)

@@ -170,7 +170,7 @@ def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     z, weights = draw(100, random_seed)
     start = split_twice(z, weights, random_seed)
     stepped, value = em_step(start, z, weights, SETTINGS), log_density(start, z)
-    monkeypatch.setattr(expectation, "block_rows", lambda n_components: 7)
+    monkeypatch.setattr(expectation, "rows_at_once", lambda n_components, d: 7)
     assert_same_mixtures(stepped, em_step(start, z, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, z), value, rtol=1e-13)
 

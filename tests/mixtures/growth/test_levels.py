@@ -124,7 +124,7 @@ def test_em_step_is_independent_of_its_blocks(monkeypatch, random_seed):
     rows, weights = draw(100, random_seed)
     start = split_twice(rows, weights, random_seed)
     stepped, value = em_step(start, rows, weights, SETTINGS), log_density(start, rows)
-    monkeypatch.setattr(expectation, "block_rows", lambda n_components: 7)
+    monkeypatch.setattr(expectation, "rows_at_once", lambda n_components, d: 7)
     assert_same_mixtures(stepped, em_step(start, rows, weights, SETTINGS), rtol=1e-11)
     np.testing.assert_allclose(log_density(start, rows), value, rtol=1e-13)
 
