@@ -46,7 +46,7 @@ def _terms(logits):
     highest = logits.detach().amax(0)
     finite = highest.clamp_min(torch.finfo(logits.dtype).min)
     if logits.requires_grad:
-        terms = torch.exp(logits - finite)
+        terms = torch.exp((logits - finite).clamp_min(LOWEST))
     else:
         terms = _exponentiated(logits.sub_(finite).clamp_min_(LOWEST))
     return terms, terms.sum(0), highest

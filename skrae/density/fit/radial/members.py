@@ -22,7 +22,7 @@ from skrae.density.radial_average import (
     bounded_slope,
 )
 from skrae.density.score_field import value_and_derivatives
-from skrae.preprocessing.blocks import shared_by_blocks
+from skrae.preprocessing.blocks import block_rows, shared_by_blocks
 from skrae.preprocessing.rows import WeightedRows, mean_and_error, weighted_mean
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -164,9 +164,10 @@ def _judgement(part, network, fit, blur, generator):
     drawn = radial.ratio(draws, base.log_density(draws)) - offset
     log_q = base.log_density(z)
     u = radial.ratio(z, log_q) - offset
-    score, divergence = _derivatives(lambda rows: base.evaluate(rows)[1], z)
-    slope, bend = _derivatives(lambda rows: _ratio_gradient(radial, base, rows), z)
-    own, own_drawn, own_slope, own_bend = _network_terms(network, base, z, draws)
+    size = block_rows(len(base.weights))
+    score, divergence = _derivatives(lambda rows: base.evaluate(rows)[1], z, size)
+    slope, bend = _derivatives(lambda rows: _ratio_gradient(radial, base, rows), z, size)
+    own, own_drawn, own_slope, own_bend = _network_terms(network, base, z, draws, size)
     values, scores = [], []
     for share in SHARES:
         w, rest = share * u, 1.0 - share
@@ -184,7 +185,7 @@ def _ratio_gradient(radial, base, z):
     return radial.ratio_and_gradient(z, log_q, gradient)[1]
 
 
-def _network_terms(network, base, z, draws):
+def _network_terms(network, base, z, draws, size):
     """f at the rows and at the draws, its gradient at the rows and its Laplacian."""
     if network is None:
         return 0.0, z.new_zeros(len(draws)), torch.zeros_like(z), 0.0
@@ -196,13 +197,18 @@ def _network_terms(network, base, z, draws):
         log_q, base_gradient, _ = base.evaluate(rows)
         return field.tilt_and_gradient(rows, log_q, base_gradient)[1].double()
 
-    return *values, *_derivatives(gradient, z)
+    return *values, *_derivatives(gradient, z, size)
 
 
-def _derivatives(function, z):
-    """function(z), (n, d), and its divergence (n,)."""
-    values, slopes = value_and_derivatives(function, z)
-    return values, slopes.diagonal(dim1=1, dim2=2).sum(1)
+def _derivatives(function, z, size):
+    """function(z), (n, d), and its divergence (n,), of so many rows at a time."""
+
+    def both(rows):
+        values, slopes = value_and_derivatives(function, rows)
+        return torch.cat([values, slopes.diagonal(dim1=1, dim2=2).sum(1, keepdim=True)], 1)
+
+    found = shared_by_blocks(both, z, size=size)
+    return found[:, :-1], found[:, -1]
 
 
 def _of_average(parts, n_choosers, found):

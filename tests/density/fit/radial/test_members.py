@@ -179,7 +179,7 @@ def test_continued_fit_keeps_its_radial_units(ring):
 
 def test_divergence_is_the_trace_of_the_jacobian():
     z = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(6, 2)
-    values, divergence = _derivatives(lambda x: torch.stack([x[:, 0] ** 3, x.prod(1)], 1), z)
+    values, divergence = _derivatives(lambda x: torch.stack([x[:, 0] ** 3, x.prod(1)], 1), z, 3)
     torch.testing.assert_close(values[:, 0], z[:, 0] ** 3)
     torch.testing.assert_close(divergence, 3.0 * z[:, 0] ** 2 + z[:, 0])
 
