@@ -89,10 +89,9 @@ def shared_by_blocks(function, *rows, size=BLOCK_ROWS):
     n_blocks = -(-n // size)
     if processes.size == 1 or n_blocks < MIN_SHARED:
         return by_blocks(function, *rows, size=size)
-    blocks = processes.share(n_blocks)
-    own = slice(min(n, blocks.start * size), min(n, blocks.stop * size))
+    own = processes.share(n, size)
     part = by_blocks(function, *(r[own] for r in rows), size=size)
-    return processes.joined(part, own, n)
+    return processes.joined(part, n, size)
 
 
 class RowMatrices:

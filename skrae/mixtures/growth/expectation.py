@@ -96,7 +96,7 @@ def shared_moments(mixture, z, weights):
     moments = [sums(slice(*part)) for part in list(pairwise(bounds))[own]]
     if is_shared:
         none = sums(slice(0))
-        moments = processes.joined(torch.stack([none, *moments])[1:], own, n_parts)
+        moments = processes.joined(torch.stack([none, *moments])[1:], n_parts)
     return sum(moments)
 
 

@@ -8,6 +8,7 @@ torch.distributed, which the user starts, as with torchrun.
 
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 
 import torch
 from torch import distributed
@@ -20,16 +21,16 @@ class Alone:
 
     rank, size = 0, 1
 
-    def share(self, n):
-        """Those of n rows that this process takes."""
+    def share(self, n, size=1):
+        """Those of n rows that this process takes, of whole blocks of so many."""
         return slice(0, n)
 
     def total(self, part):
         """The sum of a tensor over the processes."""
         return part
 
-    def joined(self, part, own, n):
-        """The whole of a tensor (n, ...), of which this process has the rows of a slice."""
+    def joined(self, part, n, size=1):
+        """The whole of a tensor (n, ...), of which each process has its share."""
         return part
 
     def gathered(self, value):
@@ -51,26 +52,33 @@ class Together(Alone):
     --------
     Of three processes the second one takes
 
-    >>> Together(rank=1, size=3).share(10)
-    slice(3, 6, None)
+    >>> Together(rank=1, size=3).share(10), Together(rank=1, size=3).share(10, size=4)
+    (slice(3, 6, None), slice(4, 8, None))
     """
 
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
 
-    def share(self, n):
-        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+    def share(self, n, size=1):
+        return self._shares(n, size)[self.rank]
+
+    def _shares(self, n, size):
+        n_blocks = -(-n // size)
+        bounds = [min(n, n_blocks * rank // self.size * size) for rank in range(self.size + 1)]
+        return [slice(*pair) for pair in pairwise(bounds)]
 
     def total(self, part):
         whole = part.detach().clone(memory_format=torch.contiguous_format)
         self._collective(distributed.all_reduce, whole)
         return whole
 
-    def joined(self, part, own, n):
-        whole = part.new_zeros(n, *part.shape[1:])
-        whole[own] = part
-        self._collective(distributed.all_reduce, whole)
-        return whole
+    def joined(self, part, n, size=1):
+        lengths = [share.stop - share.start for share in self._shares(n, size)]
+        own = part.new_zeros(max(lengths), *part.shape[1:])
+        own[: len(part)] = part
+        parts = [torch.empty_like(own) for _ in lengths]
+        self._collective(distributed.all_gather, parts, own)
+        return torch.cat([found[:length] for found, length in zip(parts, lengths, strict=True)])
 
     def gathered(self, value):
         values = [None] * self.size
