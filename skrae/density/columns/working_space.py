@@ -17,6 +17,8 @@ from skrae.mixtures.growth.selection import Space, quick_base
 from skrae.preprocessing.affine import Remarks, fit_affine, is_few
 from skrae.preprocessing.beside import Beside
 from skrae.preprocessing.blocks import is_wide
+from skrae.preprocessing.contract.processes import Alone, current
+from skrae.preprocessing.contract.work import current_journal
 from skrae.preprocessing.rows import WeightedRows, mean_and_error
 from skrae.preprocessing.scales import inside
 from skrae.preprocessing.transform import Transform
@@ -165,10 +167,7 @@ def choose_space(X, weights, folds, options, names, seed, levels=(), missing=Non
         first = first or spaces
         if len(first) == 1:
             return first[0]
-        values = {
-            id(space): _log_density(space, X, weights, train, fold, seed)(X[fold])
-            for space in spaces
-        }
+        values = _log_densities(spaces, X, weights, train, fold, seed)
         before, *after = spaces
         rises.append(
             [values[id(s)] - values[id(before)] - _optimism(s, weights[fold]) for s in after]
@@ -210,6 +209,18 @@ def _likeliest(rises, weights):
     gains = [mean_and_error(rise, weights) for rise in rises]
     best = int(np.argmax([gain for gain, _ in gains]))
     return best, *gains[best]
+
+
+def _log_densities(spaces, X, weights, train, held_out, seed):
+    """Log densities of the held-out rows by each of the spaces, some of them the same: by id."""
+    different = {id(space): space for space in spaces}
+
+    def judged(space):
+        return _log_density(space, X, weights, train, held_out, seed)(X[held_out])
+
+    # A journal has what is computed in one order.
+    processes = current() if current_journal() is None else Alone()
+    return dict(zip(different, processes.each(judged, list(different.values())), strict=True))
 
 
 def _log_density(working, X, weights, train, held_out, seed):

@@ -19,7 +19,7 @@ LAUNCH = "torch.distributed.init_process_group('gloo') in each process, as torch
 class Alone:
     """A process by itself: all rows are its own."""
 
-    rank, size = 0, 1
+    rank, size, is_one_of_many = 0, 1, False
 
     def share(self, n, size=1):
         """Those of n rows that this process takes, of whole blocks of so many."""
@@ -44,6 +44,16 @@ class Alone:
     def check_same(self, told):
         """Raise ValueError where a value of a dict is another in another process."""
 
+    def each(self, function, items):
+        """function(item) of every item, in a list; of several processes each computes some."""
+        return [function(item) for item in items]
+
+
+class Apart(Alone):
+    """One of several processes, while it computes something that the others do not."""
+
+    is_one_of_many = True
+
 
 class Together(Alone):
     """The processes of the default group of torch.distributed.
@@ -55,6 +65,8 @@ class Together(Alone):
     >>> Together(rank=1, size=3).share(10), Together(rank=1, size=3).share(10, size=4)
     (slice(3, 6, None), slice(4, 8, None))
     """
+
+    is_one_of_many = True
 
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
@@ -113,6 +125,17 @@ class Together(Alone):
                     f"Got {found} in process {rank}, expected {expected} as in process"
                     f" {self.rank}: all that fit together fit the same."
                 )
+
+    def each(self, function, items):
+        token = _CURRENT.set(Apart())
+        try:
+            own = [function(item) for item in items[self.rank :: self.size]]
+        finally:
+            _CURRENT.reset(token)
+        found = [None] * len(items)
+        for rank, part in enumerate(self.gathered(own)):
+            found[rank :: self.size] = part
+        return found
 
     def _collective(self, function, *args):
         try:

@@ -180,7 +180,7 @@ class Interruptible:
 
     def __exit__(self, kind, error, traceback):
         self.work.n_interruptible -= 1
-        if not isinstance(error, KeyboardInterrupt | OutOfTime) or current().size > 1:
+        if not isinstance(error, KeyboardInterrupt | OutOfTime) or current().is_one_of_many:
             return False  # the other processes cannot know of it
         self.came = True
         self.work.ended_by = TIME_LIMIT if isinstance(error, OutOfTime) else INTERRUPT

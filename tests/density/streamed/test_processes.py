@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from contextvars import ContextVar
 from pathlib import Path
 
 import joblib
@@ -19,6 +20,7 @@ from skrae.mixtures.growth.expectation import moments_of, shared_moments
 from skrae.mixtures.noise import PartOfRows, normal, uniform
 from skrae.preprocessing import blocks
 from skrae.preprocessing.contract import processes
+from skrae.preprocessing.contract.work import interruptible
 from skrae.preprocessing.sources import pieces
 from skrae.preprocessing.sources import source as sources
 from tests.density.streamed import one_of_two
@@ -230,3 +232,25 @@ def test_the_first_process_alone_prints(rank, lines, monkeypatch, capsys):
     report.tell("a check")
     report.end()
     assert len(capsys.readouterr().out.splitlines()) == lines
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_process_computes_some_of_the_items_by_itself(rank, monkeypatch):
+    """An interrupt there passes: the other process cannot know of it."""
+    monkeypatch.setattr(processes, "_CURRENT", ContextVar("_CURRENT", default=None))
+    together, asked = processes.Together(rank, 2), []
+
+    def square(item):
+        asked.append(item)
+        assert processes.current().size == 1
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            raise KeyboardInterrupt
+        return item**2
+
+    others = [[0, 4], [1]]
+    monkeypatch.setattr(
+        together, "gathered", lambda own: [own if r == rank else others[r] for r in (0, 1)]
+    )
+    assert together.each(square, [0, 1, 2]) == [0, 1, 4]
+    assert asked == [0, 1, 2][rank::2]
+    assert isinstance(processes.current(), processes.Alone)
