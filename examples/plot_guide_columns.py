@@ -20,11 +20,11 @@ rng = np.random.default_rng(0)
 
 
 def draw(n):
-    amount = rng.lognormal(-0.3, 0.6, n)
+    amount = rng.lognormal(-0.3, 1.0, n)
     return np.column_stack([amount, rng.beta(1.0 + 1.5 / (1.0 + amount**2), 1.0, n)])
 
 
-rows, fresh = draw(2000), draw(2000)
+rows, fresh = draw(4000), draw(4000)
 models = {
     margins: RegularizedAutoEncoderScore(margins=margins, max_iter=100, random_state=0).fit(rows)
     for margins in ("identity", "auto")
