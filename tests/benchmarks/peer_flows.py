@@ -81,10 +81,15 @@ def _train_to_early_stop(flow, rows, held_out, max_epochs):
 
 def _train_one_epoch(flow, optimizer, rows):
     for batch in rows[torch.randperm(len(rows))].split(BATCH_SIZE):
-        loss = -flow().log_prob(batch).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        train_step(flow, optimizer, batch)
+
+
+def train_step(flow, optimizer, batch):
+    """One step on -mean log p of a batch."""
+    loss = -flow().log_prob(batch).mean()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
 
 
 def tune_spline_flow(rows, held_out, seed, max_epochs=MAX_EPOCHS):

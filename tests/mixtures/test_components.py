@@ -143,7 +143,7 @@ def test_draws_depend_on_the_generator_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-# Of few and of many numbers, with exponentials that underflow, and a row without any density.
+# By NumPy's exponential and by torch's, with terms that would underflow.
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("width", [1.0, 1e4])
 def test_sums_and_shares_are_those_of_scipy(threads, width, random_seed):

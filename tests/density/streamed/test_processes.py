@@ -253,4 +253,4 @@ def test_each_process_computes_some_of_the_items_by_itself(rank, monkeypatch):
     )
     assert together.each(square, [0, 1, 2]) == [0, 1, 4]
     assert asked == [0, 1, 2][rank::2]
-    assert isinstance(processes.current(), processes.Alone)
+    assert type(processes.current()) is processes.Alone
