@@ -115,7 +115,7 @@ def select_base(
     -------
     Choice
     """
-    rows, held_out = _shuffled(rows, generator), WeightedRows(*held_out)
+    rows, held_out = _shuffled(rows, generator, MAX_ROWS), WeightedRows(*held_out)
     grower = _Grower(rows, held_out, space, generator, max_components)
     first, grower = _first_growth(grower, rows, held_out)
     first = grower.exact(first, rows, held_out)
@@ -361,7 +361,7 @@ def _joined(rows, others):
     return WeightedRows(rows.z.joined(others.z), weights)
 
 
-def _shuffled(rows, generator, n_first=MAX_ROWS):
+def _shuffled(rows, generator, n_first):
     """The rows in random order, where only the first of them are seen now and then."""
     z, weights = rows = WeightedRows(*rows)
     if len(z) <= n_first:
@@ -379,7 +379,7 @@ def _numbers(rows, levels):
     return WeightedRows(rows.z[:, : _n_numbers(rows, levels)], rows.weights)
 
 
-def _first_rows(rows, n_first=MAX_ROWS):
+def _first_rows(rows, n_first):
     return WeightedRows(*(part[:n_first] for part in rows))
 
 
@@ -405,7 +405,7 @@ def _average(grower, first, max_mixtures):
 
 def _optimism(growth):
     """By how much rows that it was grown with are more likely than the held-out ones."""
-    seen = _first_rows(growth.rows)
+    seen = _first_rows(growth.rows, MAX_ROWS)
     return mean_log_density(growth.mixture, HeldOut(*seen)) - growth.value
 
 
