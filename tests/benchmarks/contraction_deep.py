@@ -136,7 +136,7 @@ def _field_differentiated_twice(*arguments):
 def _bias(d, case):
     """Mean over directions of the estimate less the exact value, and its error, relative to it."""
     trainer = make_trainer(d, *case, CONTRACTION_WEIGHT)
-    z, k = trainer.criterion._batch()
+    z, k = trainer.criterion.corruption.batch()[:2]
     parameters = trainer.training.parameters
     field = ScoreField(trainer.base, trainer.decoder, parameters, trainer.metric)
     where = z.double(), trainer.metric.factors[k], trainer.metric.inverse_transposes[k].mT

@@ -22,7 +22,13 @@ from skrae.autoencoders.training import Criterion, Validation
 from skrae.density.score_field import ScoreField
 from skrae.mixtures.components import indices_at
 from skrae.mixtures.noise import PartOfRows, normal, uniform
-from skrae.preprocessing.blocks import block_rows, by_blocks, matrices_of_rows, shared_by_blocks
+from skrae.preprocessing.blocks import (
+    block_rows,
+    by_blocks,
+    is_wide,
+    matrices_of_rows,
+    shared_by_blocks,
+)
 from skrae.preprocessing.contract.processes import current
 
 COMPONENT_DRAWS = 4
@@ -31,6 +37,9 @@ HEAD_FACTORS = (1.0, 0.85, 0.7, 0.5, 0.3)
 MIN_EFFECTIVE_DRAWS = 100
 # Products of a step by the base density alone, below which processes do not share it out.
 MIN_SHARED = 2**23
+# Of many columns: the steps whose rows are corrupted at once, as products with few rows of each
+# component are slow, and the numbers of these rows for all components.
+STEPS_AHEAD, NUMBERS_AHEAD = 10, 2**21
 
 
 class TermWeights(NamedTuple):
@@ -38,6 +47,97 @@ class TermWeights(NamedTuple):
 
     contraction: float
     calibration: float
+
+
+class Batch(NamedTuple):
+    """Rows z (n, d) of a step, and all that is known of them whatever the parameters are.
+
+    Of corrupted rows there are m = 2 n, by the noise and by its opposite, or n without noise.
+    """
+
+    z: torch.Tensor
+    components: torch.Tensor  # (n,), those that the noise comes from
+    corrupted: torch.Tensor  # (m, d)
+    whitened: torch.Tensor  # (m, d), the noise
+    log_q: torch.Tensor  # (m,), of the corrupted rows, as what follows
+    base_gradient: torch.Tensor  # (m, d)
+    drawn: torch.Tensor  # (m,), components of the metric, and their weights
+    weights: torch.Tensor  # (m,)
+    draws: torch.Tensor | None  # (n, d), of q, where there is calibration
+
+
+class Corruption:
+    """Batches of rows with noise, of one step after the other.
+
+    Parameters
+    ----------
+    rows : Rows
+    base : MixtureDensity
+    metric : NoiseMetric
+    noise_level : float, sigma
+    draws : bool, whether as many draws of q are wanted
+    own : slice, of the rows of a batch those of this process, or None where they are not shared
+    """
+
+    def __init__(self, rows, base, metric, noise_level, draws, own=None):
+        self.rows, self.base, self.metric = rows, base, metric
+        self.noise_level, self.draws, self.own = noise_level, draws, own
+        self.factors = metric.factors.float()
+        self.inverse_transposes = metric.inverse_transposes.float()
+        shape = len(rows.z), COMPONENT_DRAWS
+        heights = uniform(shape, rows.generator, rows.z.new_empty(0, dtype=torch.float64))
+        size = block_rows(len(metric.factors))
+        self.components = shared_by_blocks(self._components_at, rows.z, heights, size=size)
+        self._ready = iter(())
+
+    def _components_at(self, z, heights):
+        """The components, several for each row, that its noise may come from."""
+        return indices_at(heights, self.metric.responsibilities(z)).int()
+
+    @property
+    def _n_ahead(self):
+        """The batches that are made at once; completions of a row are shared out now and then."""
+        n_components, d = self.base.means.shape
+        if not is_wide(d) or self.rows.n_copies > 1:
+            return 1
+        numbers = 2 * self.rows.batch_size * n_components
+        return max(1, min(STEPS_AHEAD, NUMBERS_AHEAD // numbers))
+
+    def batch(self):
+        """The `Batch` of the next step."""
+        found = next(self._ready, None)
+        if found is None:
+            self._ready = self._batches(self._n_ahead)
+            found = next(self._ready)
+        return found
+
+    def _batches(self, n):
+        rows, size, own = self.rows, self.rows.batch_size, self.own or slice(None)
+        to = {"generator": rows.generator, "device": rows.z.device}
+        index = rows.draw_index(n * size)
+        which = torch.randint(COMPONENT_DRAWS, (n * size,), **to)
+        index, which = (part.view(n, size)[:, own].flatten() for part in (index, which))
+        z, k = rows.z[index], self.components[index, which].long()
+        generator = rows.generator if self.own is None else PartOfRows(rows.generator, size, own)
+        corrupted, whitened = self._corrupt(z, k, generator)
+        log_q, gradient, shares = self.base.evaluate(corrupted)
+        shares = self.metric.responsibilities(corrupted, shares)
+        of_corrupted = corrupted, whitened, log_q, gradient, *self.metric.draw(shares, generator)
+        draws = n * [None]
+        if self.draws:
+            draws = self.base.sample(n * size, rows.generator).unflatten(0, (n, size))[:, own]
+        apart = [part.unflatten(0, (n, -1)) for part in (z, k)]
+        copies = [part.unflatten(0, (-1, n, len(z) // n)) for part in of_corrupted]
+        for b in range(n):
+            own = (part[:, b].flatten(0, 1) for part in copies)
+            yield Batch(*(part[b] for part in apart), *own, draws[b])
+
+    def _corrupt(self, z, k, generator):
+        if self.noise_level == 0.0:
+            return z, torch.zeros_like(z)
+        parts = self.factors, self.inverse_transposes
+        covariance = (matrices_of_rows(part, k) for part in parts)
+        return corrupt(z, *covariance, self.noise_level, normal(z.shape, generator, z))
 
 
 class ScoreCriterion(Criterion):
@@ -58,12 +158,10 @@ class ScoreCriterion(Criterion):
         self.weights, self.noise_level, self.tau = weights, noise_level, decoder.tau
         self.rate, self.ignores_validation = decoder.rate, weights.calibration == 0.0
         self.factors = metric.factors.float()
-        self.inverse_transposes = metric.inverse_transposes.float()
-        shape = len(rows.z), COMPONENT_DRAWS
-        heights = uniform(shape, rows.generator, rows.z.new_empty(0, dtype=torch.float64))
-        size = block_rows(len(metric.factors))
-        self.components = shared_by_blocks(self._components_at, rows.z, heights, size=size)
         self.is_shared = current().size > 1 and self._may_share
+        own = current().share(rows.batch_size) if self.is_shared else None
+        calibrates = weights.calibration > 0.0
+        self.corruption = Corruption(rows, base, metric, noise_level, calibrates, own)
 
     @property
     def _may_share(self):
@@ -80,70 +178,39 @@ class ScoreCriterion(Criterion):
             and size * n_components * d**2 >= MIN_SHARED
         )
 
-    def _components_at(self, z, heights):
-        """The components, several for each row, that its noise may come from."""
-        return indices_at(heights, self.metric.responsibilities(z)).int()
-
     def confine(self, parameters):
         """As the decoder asks."""
         self.decoder.confine(parameters)
 
     def loss(self, parameters):
         """The criterion of one batch, or what the rows of this process add to it."""
-        z, k = self._batch()
-        if not self.is_shared:
-            return self.of_batch(parameters, z, k)
-        size = self.rows.batch_size
-        own = current().share(size)
-        part = PartOfRows(self.rows.generator, size, own)
-        return self.of_batch(parameters, z[own], k[own], part) * (len(z[own]) / size)
+        batch = self.corruption.batch()
+        loss = self.of_batch(parameters, batch)
+        return loss * (len(batch.z) / self.rows.batch_size) if self.is_shared else loss
 
-    def _batch(self):
-        to = {"generator": self.rows.generator, "device": self.rows.z.device}
-        size = self.rows.batch_size
-        index = self.rows.draw_index(size)
-        which = torch.randint(COMPONENT_DRAWS, (size,), **to)
-        return self.rows.z[index], self.components[index, which].long()
-
-    def of_batch(self, parameters, z, k, part=None):
-        """The criterion of rows z (n, d) whose noise comes from components k (n,).
-
-        They may be a `PartOfRows` of a batch.
-        """
+    def of_batch(self, parameters, batch):
+        """The criterion of the rows of a `Batch`."""
         decoder, sigma, tau = self.decoder, self.noise_level, self.tau
-        generator = self.rows.generator if part is None else part
-        corrupted, whitened = self._corrupt(z, k, generator)
-        log_q, base_gradient, shares = self.base.evaluate(corrupted)
-        shares = self.metric.responsibilities(corrupted, shares)
-        shared = sigma == 0.0 and decoder.score_and_contraction(z, parameters)
+        shared = sigma == 0.0 and decoder.score_and_contraction(batch.z, parameters)
         if shared:
             f, (psi, penalty) = None, shared
         else:
-            f, psi = decoder.training_score(corrupted, parameters, base_gradient.float())
-        drawn, weights = self.metric.draw(shares, generator)
-        factors = matrices_of_rows(self.factors, drawn)
-        loss = denoising_loss(psi, whitened, factors, weights.float(), sigma, tau)
+            base_gradient = batch.base_gradient.float()
+            f, psi = decoder.training_score(batch.corrupted, parameters, base_gradient)
+        factors = matrices_of_rows(self.factors, batch.drawn)
+        loss = denoising_loss(psi, batch.whitened, factors, batch.weights.float(), sigma, tau)
         if self.weights.contraction > 0.0:
-            penalty = penalty if shared else self._contraction(parameters, z, k)
+            penalty = penalty if shared else self._contraction(parameters, *batch[:2])
             loss = loss + self.weights.contraction / tau * penalty
         if self.weights.calibration > 0.0:
-            own = slice(None) if part is None else part.own
-            tilts = self._tilts(parameters, f, corrupted, log_q, own)
+            tilts = self._tilts(parameters, f, batch)
             loss = loss + self.weights.calibration * calibration_loss(*tilts)
         return loss
 
-    def _corrupt(self, z, k, generator):
-        if self.noise_level == 0.0:
-            return z, torch.zeros_like(z)
-        parts = self.factors, self.inverse_transposes
-        covariance = (matrices_of_rows(part, k) for part in parts)
-        return corrupt(z, *covariance, self.noise_level, normal(z.shape, generator, z))
-
-    def _tilts(self, parameters, f, corrupted, log_q, own):
+    def _tilts(self, parameters, f, batch):
         """f at the corrupted rows and at draws of q."""
-        draws = self.base.sample(self.rows.batch_size, self.rows.generator)[own]
-        rows = corrupted.float(), lambda: log_q
-        others = draws.float(), lambda: self.base.log_density(draws)
+        rows = batch.corrupted.float(), lambda: batch.log_q
+        others = batch.draws.float(), lambda: self.base.log_density(batch.draws)
         return self.decoder.training_tilts(f, rows, others, parameters, self.rows.generator)
 
     def _contraction(self, parameters, z, k):

@@ -12,9 +12,16 @@ from skrae.autoencoders.layers import initial_parameters, scale_head, value
 from skrae.autoencoders.objectives import EXACT_CONTRACTION_FEATURES, contraction_penalty
 from skrae.autoencoders.training import Training, TrainingOptions, Validation
 from skrae.density.fit.annealing import LevelTrainer, Schedule, anneal
-from skrae.density.fit.criterion import HEAD_FACTORS, HeldOutGain, TermWeights
+from skrae.density.fit.criterion import (
+    HEAD_FACTORS,
+    STEPS_AHEAD,
+    Corruption,
+    HeldOutGain,
+    TermWeights,
+)
 from skrae.density.score_field import NoiseMetric, ScoreField
 from skrae.mixtures.mixture import MixtureDensity
+from skrae.preprocessing.blocks import WIDE
 from skrae.preprocessing.rows import WeightedRows
 from tests.autoencoders.random_networks import random_parameters
 from tests.density.random_fields import twice_differentiable
@@ -241,11 +248,54 @@ def test_components_are_drawn_by_the_responsibilities(random_seed):
     rows = weighted(torch.full((5000, 1), 0.3, dtype=torch.float64))
     trainer = make_trainer(1, random_seed, rows=rows)
     trainer.start_level(0.3)
-    components = trainer.criterion.components
+    components = trainer.criterion.corruption.components
     share = trainer.base.responsibilities(trainer.rows.z[:1])[0]
     n = components.numel()
     found = torch.bincount(components.flatten(), minlength=3) / n
     assert ((found - share).abs() <= 5 * (share * (1 - share) / n).sqrt()).all()
+
+
+# Batches
+
+
+@pytest.mark.parametrize("kind", ["local", "isotropic"])
+@pytest.mark.parametrize("d", [2, WIDE + 1])
+def test_batches_are_rows_with_noise_of_their_components(d, kind, random_seed):
+    """Opposite noise sigma K eps whose whitened K^-T eps is kept; many columns are made ahead."""
+    sigma = 0.3
+    trainer = make_trainer(d, random_seed, kind, batch_size=8)
+    trainer.start_level(sigma)
+    corruption, base, metric = trainer.criterion.corruption, trainer.base, trainer.metric
+    batches = [corruption.batch() for _ in range(STEPS_AHEAD + 1)]
+    assert len({float(batch.z[0, 0]) for batch in batches}) > STEPS_AHEAD // 2
+    for batch in batches:
+        up, down = (batch.corrupted - batch.z.repeat(2, 1)).chunk(2)
+        torch.testing.assert_close(up, -down, atol=1e-5, rtol=1e-3)
+        covariances = metric.covariances[batch.components].float()
+        noise = sigma * torch.einsum("nij,nj->ni", covariances, batch.whitened.chunk(2)[0])
+        torch.testing.assert_close(noise, up, atol=1e-4, rtol=1e-3)
+        log_q, gradient, _ = base.evaluate(batch.corrupted)
+        torch.testing.assert_close(batch.log_q, log_q)
+        torch.testing.assert_close(batch.base_gradient, gradient)
+        assert batch.drawn.shape == batch.weights.shape == (16,)
+        assert batch.draws.shape == (8, d)
+
+
+@pytest.mark.parametrize("d", [2, WIDE + 1])
+def test_processes_have_the_parts_of_one_batch(d, random_seed):
+    """The rows, noise and draws of a slice of each batch, whoever makes them."""
+    parts = []
+    for own in (None, slice(2, 5)):
+        trainer = make_trainer(d, random_seed, batch_size=8)
+        about = trainer.rows, trainer.base, trainer.metric
+        corruption = Corruption(*about, 0.3, draws=True, own=own)
+        parts.append([corruption.batch() for _ in range(STEPS_AHEAD + 1)])
+    for whole, part in zip(*parts, strict=True):
+        for name in ("z", "components", "draws"):
+            assert torch.equal(getattr(part, name), getattr(whole, name)[2:5])
+        for name in ("corrupted", "log_q", "drawn", "weights"):
+            expected = torch.cat([half[2:5] for half in getattr(whole, name).chunk(2)])
+            torch.testing.assert_close(getattr(part, name), expected)
 
 
 # The criterion
@@ -258,7 +308,7 @@ def test_contraction_is_exact_for_few_features_and_estimated_beyond(beyond, kind
     trainer = make_trainer(d, random_seed, kind, contraction=0.1)
     trainer.start_level(0.3)
     criterion, parameters = trainer.criterion, trainer.training.parameters
-    z, k = criterion._batch()
+    z, k = criterion.corruption.batch()[:2]
     z, k = z[:1].expand(200, -1), k[:1].expand(200)
     values = torch.stack([criterion._contraction(parameters, z, k).detach() for _ in range(30)])
     field = ScoreField(trainer.base, trainer.decoder, parameters, trainer.metric)
@@ -281,9 +331,9 @@ def test_no_noise_trains_on_the_rows_themselves(random_seed):
     """sigma = 0: the loss is lambda E|K^T psi|^2 w + E|K^-1 J K|^2, plus calibration."""
     trainer = make_trainer(1, random_seed, "isotropic", contraction=0.2, calibration=0.0)
     trainer.start_level(0.0)
-    z, k = trainer.criterion._batch()
-    loss = trainer.criterion.of_batch(trainer.training.parameters, z, k).item()
-    _, psi, _ = trainer.base.evaluate(z)  # the head is zero
+    batch = trainer.criterion.corruption.batch()
+    loss = trainer.criterion.of_batch(trainer.training.parameters, batch).item()
+    z, (_, psi, _) = batch.z, trainer.base.evaluate(batch.z)  # the head is zero
     wide = z.double().requires_grad_()
     slope = torch.autograd.grad(trainer.base.evaluate(wide)[1].sum(), wide)[0]
     expected = 0.2 * psi.square().mean() + (1 + 0.2 * slope).square().mean()
@@ -294,7 +344,7 @@ class BaseWithoutDraws:
     """A base density that refuses to be sampled."""
 
     def __init__(self, base):
-        self.evaluate, self.mean = base.evaluate, base.mean
+        self.evaluate, self.mean, self.means = base.evaluate, base.mean, base.means
         self.log_density = base.log_density
 
     def sample(self, n, generator):
