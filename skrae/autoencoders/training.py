@@ -4,6 +4,7 @@ The loop knows a criterion by its `loss` alone, and what is best by a function t
 running average of the parameters (Polyak & Juditsky 1992).
 """
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from skrae.preprocessing.contract.work import check_time
 
 # Steps over which the learning rate rises to its value.
 RISING_STEPS = 20
+# A value that is not worth much is worth no more steps where it rises by less than this.
+MIN_RISE = 0.001
 
 
 class Criterion(ABC):
@@ -59,6 +62,9 @@ class TrainingOptions(NamedTuple):
     averaging: float  # the share of the running average that a step keeps
     check_every: int  # steps from one validation to the next
     patience: int  # validations without a better value that end a run
+    # A best value below that ends a run with the first validation that raises it by less than
+    # MIN_RISE.
+    worth: float = -math.inf
 
 
 class Adam:
@@ -199,7 +205,14 @@ def run(training, criterion, validate, max_steps, rate_factor=1.0, on_check=None
             continue
         training.loss_curve.append(float(torch.stack(recorded).mean()))
         recorded = []
+        before = training.best
         stale = 0 if training.validate(criterion, validate) else stale + 1
         training.stopped = on_check is not None and bool(on_check(training))
-        if training.stopped or stale >= options.patience:
+        if training.stopped or stale >= options.patience or _is_idle(before, training):
             break
+
+
+def _is_idle(before, training):
+    """Whether the best is worth nothing yet and hardly better than the best before it."""
+    value = training.best.value
+    return before is not None and value < min(training.options.worth, before.value + MIN_RISE)

@@ -108,6 +108,15 @@ def test_training_stops_when_patience_ends():
     assert not training.stopped
 
 
+@pytest.mark.parametrize(("worth", "n_validated"), [(-math.inf, 6), (0.002, 6), (0.0021, 3)])
+def test_training_stops_where_a_worthless_best_hardly_rises(worth, n_validated):
+    """The rises are .0015, .0005, -.001, .003 and .001."""
+    values = Scripted([0.0, 0.0015, 0.002, 0.001, 0.005, 0.006])
+    training = started(worth=worth)
+    run(training, Distance(TARGET), values, 60)
+    assert len(values.seen) == n_validated
+
+
 def test_a_criterion_that_ignores_validation_is_minimised_to_the_end():
     training, scripted = started(patience=1), Scripted([0.4, 0.3, 0.2, 0.1])
     run(training, Distance(TARGET, ignores_validation=True), scripted, 40)

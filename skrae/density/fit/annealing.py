@@ -8,7 +8,7 @@ import torch
 from skrae.autoencoders import training as loop
 from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
-from skrae.autoencoders.training import Best
+from skrae.autoencoders.training import MIN_RISE, Best
 from skrae.density.fit.criterion import HEAD_FACTORS, ScoreCriterion
 from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
 from skrae.preprocessing.contract.work import current_journal, ended_early, interruptible
@@ -22,8 +22,6 @@ MIN_GAIN, MIN_STANDARD_ERRORS = 0.005, 2.0
 MIN_ERRORS_OF_INCOMPLETE = 0.5
 # The gain may stay this far below the best and the annealing go on.
 TOLERANCE = 0.01
-# A gain below MIN_GAIN that a level raised by less than this is not worth finer noise.
-MIN_RISE = 0.001
 # The learning rate falls by this factor from one noise level to the next.
 LEVEL_DECAY = 0.85
 
@@ -178,8 +176,8 @@ def _has_passed(gains, first_decides):
     """Whether finer noise is not worth a visit, by the gains of the levels visited so far.
 
     The gain has fallen from its best, or the base density has nothing to be gained over: no gain
-    to speak of, which the last level has not raised. Below the base a falling gain is no reason,
-    as finer noise may still rise above it, unless the first level decides.
+    to speak of, which the last level has not raised by MIN_RISE. Below the base a falling gain is
+    no reason, as finer noise may still rise above it, unless the first level decides.
     """
     if first_decides and gains[-1] <= 0.0:
         return True

@@ -15,6 +15,7 @@ from skrae.density.columns.working_space import (
     numeric_part,
 )
 from skrae.density.fit.annealing import (
+    MIN_GAIN,
     LevelTrainer,
     Outcome,
     Schedule,
@@ -54,6 +55,8 @@ CURL_ROWS = 256
 FEW_REPEATS, FEW_PARTICLES = 2, 2048
 # The most steps of a noise level: of few rows; one more for every so many rows; of any.
 FEW_STEPS, ROWS_PER_STEP, MOST_STEPS = 300, 6, 3000
+# Of so many rows a network has learned by its first checks whether there is something to gain.
+MANY_ROWS = 50_000
 # Checks without a gain that end a level, and those where the base has more components than that:
 # what an average of mixtures of few has at most, and a tail.
 PATIENCE, LITTLE_PATIENCE, LARGE_BASE = 3, 1, 513
@@ -104,6 +107,12 @@ def patience(options, base):
         return options.n_iter_no_change
     few = len(base.weights) <= LARGE_BASE and not is_wide(base.n_features)
     return PATIENCE if few else LITTLE_PATIENCE
+
+
+def worth(options, n_rows):
+    """The gain without which a noise level ends with the first check that hardly raises it."""
+    decides = options.n_iter_no_change == "auto" and options.calibration_weight > 0.0
+    return MIN_GAIN if decides and n_rows >= MANY_ROWS else -np.inf
 
 
 def n_checks(options):
@@ -315,6 +324,7 @@ def level_trainer(learning, base, options, generator, device, previous):
         averaging=kind.averaging,
         check_every=check_every(steps_per_level(n_rows, base, options)),
         patience=patience(options, base),
+        worth=worth(options, n_rows),
     )
     n_draws = min(max(8 * n_rows, MIN_VALIDATION_DRAWS), kind.max_validation_draws)
     return LevelTrainer(
