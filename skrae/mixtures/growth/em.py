@@ -20,6 +20,7 @@ import torch
 from skrae.mixtures.components import log_volume
 from skrae.mixtures.growth.expectation import Mixture, mean_log_density, shared_moments
 from skrae.mixtures.growth.levels import divergence, frequencies, shrunk, tilted
+from skrae.mixtures.growth.nearest import MIN_COMPONENTS, Nearest
 from skrae.mixtures.quadratics import level_counts, unpacked_moments
 from skrae.preprocessing.blocks import block_rows, by_blocks, is_wide, n_matrices
 from skrae.preprocessing.contract.work import breakable, ended_early
@@ -97,11 +98,16 @@ def first_gaussian(rows, settings, prior=None):
     return mixture._replace(covariances=covariance, priors=prior[None])
 
 
-def em_step(mixture, z, weights, settings):
-    """One step of expectation-maximisation; components left with few rows are dropped."""
-    moments = shared_moments(mixture, z, weights)
+def em_step(mixture, z, weights, settings, nearest=None):
+    """One step of expectation-maximisation; components left with few rows are dropped.
+
+    With `Nearest` rows may have shares in a few components alone.
+    """
+    moments = shared_moments(mixture, z, weights, nearest)
     counts = moments.flatten(1)[:, 0]
     keep = counts >= min(MIN_ROWS, float(counts.max()))
+    if nearest and not keep.all():
+        nearest.forget()
     level_priors = None if mixture.levels is None else mixture.level_priors[keep]
     return maximise(moments[keep], mixture.priors[keep], settings, level_priors)
 
@@ -146,16 +152,25 @@ def split(mixture, generator, levels=()):
 def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
     """EM until the held-out log density falls; the best on the way, its value and the last."""
     best_value, best = -math.inf, mixture
+    nearest = _nearest(mixture, settings)
     for step in range(max_steps + 1):
         if step % every == 0:
+            if nearest:
+                nearest.forget()
             value = mean_log_density(mixture, held_out)
             if value < best_value - 0.02:
                 break
             if value > best_value:
                 best_value, best = value, mixture
         if step < max_steps:
-            mixture = em_step(mixture, *rows, settings)
+            mixture = em_step(mixture, *rows, settings, nearest)
     return best_value, best, mixture
+
+
+def _nearest(mixture, settings):
+    """`Nearest` where rows may have shares in a few components alone, of many in many columns."""
+    is_large = settings.shape is not None and len(mixture.weights) >= MIN_COMPONENTS
+    return Nearest() if is_large else None
 
 
 def merge_closest(mixture):
@@ -329,8 +344,9 @@ def _shrunk_ever_more(found, rows, held_out, stronger, pooled, n_steps, patience
 
 def settle(mixture, rows, settings, n_steps=3):
     """A few steps of EM on more rows than the mixture was grown with."""
+    nearest = _nearest(mixture, settings)
     for _ in range(n_steps):
-        mixture = em_step(mixture, *rows, settings)
+        mixture = em_step(mixture, *rows, settings, nearest)
     return mixture
 
 

@@ -12,6 +12,7 @@ import torch
 
 from skrae.mixtures.categories import log_levels
 from skrae.mixtures.components import log_sum, log_volume, shares_of
+from skrae.mixtures.growth.nearest import FewShares, Kernels
 from skrae.mixtures.quadratics import log_kernels, row_columns, rows_at_once, weighted_moments
 from skrae.preprocessing.blocks import shared_by_blocks
 from skrae.preprocessing.contract.processes import current
@@ -72,11 +73,12 @@ def mean_log_density(mixture, held_out):
     return weighted_mean(values if floor is None else torch.logaddexp(values, floor), weights)
 
 
-def shared_moments(mixture, z, weights):
+def shared_moments(mixture, z, weights, nearest=None):
     """What `moments_of` gives: of many rows each process takes some.
 
     The parts are the same of any number of processes, and are added in the same order: so the sums
-    are equal, bit for bit.
+    are equal, bit for bit. `Nearest` tells of the parts whose rows have few components, and is told
+    of others.
     """
     processes, (n_components, d) = current(), mixture.means.shape
     if not isinstance(z, torch.Tensor):
@@ -88,14 +90,21 @@ def shared_moments(mixture, z, weights):
     bounds = [n * part // n_parts for part in range(n_parts + 1)]
     is_shared = is_long and processes.size > 1
     own = processes.share(n_parts) if is_shared else slice(0, n_parts)
-    joint = log_joint(mixture)
+    joint, kernels = log_joint(mixture), nearest and Kernels.of(mixture)
 
-    def sums(part):
-        return _moments(joint, z[part], weights[part], n_components, d)
+    def sums(start, stop):
+        part, rows = (start, stop), (z[start:stop], weights[start:stop])
+        if nearest and nearest.knows(part):
+            return nearest.moments(part, kernels, *rows)
+        shares = nearest and []
+        found = _moments(joint, *rows, n_components, d, shares)
+        if nearest:
+            nearest.keep(part, shares)
+        return found
 
-    moments = [sums(slice(*part)) for part in list(pairwise(bounds))[own]]
+    moments = [sums(*part) for part in list(pairwise(bounds))[own]]
     if is_shared:
-        none = sums(slice(0))
+        none = _moments(joint, z[:0], weights[:0], n_components, d)
         moments = processes.joined(torch.stack([none, *moments])[1:], n_parts)
     return sum(moments)
 
@@ -107,12 +116,17 @@ def moments_of(mixture, z, weights):
     return _moments(log_joint(mixture), z, weights, *mixture.means.shape)
 
 
-def _moments(joint, z, weights, n_components, d):
-    """The same by the `log_joint` of so many components in d dimensions."""
+def _moments(joint, z, weights, n_components, d, few=None):
+    """The same by the `log_joint` of so many components in d dimensions.
+
+    The `FewShares` of blocks of rows are added to the list `few`.
+    """
     moments, size = 0.0, rows_at_once(n_components, d)
     for rows, w in zip(z.split(size), weights.split(size), strict=True):
         check_time()
         columns = row_columns(rows, d)
         shares = shares_of(joint(columns), w)
+        if few is not None:
+            few.append(FewShares.of(shares))
         moments = moments + weighted_moments(shares, columns, d)
     return moments

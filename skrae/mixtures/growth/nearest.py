@@ -1,0 +1,125 @@
+"""Steps of expectation-maximisation by the few components that each row is likely of.
+
+Of many columns a row has next to all its shares in a few components. A step of all components says
+which these are, and the steps after it ask them alone: shares that are restricted to some
+components raise a bound of the likelihood as well (Neal & Hinton 1998), and take a small part of
+the distances.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+from skrae.mixtures.categories import log_levels
+from skrae.mixtures.components import inverse_of_triangles, log_volume, shares_of
+from skrae.mixtures.quadratics import NEGLIGIBLE
+from skrae.preprocessing.contract.work import check_time
+
+# Components that a row keeps, of few and of many, and the share in others, of all rows in the mean,
+# for which all components are asked again.
+FEW, MORE, MAX_LEFT_OUT = 8, 16, 0.01
+# Components for which it is worth while, and those that are many.
+MIN_COMPONENTS, MANY = 32, 128
+
+
+class Kernels(NamedTuple):
+    """Of each component k the constant, whitener and whitened mean, and logarithms of levels."""
+
+    constants: torch.Tensor  # (K,)
+    whiteners: torch.Tensor  # (K, d, d)
+    origins: torch.Tensor  # (K, d)
+    levels: torch.Tensor | None  # (K, D)
+
+    @classmethod
+    def of(cls, mixture):
+        """Those of a `Mixture`."""
+        factors = torch.linalg.cholesky(mixture.covariances)
+        whiteners, d = inverse_of_triangles(factors), mixture.means.shape[1]
+        origins = torch.einsum("kij,kj->ki", whiteners, mixture.means)
+        constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
+        own = None if mixture.levels is None else log_levels(mixture.levels)
+        return cls(constants, whiteners, origins, own)
+
+    def __call__(self, k, rows):
+        """log w_k N(z; mu_k, C_k) pi_k(u) of rows (m, d + D)."""
+        d = self.origins.shape[1]
+        whitened = rows[:, :d] @ self.whiteners[k].T - self.origins[k]
+        logits = self.constants[k] - 0.5 * whitened.square().sum(1)
+        return logits if self.levels is None else logits + rows[:, d:] @ self.levels[k]
+
+
+class Nearest:
+    """The few components of each row, of rows that are asked for in the same parts every time.
+
+    A part is a pair of bounds.
+    """
+
+    def __init__(self):
+        self._components = {}
+
+    def forget(self):
+        """Ask all components the next time."""
+        self._components = {}
+
+    def knows(self, part):
+        """Whether the components of this part of the rows are few and known."""
+        return part in self._components
+
+    def keep(self, part, shares):
+        """Take note of the components of a part, of the `FewShares` of its blocks."""
+        components, kept, whole = zip(*shares, strict=True)
+        if sum(kept) >= (1.0 - MAX_LEFT_OUT) * sum(whole):
+            self._components[part] = torch.cat(components)
+
+    def moments(self, part, kernels, rows, weights):
+        """The `weighted_moments` of the rows (n, d + D) of a known part."""
+        return moments_of_few(kernels, rows, weights, self._components[part])
+
+
+class FewShares(NamedTuple):
+    """The likeliest components of each row of a block, their shares, and those of all, in sum."""
+
+    components: torch.Tensor  # (n, FEW) or (n, MORE)
+    kept: float
+    whole: float
+
+    @classmethod
+    def of(cls, shares):
+        """Those of shares (K, n)."""
+        highest, components = shares.topk(FEW if len(shares) < MANY else MORE, dim=0)
+        return cls(components.T, float(highest.sum()), float(shares.sum()))
+
+
+def moments_of_few(kernels, rows, weights, components):
+    """`weighted_moments` where each row has shares in some `components` (n, m) alone.
+
+    Parameters
+    ----------
+    kernels : Kernels
+    rows : tensor of shape (n, d + D)
+    weights : tensor of shape (n,)
+    components : tensor of shape (n, m), whole numbers
+
+    Returns
+    -------
+    tensor of shape (K, 1 + d, 1 + d + D)
+    """
+    (n_components, d), n_each = kernels.origins.shape, components.shape[1]
+    flat = components.flatten()
+    counts = torch.bincount(flat, minlength=n_components).tolist()
+    places = flat.argsort(stable=True).split(counts)
+    logits = rows.new_empty(len(flat))
+    for k, own in enumerate(places):
+        logits[own] = kernels(k, rows[own // n_each])
+    check_time()
+    shares = shares_of(logits.view(-1, n_each).T.contiguous(), weights).T.flatten()
+    full = torch.cat([torch.ones_like(rows[:, :1]), rows], dim=1)
+    moments = rows.new_zeros(n_components, 1 + d, full.shape[1])
+    for k, own in enumerate(places):
+        share = shares[own]
+        some = share > NEGLIGIBLE
+        own, share = full[own[some] // n_each], share[some]
+        torch.mm((share[:, None] * own[:, : 1 + d]).T, own, out=moments[k])
+    check_time()
+    return moments
