@@ -70,11 +70,19 @@ class NoiseMetric:
             return self._base.responsibilities(z)
         return base_responsibilities
 
-    def draw(self, responsibilities, generator):
-        """Component k ~ r_k(z) and its weight w_k = s_k / r_k: E[w_k C_k] = C(z)."""
+    def draw(self, responsibilities, generator, components=None):
+        """Component k ~ r_k(z) and its weight w_k = s_k / r_k: E[w_k C_k] = C(z).
+
+        The responsibilities (n, m) may be those of some `components` (n, m) of each row.
+        """
         k = draw_index(responsibilities, generator)
-        width = (responsibilities * self.relative_widths[k]).sum(1)
-        return k, 1.0 / width
+        if components is None:
+            widths = self.relative_widths[k]
+        else:
+            k = components.gather(1, k[:, None])
+            widths = self.relative_widths[k, components]
+            k = k[:, 0]
+        return k, 1.0 / (responsibilities * widths).sum(1)
 
     def covariance(self, responsibilities):
         """C(z) = sum_k s_k C_k, shape (n, d, d)."""

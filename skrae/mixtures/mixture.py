@@ -30,7 +30,7 @@ from skrae.mixtures.components import (
     student_log_kernel,
     student_scales,
 )
-from skrae.mixtures.quadratics import quadratics_of, rows_at_once
+from skrae.mixtures.quadratics import places_of, quadratics_of, rows_at_once
 from skrae.preprocessing.blocks import (
     by_blocks,
     is_wide,
@@ -224,6 +224,34 @@ class MixtureDensity:
         for k, own in heavy.items():
             gradient = torch.addcmul(gradient, responsibilities[k][:, None], own)
         return log_density, self._padded(gradient, 1), responsibilities.T
+
+    def evaluate_few(self, z, components):
+        """The same where row i has shares in components[i] alone, (n, m); many columns.
+
+        log q (n,) is below that of all components, the responsibilities are (n, m).
+        """
+        rows, n_each = z.double(), components.shape[1]
+        numbers = rows[:, : self.n_numeric]
+        places = places_of(components, len(self.weights))
+        logits, pulls = rows.new_empty(components.numel()), {}
+        for k, own in enumerate(places):
+            logits[own], pulls[k] = self._component(k, numbers[own // n_each])
+        logits = logits.view(-1, n_each).T.contiguous()
+        if self.levels:
+            masses = self.categories.log_masses(rows[:, self.n_numeric :])
+            logits += masses.gather(0, components.T.long())
+        log_density, shares = log_sum_and_shares(logits)
+        shares, gradient = shares.T.contiguous(), torch.zeros_like(numbers)
+        for k, own in enumerate(places):
+            gradient.index_add_(0, own // n_each, shares.view(-1, 1)[own] * pulls[k])
+        return log_density, self._padded(gradient, 1), shares
+
+    def _component(self, k, z):
+        """log w_k c_k(z), (n,), and its gradient (n, d_c)."""
+        if k in self._heavy:
+            return self._heavy_component(k, z)
+        distance, pull = self._quadratics.component(k, z)
+        return self._constants[k] - 0.5 * distance, pull
 
     def _padded(self, derivatives, n_axes):
         """With zeros for the one-hots in the last axes."""

@@ -147,6 +147,17 @@ def _n_monomials(d):
     return 1 + d + d * (d + 1) // 2
 
 
+def places_of(components, n_components):
+    """Of each component k where it stands in components.flatten(), in order.
+
+    >>> [own.tolist() for own in places_of(torch.tensor([[0, 2], [2, 0]]), 3)]
+    [[0, 3], [], [1, 2]]
+    """
+    flat = components.flatten()
+    counts = torch.bincount(flat, minlength=n_components).tolist()
+    return flat.argsort(stable=True).split(counts)
+
+
 # --- the density and its gradient -----------------------------------------------------------------
 
 
@@ -198,6 +209,13 @@ class Whiteners:
         self._size, self._whiteners = len(dofs), inverse_of_triangles(factors[self._gaussian])
         self._means = means[self._gaussian]
         self._distances = _distances_by_columns(self._means, self._whiteners)
+
+    def component(self, k, z):
+        """The squared distance (n,) from Gaussian k, and -1/2 of its gradient (n, d)."""
+        place = int((self._gaussian < k).sum())
+        whitener = self._whiteners[place]
+        whitened = (z - self._means[place]) @ whitener.T
+        return whitened.square().sum(1), -(whitened @ whitener)
 
     def distances(self, z):
         """|L_k^-1 (z - mu_k)|^2, (K, n)."""

@@ -1,5 +1,6 @@
 """Annealing: train along a falling noise schedule, keep what the held-out rows prefer."""
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from skrae.autoencoders.decoders.registry import make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import MIN_RISE, Best
 from skrae.density.fit.criterion import HEAD_FACTORS, ScoreCriterion
+from skrae.mixtures.growth.nearest import likely_components
 from skrae.preprocessing.blocks import NETWORK_ROWS, by_blocks
 from skrae.preprocessing.contract.work import current_journal, ended_early, interruptible
 
@@ -117,6 +119,11 @@ class LevelTrainer:
     def noise_level(self):
         return self.criterion.noise_level
 
+    @cached_property
+    def _likely(self):
+        """The components that the rows are likely of, where these are few."""
+        return likely_components(self.base, self.rows.z)
+
     @property
     def min_standard_errors(self):
         """Of its gain, what a network must bring."""
@@ -129,9 +136,8 @@ class LevelTrainer:
         tau, before = noise_level**2 + self.weights.contraction, self.decoder
         self.decoder = make_decoder(self.decoder_name, self.activation, tau, self.base.mean)
         self._share_out()
-        self.criterion = ScoreCriterion(
-            self.rows, self.base, self.metric, self.decoder, self.weights, noise_level
-        )
+        about = self.rows, self.base, self.metric, self.decoder, self.weights
+        self.criterion = ScoreCriterion(*about, noise_level, self._likely)
         changed = self.decoder.start_level(
             self.training.parameters,
             self.rows.draw,

@@ -38,8 +38,8 @@ MIN_EFFECTIVE_DRAWS = 100
 # Products of a step by the base density alone, below which processes do not share it out.
 MIN_SHARED = 2**23
 # Of many columns: the steps whose rows are corrupted at once, as products with few rows of each
-# component are slow, and the numbers of these rows for all components.
-STEPS_AHEAD, NUMBERS_AHEAD = 10, 2**21
+# component are slow, and the numbers of these rows for their components.
+STEPS_AHEAD, NUMBERS_AHEAD = 10, 2**22
 
 
 class TermWeights(NamedTuple):
@@ -77,18 +77,26 @@ class Corruption:
     noise_level : float, sigma
     draws : bool, whether as many draws of q are wanted
     own : slice, of the rows of a batch those of this process, or None where they are not shared
+    likely : Likely, the components of rows that are asked for alone, or None for all
     """
 
-    def __init__(self, rows, base, metric, noise_level, draws, own=None):
+    def __init__(self, rows, base, metric, noise_level, draws, own=None, likely=None):
         self.rows, self.base, self.metric = rows, base, metric
-        self.noise_level, self.draws, self.own = noise_level, draws, own
+        self.noise_level, self.draws, self.own, self.likely = noise_level, draws, own, likely
         self.factors = metric.factors.float()
         self.inverse_transposes = metric.inverse_transposes.float()
         shape = len(rows.z), COMPONENT_DRAWS
         heights = uniform(shape, rows.generator, rows.z.new_empty(0, dtype=torch.float64))
-        size = block_rows(len(metric.factors))
-        self.components = shared_by_blocks(self._components_at, rows.z, heights, size=size)
+        self.components = self._drawn_components(heights)
         self._ready = iter(())
+
+    def _drawn_components(self, heights):
+        if self.likely is not None and self.metric.kind == "local":
+            return self.likely.components.gather(
+                1, indices_at(heights, self.likely.shares.double())
+            )
+        size = block_rows(len(self.metric.factors))
+        return shared_by_blocks(self._components_at, self.rows.z, heights, size=size)
 
     def _components_at(self, z, heights):
         """The components, several for each row, that its noise may come from."""
@@ -100,7 +108,8 @@ class Corruption:
         n_components, d = self.base.means.shape
         if not is_wide(d) or self.rows.n_copies > 1:
             return 1
-        numbers = 2 * self.rows.batch_size * n_components
+        n_each = n_components if self.likely is None else d * self.likely.components.shape[1]
+        numbers = 2 * self.rows.batch_size * n_each
         return max(1, min(STEPS_AHEAD, NUMBERS_AHEAD // numbers))
 
     def batch(self):
@@ -120,9 +129,7 @@ class Corruption:
         z, k = rows.z[index], self.components[index, which].long()
         generator = rows.generator if self.own is None else PartOfRows(rows.generator, size, own)
         corrupted, whitened = self._corrupt(z, k, generator)
-        log_q, gradient, shares = self.base.evaluate(corrupted)
-        shares = self.metric.responsibilities(corrupted, shares)
-        of_corrupted = corrupted, whitened, log_q, gradient, *self.metric.draw(shares, generator)
+        of_corrupted = corrupted, whitened, *self._evaluated(corrupted, index, generator)
         draws = n * [None]
         if self.draws:
             draws = self.base.sample(n * size, rows.generator).unflatten(0, (n, size))[:, own]
@@ -131,6 +138,20 @@ class Corruption:
         for b in range(n):
             own = (part[:, b].flatten(0, 1) for part in copies)
             yield Batch(*(part[b] for part in apart), *own, draws[b])
+
+    def _evaluated(self, corrupted, index, generator):
+        """log q, its gradient, drawn components and weights at what rows `index` have become."""
+        likely = None
+        if self.likely is None:
+            log_q, gradient, shares = self.base.evaluate(corrupted)
+        else:
+            n_copies = len(corrupted) // len(index)
+            likely = self.likely.components[index].long().repeat(n_copies, 1)
+            log_q, gradient, shares = self.base.evaluate_few(corrupted, likely)
+        if self.metric.kind == "isotropic":
+            likely = None
+        shares = self.metric.responsibilities(corrupted, shares)
+        return log_q, gradient, *self.metric.draw(shares, generator, likely)
 
     def _corrupt(self, z, k, generator):
         if self.noise_level == 0.0:
@@ -151,9 +172,10 @@ class ScoreCriterion(Criterion):
     decoder : Decoder
     weights : TermWeights
     noise_level : float, sigma
+    likely : Likely, of the rows, or None
     """
 
-    def __init__(self, rows, base, metric, decoder, weights, noise_level):
+    def __init__(self, rows, base, metric, decoder, weights, noise_level, likely=None):
         self.rows, self.base, self.metric, self.decoder = rows, base, metric, decoder
         self.weights, self.noise_level, self.tau = weights, noise_level, decoder.tau
         self.rate, self.ignores_validation = decoder.rate, weights.calibration == 0.0
@@ -161,7 +183,8 @@ class ScoreCriterion(Criterion):
         self.is_shared = current().size > 1 and self._may_share
         own = current().share(rows.batch_size) if self.is_shared else None
         calibrates = weights.calibration > 0.0
-        self.corruption = Corruption(rows, base, metric, noise_level, calibrates, own)
+        about = rows, base, metric, noise_level
+        self.corruption = Corruption(*about, calibrates, own, likely)
 
     @property
     def _may_share(self):

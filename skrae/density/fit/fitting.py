@@ -11,9 +11,7 @@ from skrae.autoencoders.decoders.registry import DECODERS, make_decoder
 from skrae.autoencoders.layers import scale_head
 from skrae.autoencoders.training import Training, TrainingOptions
 from skrae.density.columns.report import column_report
-from skrae.density.columns.working_space import (
-    numeric_part,
-)
+from skrae.density.columns.working_space import numeric_part
 from skrae.density.fit.annealing import (
     MIN_GAIN,
     LevelTrainer,

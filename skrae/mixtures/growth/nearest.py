@@ -13,7 +13,8 @@ import torch
 
 from skrae.mixtures.categories import log_levels
 from skrae.mixtures.components import inverse_of_triangles, log_volume, shares_of
-from skrae.mixtures.quadratics import NEGLIGIBLE
+from skrae.mixtures.quadratics import NEGLIGIBLE, places_of
+from skrae.preprocessing.blocks import block_rows, is_wide, shared_by_blocks
 from skrae.preprocessing.contract.work import check_time
 
 # Components that a row keeps, of few and of many, and the share in others, of all rows in the mean,
@@ -91,6 +92,32 @@ class FewShares(NamedTuple):
         return cls(components.T, float(highest.sum()), float(shares.sum()))
 
 
+class Likely(NamedTuple):
+    """The likeliest components of each row, and its shares in them."""
+
+    components: torch.Tensor  # (n, MORE)
+    shares: torch.Tensor  # (n, MORE)
+
+
+def likely_components(density, z):
+    """`Likely` of rows (n, d), of a density of many components in many columns.
+
+    None for another one, and where the rows have more than MAX_LEFT_OUT of their shares elsewhere.
+    """
+    n_components, d = density.means.shape
+    if not is_wide(d) or n_components < MIN_COMPONENTS:
+        return None
+
+    def likeliest(rows):
+        shares, components = density.responsibilities(rows).topk(MORE, dim=1)
+        return torch.cat([shares, components], dim=1).float()
+
+    shares, components = shared_by_blocks(likeliest, z, size=block_rows(n_components)).chunk(2, 1)
+    if shares.sum() < (1.0 - MAX_LEFT_OUT) * len(z):
+        return None
+    return Likely(components.int(), shares)
+
+
 def moments_of_few(kernels, rows, weights, components):
     """`weighted_moments` where each row has shares in some `components` (n, m) alone.
 
@@ -106,10 +133,8 @@ def moments_of_few(kernels, rows, weights, components):
     tensor of shape (K, 1 + d, 1 + d + D)
     """
     (n_components, d), n_each = kernels.origins.shape, components.shape[1]
-    flat = components.flatten()
-    counts = torch.bincount(flat, minlength=n_components).tolist()
-    places = flat.argsort(stable=True).split(counts)
-    logits = rows.new_empty(len(flat))
+    places = places_of(components, n_components)
+    logits = rows.new_empty(components.numel())
     for k, own in enumerate(places):
         logits[own] = kernels(k, rows[own // n_each])
     check_time()

@@ -20,6 +20,7 @@ from skrae.density.fit.criterion import (
     TermWeights,
 )
 from skrae.density.score_field import NoiseMetric, ScoreField
+from skrae.mixtures.growth.nearest import Likely
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import WIDE
 from skrae.preprocessing.rows import WeightedRows
@@ -296,6 +297,24 @@ def test_processes_have_the_parts_of_one_batch(d, random_seed):
         for name in ("corrupted", "log_q", "drawn", "weights"):
             expected = torch.cat([half[2:5] for half in getattr(whole, name).chunk(2)])
             torch.testing.assert_close(getattr(part, name), expected)
+
+
+def test_batches_of_few_likely_components_are_those_of_all(random_seed):
+    """Where a row has all its components among the likely ones: the same noise and gradients."""
+    base = random_mixture(WIDE + 1, 3, random_seed)
+    rows = weighted(base.sample(100, generator(random_seed)))
+    components = torch.arange(3).expand(100, 3).int()
+    every = Likely(components, base.responsibilities(rows.z).float())
+    for kind in "local", "isotropic":
+        found = []
+        for likely in (None, every):
+            own = Rows(rows, 8, generator(random_seed))
+            about = own, base, NoiseMetric(base, kind), 0.3
+            corruption = Corruption(*about, draws=True, likely=likely)
+            found.append([corruption.batch() for _ in range(3)])
+        for one, other in zip(*found, strict=True):
+            for whole, part in zip(one, other, strict=True):
+                torch.testing.assert_close(whole.double(), part.double(), rtol=1e-4, atol=1e-5)
 
 
 # The criterion

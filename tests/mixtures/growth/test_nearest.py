@@ -1,14 +1,24 @@
 """Moments by the few likeliest components of each row, against those of all components."""
 
+import numpy as np
 import pytest
 import torch
 
 from skrae.mixtures.growth import em
 from skrae.mixtures.growth.expectation import Mixture, moments_of, shared_moments
 from skrae.mixtures.growth.factors import FactorShape
-from skrae.mixtures.growth.nearest import FEW, MIN_COMPONENTS, Kernels, Nearest, moments_of_few
+from skrae.mixtures.growth.nearest import (
+    FEW,
+    MIN_COMPONENTS,
+    MORE,
+    Kernels,
+    Nearest,
+    likely_components,
+    moments_of_few,
+)
+from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import WIDE
-from tests.mixtures.random_mixtures import generator
+from tests.mixtures.random_mixtures import generator, random_mixture
 
 D, LEVELS = WIDE + 1, (2, 3)
 
@@ -80,6 +90,36 @@ def test_a_component_that_is_dropped_lets_all_be_asked(random_seed):
     smaller = em.em_step(mixture._replace(means=means), z, weights, settings, nearest)
     assert len(smaller.weights) == MIN_COMPONENTS - 1
     assert not nearest._components
+
+
+def density_of(mixture):
+    """The same as a density."""
+    weights, means, covariances = (part.numpy() for part in mixture[:3])
+    return MixtureDensity(weights, means, np.linalg.cholesky(covariances), len(weights) * [np.inf])
+
+
+def test_likely_components_have_the_shares_of_rows(random_seed):
+    mixture, z, _ = random_case(100, MIN_COMPONENTS, random_seed, 0.5)
+    density = density_of(mixture)
+    components, shares = likely_components(density, z)
+    assert components.shape == shares.shape == (100, MORE)
+    expected = density.responsibilities(z).gather(1, components.long())
+    torch.testing.assert_close(shares.double(), expected, rtol=1e-5, atol=1e-6)
+    assert (shares.sum(1) > 0.99).all()
+
+
+def test_rows_of_few_components_or_of_very_many_are_likely_of_no_few(random_seed):
+    """Fewer than MIN_COMPONENTS, few columns, and components that are all alike."""
+    few, z, _ = random_case(20, MIN_COMPONENTS - 1, random_seed)
+    assert likely_components(density_of(few), z) is None
+    narrow = random_mixture(2, MIN_COMPONENTS, random_seed)
+    assert likely_components(narrow, z[:, :2]) is None
+    mixture, z, _ = random_case(20, MIN_COMPONENTS, random_seed)
+    alike = (part[:1].expand_as(part) for part in mixture[:4])
+    alike = Mixture(*alike, *mixture[4:])._replace(
+        weights=torch.full_like(mixture.weights, 1 / MIN_COMPONENTS)
+    )
+    assert likely_components(density_of(alike), z) is None
 
 
 def test_refining_with_few_components_is_as_good(monkeypatch, random_seed):
