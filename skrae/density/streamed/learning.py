@@ -8,7 +8,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from skrae.density.incomplete.rows import FitRows, asked_rows, fit_rows
-from skrae.density.streamed.settling import AllRows
+from skrae.density.streamed.settling import AllRows, ColumnSums
 from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.rows import check_weights, frame_of, plain_array
 from skrae.preprocessing.sources import source as sources
@@ -52,7 +52,8 @@ def lesson_of(estimator, X, sample_weight, reset):
     if weights is not None:
         weights *= n / float(processes.total(torch.tensor(weights.sum())))
     read = partial(asked_rows, estimator, rows.table)
-    return Lesson(rows, AllRows(source, weights, read, rows.table), random_state)
+    every = AllRows(source, weights, read, rows.table, ColumnSums())
+    return Lesson(rows, every, random_state)
 
 
 def _read(X, sample_weight):

@@ -21,6 +21,30 @@ from skrae.preprocessing.contract.work import check_time
 from skrae.preprocessing.sources.source import Source
 from skrae.preprocessing.table.table import Table
 
+# By how much of the sum of their sizes the sum of the same numbers may differ, read in other order.
+ROUNDING = 1e-9
+
+
+class ColumnSums:
+    """Sums of the columns of a table, which are those of every pass before."""
+
+    def __init__(self):
+        self._before = None
+
+    def check(self, found, sizes):
+        """Raise ValueError where sums (d,) are not as before; `sizes` are of absolute values."""
+        before = found if self._before is None else self._before
+        self._before = before
+        with np.errstate(invalid="ignore"):  # of sums that overflow
+            changed = np.abs(found - before) > ROUNDING * sizes
+        if changed.any():
+            column = int(changed.argmax())
+            raise ValueError(
+                f"Got a table whose column {column} has the sum {found[column]:.10g}, expected"
+                f" {before[column]:.10g} as when it was read before: it must not change while it is"
+                " fitted to, and an iterable must give the same rows each time it begins."
+            )
+
 
 class AllRows(NamedTuple):
     """The rows of a source.
@@ -31,30 +55,41 @@ class AllRows(NamedTuple):
     weights : array of shape (n,), of mean 1 where they are positive, or None
     read : callable from a block of the source to its `AskedRows`
     table : Table, or None where all columns are plain numbers
+    sums : ColumnSums
     """
 
     source: Source
     weights: np.ndarray | None
     read: object
     table: Table | None
+    sums: ColumnSums
 
     def within(self, working, law):
         """The same in a `WorkingSpace`; `law` is the `RowLaw` of the sample's holes, or None."""
         return RowsWithin(self, working, law)
 
     def blocks(self):
-        """Full rows (m, d) of positive weight, NaN where missing, float64, and weights (m,)."""
-        start = 0
+        """Full rows (m, d) of positive weight, NaN where missing, float64, and weights (m,).
+
+        Raises
+        ------
+        ValueError
+            Where the rows are not those of the pass before.
+        """
+        start, sums, sizes = 0, 0.0, 0.0
         for number, block in enumerate(self.source.blocks()):
             X = np.ascontiguousarray(self.read(block).X, np.float64)
             if self.table and not len(self.table.steps):  # the column of noise of the sample
                 X[:, 0] = np.random.default_rng(number).standard_normal(len(X))
+            with np.errstate(over="ignore"):
+                sums, sizes = sums + np.nansum(X, axis=0), sizes + np.nansum(np.abs(X), axis=0)
             own = np.ones(len(X))
             if self.weights is not None:
                 own = self.weights[start : start + len(X)]
             start += len(X)
             if own.any():
                 yield X[own > 0.0], own[own > 0.0]
+        self.sums.check(sums, sizes)
 
 
 class RowsWithin(NamedTuple):

@@ -5,6 +5,8 @@ and in between, a block takes one step: the base density by `skrae.mixtures.onli
 by `tilt`. What a stream has to remember is a dict of arrays, `_stream` of the estimator.
 """
 
+from numbers import Real
+
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
@@ -17,7 +19,7 @@ from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.tilt import tilted_anew
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.mixtures.online import Statistics, online_step, statistics_of
-from skrae.preprocessing.contract.options import available_device, check_number
+from skrae.preprocessing.contract.options import available_device
 from skrae.preprocessing.contract.twin import twin_of
 from skrae.preprocessing.rows import (
     WeightedRows,
@@ -91,9 +93,10 @@ def learned(estimator, X, sample_weight, forgetting):
 
 
 def _check(estimator, forgetting):
-    check_number("forgetting", forgetting, 0.0, above=True)
-    if forgetting > 1.0:
-        raise ValueError(f"Got forgetting={forgetting!r}, expected a number > 0 and <= 1.")
+    is_number = isinstance(forgetting, Real) and not isinstance(forgetting, bool)
+    if not is_number or not 0.0 < forgetting <= 1.0:
+        error = ValueError if is_number else TypeError
+        raise error(f"Got forgetting={forgetting!r}, expected a number > 0 and <= 1.")
     check_options(estimator)
     if estimator.distributed:
         raise ValueError(

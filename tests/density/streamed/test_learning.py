@@ -15,7 +15,7 @@ from skrae.density.incomplete.rows import asked_rows, fit_rows
 from skrae.density.options import resolved_options
 from skrae.density.streamed import settling
 from skrae.density.streamed.learning import lesson_of
-from skrae.density.streamed.settling import AllRows
+from skrae.density.streamed.settling import AllRows, ColumnSums
 from skrae.mixtures.growth.em import Settings, first_gaussian
 from skrae.mixtures.growth.expectation import moments_of
 from skrae.mixtures.mixture import MixtureDensity
@@ -172,7 +172,7 @@ def test_moments_are_those_of_all_rows_at_once(holes):
     working = fit_space(full, weights, every, resolved_options(estimator))
     found = source.source_to_fit(Blocks([X])).counted()
     read = partial(asked_rows, estimator, rows.table)
-    streamed = AllRows(found, None, read, rows.table).within(working, None)
+    streamed = AllRows(found, None, read, rows.table, ColumnSums()).within(working, None)
     whole = ~np.isnan(X).any(axis=1)
     mixture = first_gaussian(working.rows(full, weights, every), Settings(1e-4, 1.0))
     expected = 0.0
@@ -194,7 +194,7 @@ def test_of_many_columns_holes_are_drawn_or_left_out(with_law, monkeypatch):
     X = ROWS[:100].copy()
     X[::4, 2] = np.nan
     law = RawRows(X, Cells(np.zeros(3)), ()).law(working.transform, base) if with_law else None
-    within = AllRows(None, None, None, None).within(working, law)
+    within = AllRows(None, None, None, None, None).within(working, law)
     (part,) = within._parts(X, np.ones(100), 0)
     assert part.z.shape == ((100, 3) if with_law else (75, 3))
     whole = ~np.isnan(X).any(axis=1)
@@ -232,9 +232,27 @@ class Growing:
         return iter(np.split(ROWS[: self.n_rows], [300, 600]))
 
 
+class Changing:
+    """A file whose rows are others on each pass, in some columns, or the same in another order."""
+
+    def __init__(self, columns, shuffles=False):
+        self.columns, self.shuffles, self.rng = columns, shuffles, np.random.default_rng(0)
+
+    def __iter__(self):
+        X = ROWS.copy()
+        X[:, self.columns] += 0.01 * self.rng.standard_normal((len(X), len(self.columns)))
+        yield self.rng.permutation(X) if self.shuffles else X
+
+
+def test_rows_in_another_order_are_the_same():
+    model = mixture_estimator(max_mixtures=1).fit(Changing([], shuffles=True))
+    assert np.isfinite(model.score(ROWS))
+
+
 @pytest.mark.parametrize(
     ("X", "weights", "message"),
     [
+        (Changing([1]), None, "whose column 1 has the sum .* must give the same rows each time"),
         (iter([ROWS]), None, "which can be read once"),
         (Blocks([]), None, "Got a table of 0 rows"),
         (Blocks([ROWS[:1]]), None, "minimum of 2 is required"),

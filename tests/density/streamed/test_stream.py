@@ -230,9 +230,15 @@ def holed(X):
         (ring(100, 9).astype(str), {}, ValueError, "no numbers"),
         (np.full((5, 2), np.inf), {}, ValueError, "infinity"),
         (ring(100, 9), {"sample_weight": -np.ones(100)}, ValueError, "expected weights >= 0"),
-        (ring(100, 9), {"forgetting": 0.0}, ValueError, "forgetting=0.0"),
+        (
+            ring(100, 9),
+            {"forgetting": 0.0},
+            ValueError,
+            "forgetting=0.0, expected a number > 0 and <= 1",
+        ),
         (ring(100, 9), {"forgetting": 1.5}, ValueError, "forgetting=1.5, expected"),
-        (ring(100, 9), {"forgetting": "much"}, TypeError, "forgetting='much'"),
+        (ring(100, 9), {"forgetting": "much"}, TypeError, "forgetting='much', expected a number"),
+        (ring(100, 9), {"forgetting": True}, TypeError, "forgetting=True, expected a number"),
         (iter(blocks(2)), {}, TypeError, "a block of rows that is in memory"),
     ],
 )
