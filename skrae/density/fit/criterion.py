@@ -179,12 +179,12 @@ class ScoreCriterion(Criterion):
         self.rows, self.base, self.metric, self.decoder = rows, base, metric, decoder
         self.weights, self.noise_level, self.tau = weights, noise_level, decoder.tau
         self.rate, self.ignores_validation = decoder.rate, weights.calibration == 0.0
-        self.factors = metric.factors.float()
         self.is_shared = current().size > 1 and self._may_share
         own = current().share(rows.batch_size) if self.is_shared else None
         calibrates = weights.calibration > 0.0
         about = rows, base, metric, noise_level
         self.corruption = Corruption(*about, calibrates, own, likely)
+        self.factors = self.corruption.factors
 
     @property
     def _may_share(self):

@@ -14,7 +14,7 @@ import torch
 from skrae.density.columns.working_space import WorkingSpace
 from skrae.density.incomplete.completing import holed_rows
 from skrae.density.incomplete.law import RowLaw
-from skrae.mixtures.growth.expectation import moments_of
+from skrae.mixtures.growth.expectation import PartMoments, moments_of
 from skrae.preprocessing.blocks import is_wide
 from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.work import check_time
@@ -99,15 +99,21 @@ class RowsWithin(NamedTuple):
     working: WorkingSpace
     law: RowLaw | None
 
-    def moments(self, mixture):
-        """The `weighted_moments` of a `Mixture`, of the rows of all processes."""
+    def moments(self, mixture, nearest=None):
+        """The `weighted_moments` of a `Mixture`, of the rows of all processes.
+
+        `Nearest` may know the few components of the rows of a block, and is told of others.
+        """
         width = mixture.means.shape[1] + sum(self.rows.table.levels if self.rows.table else ())
         none = torch.zeros(0, width, dtype=torch.float64)
-        found = moments_of(mixture, none, none.sum(1))
+        found, sums = moments_of(mixture, none, none.sum(1)), PartMoments(mixture, nearest)
         for number, (X, weights) in enumerate(self.rows.blocks()):
             check_time()
             for part in self._parts(X, weights, number):
-                found = found + moments_of(mixture, *part)
+                if isinstance(part.z, torch.Tensor):  # the block by its sum, should rows be moved
+                    found = found + sums(*part, (number, float(part.z.sum())))
+                else:
+                    found = found + part.z.moments(mixture)
         return current().total(found)
 
     def _parts(self, X, weights, number):

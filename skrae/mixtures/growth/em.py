@@ -32,6 +32,8 @@ POOLED_STEPS = 15
 MERGE_STEPS, FEW_MERGE_STEPS = 15, 5
 # EM steps after which another shape of the covariances is, and the nats that it must bring.
 RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
+# The rows of many columns for which steps may ask few components.
+MIN_ROWS_OF_FEW = 10_000
 # The rows that a growth begins with, and those that a component is worth: at least, and for each
 # column.
 STAGE_ROWS, ROWS_PER_COMPONENT, ROWS_PER_COLUMN = 20_000, 128, 16
@@ -152,7 +154,7 @@ def split(mixture, generator, levels=()):
 def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
     """EM until the held-out log density falls; the best on the way, its value and the last."""
     best_value, best = -math.inf, mixture
-    nearest = _nearest(mixture, settings)
+    nearest = _nearest(mixture, rows, settings)
     for step in range(max_steps + 1):
         if step % every == 0:
             if nearest:
@@ -167,10 +169,14 @@ def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
     return best_value, best, mixture
 
 
-def _nearest(mixture, settings):
-    """`Nearest` where rows may have shares in a few components alone, of many in many columns."""
+def _nearest(mixture, rows, settings):
+    """`Nearest` where rows may have shares in a few components alone, of many in many columns.
+
+    And where they are not so few that a step takes no time; more are read than are in memory.
+    """
+    has_many = not isinstance(rows[0], torch.Tensor) or len(rows[0]) >= MIN_ROWS_OF_FEW
     is_large = settings.shape is not None and len(mixture.weights) >= MIN_COMPONENTS
-    return Nearest() if is_large else None
+    return Nearest() if has_many and is_large else None
 
 
 def merge_closest(mixture):
@@ -344,7 +350,7 @@ def _shrunk_ever_more(found, rows, held_out, stronger, pooled, n_steps, patience
 
 def settle(mixture, rows, settings, n_steps=3):
     """A few steps of EM on more rows than the mixture was grown with."""
-    nearest = _nearest(mixture, settings)
+    nearest = _nearest(mixture, rows, settings)
     for _ in range(n_steps):
         mixture = em_step(mixture, *rows, settings, nearest)
     return mixture

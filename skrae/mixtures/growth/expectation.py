@@ -82,7 +82,7 @@ def shared_moments(mixture, z, weights, nearest=None):
     """
     processes, (n_components, d) = current(), mixture.means.shape
     if not isinstance(z, torch.Tensor):
-        return moments_of(mixture, z, weights)
+        return z.moments(mixture) if nearest is None else z.moments(mixture, nearest)
     n, is_long = len(z), len(z) * n_components * d**2 >= MIN_SHARED
     n_parts = min(-(-n // rows_at_once(n_components, d)), MAX_PARTS)
     if is_long:  # as many for each of two or four processes
@@ -90,21 +90,11 @@ def shared_moments(mixture, z, weights, nearest=None):
     bounds = [n * part // n_parts for part in range(n_parts + 1)]
     is_shared = is_long and processes.size > 1
     own = processes.share(n_parts) if is_shared else slice(0, n_parts)
-    joint, kernels = log_joint(mixture), nearest and Kernels.of(mixture)
-
-    def sums(start, stop):
-        part, rows = (start, stop), (z[start:stop], weights[start:stop])
-        if nearest and nearest.knows(part):
-            return nearest.moments(part, kernels, *rows)
-        shares = nearest and []
-        found = _moments(joint, *rows, n_components, d, shares)
-        if nearest:
-            nearest.keep(part, shares)
-        return found
-
-    moments = [sums(*part) for part in list(pairwise(bounds))[own]]
+    sums = PartMoments(mixture, nearest)
+    parts = [(slice(*part), part) for part in list(pairwise(bounds))[own]]
+    moments = [sums(z[rows], weights[rows], part) for rows, part in parts]
     if is_shared:
-        none = _moments(joint, z[:0], weights[:0], n_components, d)
+        none = moments_of(mixture, z[:0], weights[:0])
         moments = processes.joined(torch.stack([none, *moments])[1:], n_parts)
     return sum(moments)
 
@@ -113,7 +103,32 @@ def moments_of(mixture, z, weights):
     """The `weighted_moments` of the rows of each component: what z says where it is no tensor."""
     if not isinstance(z, torch.Tensor):
         return z.moments(mixture)
-    return _moments(log_joint(mixture), z, weights, *mixture.means.shape)
+    return PartMoments(mixture)(z, weights)
+
+
+class PartMoments:
+    """`weighted_moments` of parts of the rows, by few components of each row where these are known.
+
+    Parameters
+    ----------
+    mixture : Mixture
+    nearest : Nearest, which is told of the parts that it does not know, or None
+    """
+
+    def __init__(self, mixture, nearest=None):
+        self.nearest, self.shape = nearest, mixture.means.shape
+        self.joint, self.kernels = log_joint(mixture), nearest and Kernels.of(mixture)
+
+    def __call__(self, z, weights, part=None):
+        """Those of rows z (n, d + D) and their weights (n,); `part` is the name of the part."""
+        if self.nearest is None:
+            return _moments(self.joint, z, weights, *self.shape)
+        if self.nearest.knows(part):
+            return self.nearest.moments(part, self.kernels, z, weights)
+        shares = []
+        found = _moments(self.joint, z, weights, *self.shape, shares)
+        self.nearest.keep(part, shares)
+        return found
 
 
 def _moments(joint, z, weights, n_components, d, few=None):

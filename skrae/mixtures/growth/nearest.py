@@ -20,6 +20,8 @@ from skrae.preprocessing.contract.work import check_time
 # Components that a row keeps, of few and of many, and the share in others, of all rows in the mean,
 # for which all components are asked again.
 FEW, MORE, MAX_LEFT_OUT = 8, 16, 0.01
+# Rows whose components are kept, at most: two bytes for each component.
+MAX_KNOWN = 2**21
 # Components for which it is worth while, and those that are many.
 MIN_COMPONENTS, MANY = 32, 128
 
@@ -51,10 +53,7 @@ class Kernels(NamedTuple):
 
 
 class Nearest:
-    """The few components of each row, of rows that are asked for in the same parts every time.
-
-    A part is a pair of bounds.
-    """
+    """The few components of each row, of rows that are asked for in the same parts every time."""
 
     def __init__(self):
         self._components = {}
@@ -70,18 +69,19 @@ class Nearest:
     def keep(self, part, shares):
         """Take note of the components of a part, of the `FewShares` of its blocks."""
         components, kept, whole = zip(*shares, strict=True)
-        if sum(kept) >= (1.0 - MAX_LEFT_OUT) * sum(whole):
+        n_known = sum(len(known) for known in self._components.values())
+        if n_known <= MAX_KNOWN and sum(kept) >= (1.0 - MAX_LEFT_OUT) * sum(whole):
             self._components[part] = torch.cat(components)
 
     def moments(self, part, kernels, rows, weights):
         """The `weighted_moments` of the rows (n, d + D) of a known part."""
-        return moments_of_few(kernels, rows, weights, self._components[part])
+        return moments_of_few(kernels, rows, weights, self._components[part].long())
 
 
 class FewShares(NamedTuple):
     """The likeliest components of each row of a block, their shares, and those of all, in sum."""
 
-    components: torch.Tensor  # (n, FEW) or (n, MORE)
+    components: torch.Tensor  # (n, FEW) or (n, MORE), int16
     kept: float
     whole: float
 
@@ -89,7 +89,7 @@ class FewShares(NamedTuple):
     def of(cls, shares):
         """Those of shares (K, n)."""
         highest, components = shares.topk(FEW if len(shares) < MANY else MORE, dim=0)
-        return cls(components.T, float(highest.sum()), float(shares.sum()))
+        return cls(components.T.short(), float(highest.sum()), float(shares.sum()))
 
 
 class Likely(NamedTuple):

@@ -128,6 +128,7 @@ def test_refining_with_few_components_is_as_good(monkeypatch, random_seed):
     settings = em.Settings(1e-4, 10.0, FactorShape.of_columns(D))
     rows, held_out = (z[:1500], weights[:1500]), (z[1500:], weights[1500:], None)
     start = mixture._replace(covariances=2.0 * mixture.covariances)
+    monkeypatch.setattr(em, "MIN_ROWS_OF_FEW", 1500)
     values = [em.refine(start, rows, held_out, settings, 8)[0]]
     monkeypatch.setattr(em, "Nearest", lambda: None)
     values.append(em.refine(start, rows, held_out, settings, 8)[0])
