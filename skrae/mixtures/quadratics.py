@@ -208,11 +208,12 @@ class Whiteners:
         self._gaussian = torch.isinf(dofs).nonzero()[:, 0]
         self._size, self._whiteners = len(dofs), inverse_of_triangles(factors[self._gaussian])
         self._means = means[self._gaussian]
+        self._places = {k: place for place, k in enumerate(self._gaussian.tolist())}
         self._distances = _distances_by_columns(self._means, self._whiteners)
 
     def component(self, k, z):
         """The squared distance (n,) from Gaussian k, and -1/2 of its gradient (n, d)."""
-        place = int((self._gaussian < k).sum())
+        place = self._places[k]
         whitener = self._whiteners[place]
         whitened = (z - self._means[place]) @ whitener.T
         return whitened.square().sum(1), -(whitened @ whitener)

@@ -121,8 +121,12 @@ class LevelTrainer:
 
     @cached_property
     def _likely(self):
-        """The components that the rows are likely of, where these are few."""
-        return likely_components(self.base, self.rows.z)
+        """The components that the rows are likely of, where these are few.
+
+        Local noise leaves a row with them; noise of the same size everywhere need not.
+        """
+        is_local = self.metric.kind == "local"
+        return likely_components(self.base, self.rows.z) if is_local else None
 
     @property
     def min_standard_errors(self):

@@ -77,7 +77,7 @@ class Corruption:
     noise_level : float, sigma
     draws : bool, whether as many draws of q are wanted
     own : slice, of the rows of a batch those of this process, or None where they are not shared
-    likely : Likely, the components of rows that are asked for alone, or None for all
+    likely : Likely, of local noise the components of rows that are asked for alone; None for all
     """
 
     def __init__(self, rows, base, metric, noise_level, draws, own=None, likely=None):
@@ -91,7 +91,7 @@ class Corruption:
         self._ready = iter(())
 
     def _drawn_components(self, heights):
-        if self.likely is not None and self.metric.kind == "local":
+        if self.likely is not None:
             return self.likely.components.gather(
                 1, indices_at(heights, self.likely.shares.double())
             )
@@ -105,10 +105,11 @@ class Corruption:
     @property
     def _n_ahead(self):
         """The batches that are made at once; completions of a row are shared out now and then."""
-        n_components, d = self.base.means.shape
+        n_components, d = len(self.base.means), self.base.n_numeric
         if not is_wide(d) or self.rows.n_copies > 1:
             return 1
-        n_each = n_components if self.likely is None else d * self.likely.components.shape[1]
+        n_likely = 0 if self.likely is None else self.likely.components.shape[1]
+        n_each = d * n_likely if n_likely else max(n_components, d)
         numbers = 2 * self.rows.batch_size * n_each
         return max(1, min(STEPS_AHEAD, NUMBERS_AHEAD // numbers))
 
@@ -136,21 +137,18 @@ class Corruption:
         apart = [part.unflatten(0, (n, -1)) for part in (z, k)]
         copies = [part.unflatten(0, (-1, n, len(z) // n)) for part in of_corrupted]
         for b in range(n):
-            own = (part[:, b].flatten(0, 1) for part in copies)
-            yield Batch(*(part[b] for part in apart), *own, draws[b])
+            noisy = (part[:, b].flatten(0, 1) for part in copies)
+            yield Batch(*(part[b] for part in apart), *noisy, draws[b])
 
     def _evaluated(self, corrupted, index, generator):
         """log q, its gradient, drawn components and weights at what rows `index` have become."""
-        likely = None
         if self.likely is None:
             log_q, gradient, shares = self.base.evaluate(corrupted)
-        else:
-            n_copies = len(corrupted) // len(index)
-            likely = self.likely.components[index].long().repeat(n_copies, 1)
-            log_q, gradient, shares = self.base.evaluate_few(corrupted, likely)
-        if self.metric.kind == "isotropic":
-            likely = None
-        shares = self.metric.responsibilities(corrupted, shares)
+            shares = self.metric.responsibilities(corrupted, shares)
+            return log_q, gradient, *self.metric.draw(shares, generator)
+        n_copies = len(corrupted) // len(index)
+        likely = self.likely.components[index].long().repeat(n_copies, 1)
+        log_q, gradient, shares = self.base.evaluate_few(corrupted, likely)
         return log_q, gradient, *self.metric.draw(shares, generator, likely)
 
     def _corrupt(self, z, k, generator):

@@ -53,7 +53,7 @@ CURL_ROWS = 256
 FEW_REPEATS, FEW_PARTICLES = 2, 2048
 # The most steps of a noise level: of few rows; one more for every so many rows; of any.
 FEW_STEPS, ROWS_PER_STEP, MOST_STEPS = 300, 6, 3000
-# Of so many rows a network has learned by its first checks whether there is something to gain.
+# Of so many rows to learn from the first checks of a network tell whether there is a gain.
 MANY_ROWS = 50_000
 # Checks without a gain that end a level, and those where the base has more components than that:
 # what an average of mixtures of few has at most, and a tail.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from skrae.density.incomplete.rows import FitRows, asked_rows, fit_rows
+from skrae.density.incomplete.rows import FitRows, asked_rows, axis_names, fit_rows
 from skrae.density.streamed.settling import AllRows, ColumnSums
 from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.rows import check_weights, frame_of, plain_array
@@ -52,7 +52,9 @@ def lesson_of(estimator, X, sample_weight, reset):
     if weights is not None:
         weights *= n / float(processes.total(torch.tensor(weights.sum())))
     read = partial(asked_rows, estimator, rows.table)
-    every = AllRows(source, weights, read, rows.table, ColumnSums())
+    names = getattr(estimator, "feature_names_in_", None)
+    names = names if rows.table is None else axis_names(estimator, rows.table)
+    every = AllRows(source, weights, read, rows.table, ColumnSums(names))
     return Lesson(rows, every, random_state)
 
 

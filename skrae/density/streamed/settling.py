@@ -6,6 +6,7 @@ not seen are taken for holes. Values stand at places of their cells that the law
 completion draws, the same at every step. Of many columns holes are drawn likewise.
 """
 
+import zlib
 from typing import NamedTuple
 
 import numpy as np
@@ -26,10 +27,15 @@ ROUNDING = 1e-9
 
 
 class ColumnSums:
-    """Sums of the columns of a table, which are those of every pass before."""
+    """Sums of the columns of a table, which are those of every pass before.
 
-    def __init__(self):
-        self._before = None
+    Parameters
+    ----------
+    names : sequence of str, of the columns of full rows, or None
+    """
+
+    def __init__(self, names=None):
+        self._names, self._before = names, None
 
     def check(self, found, sizes):
         """Raise ValueError where sums (d,) are not as before; `sizes` are of absolute values."""
@@ -38,10 +44,11 @@ class ColumnSums:
         with np.errstate(invalid="ignore"):  # of sums that overflow
             changed = np.abs(found - before) > ROUNDING * sizes
         if changed.any():
-            column = int(changed.argmax())
+            j = int(changed.argmax())
+            name = j if self._names is None else repr(str(self._names[j]))
             raise ValueError(
-                f"Got a table whose column {column} has the sum {found[column]:.10g}, expected"
-                f" {before[column]:.10g} as when it was read before: it must not change while it is"
+                f"Got a table whose column {name} has the sum {found[j]:.10g}, expected"
+                f" {before[j]:.10g} as when it was read before: it must not change while it is"
                 " fitted to, and an iterable must give the same rows each time it begins."
             )
 
@@ -110,8 +117,9 @@ class RowsWithin(NamedTuple):
         for number, (X, weights) in enumerate(self.rows.blocks()):
             check_time()
             for part in self._parts(X, weights, number):
-                if isinstance(part.z, torch.Tensor):  # the block by its sum, should rows be moved
-                    found = found + sums(*part, (number, float(part.z.sum())))
+                if isinstance(part.z, torch.Tensor):
+                    name = None if nearest is None else (number, _fingerprint(part.z))
+                    found = found + sums(*part, name)
                 else:
                     found = found + part.z.moments(mixture)
         return current().total(found)
@@ -141,3 +149,8 @@ class RowsWithin(NamedTuple):
     def _is_wide(self):
         """Whether rows are completed rather than taken with their holes, or left out."""
         return is_wide(len(self.working.limits[0]))
+
+
+def _fingerprint(z):
+    """A number that is another one where rows have changed or changed places."""
+    return zlib.crc32(np.ascontiguousarray(z))

@@ -20,7 +20,7 @@ import torch
 from skrae.mixtures.components import log_volume
 from skrae.mixtures.growth.expectation import Mixture, mean_log_density, shared_moments
 from skrae.mixtures.growth.levels import divergence, frequencies, shrunk, tilted
-from skrae.mixtures.growth.nearest import MIN_COMPONENTS, Nearest
+from skrae.mixtures.growth.nearest import MIN_COMPONENTS, MIN_ROWS_OF_FEW, Nearest
 from skrae.mixtures.quadratics import level_counts, unpacked_moments
 from skrae.preprocessing.blocks import block_rows, by_blocks, is_wide, n_matrices
 from skrae.preprocessing.contract.work import breakable, ended_early
@@ -32,8 +32,6 @@ POOLED_STEPS = 15
 MERGE_STEPS, FEW_MERGE_STEPS = 15, 5
 # EM steps after which another shape of the covariances is, and the nats that it must bring.
 RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
-# The rows of many columns for which steps may ask few components.
-MIN_ROWS_OF_FEW = 10_000
 # The rows that a growth begins with, and those that a component is worth: at least, and for each
 # column.
 STAGE_ROWS, ROWS_PER_COMPONENT, ROWS_PER_COLUMN = 20_000, 128, 16

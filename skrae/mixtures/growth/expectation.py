@@ -5,6 +5,7 @@ many rows.
 """
 
 import math
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -116,17 +117,25 @@ class PartMoments:
     """
 
     def __init__(self, mixture, nearest=None):
-        self.nearest, self.shape = nearest, mixture.means.shape
-        self.joint, self.kernels = log_joint(mixture), nearest and Kernels.of(mixture)
+        self.mixture, self.nearest = mixture, nearest
+
+    @cached_property
+    def _joint(self):
+        return log_joint(self.mixture)
+
+    @cached_property
+    def _kernels(self):
+        return Kernels.of(self.mixture)
 
     def __call__(self, z, weights, part=None):
         """Those of rows z (n, d + D) and their weights (n,); `part` is the name of the part."""
+        shape = self.mixture.means.shape
         if self.nearest is None:
-            return _moments(self.joint, z, weights, *self.shape)
+            return _moments(self._joint, z, weights, *shape)
         if self.nearest.knows(part):
-            return self.nearest.moments(part, self.kernels, z, weights)
+            return self.nearest.moments(part, self._kernels, z, weights)
         shares = []
-        found = _moments(self.joint, z, weights, *self.shape, shares)
+        found = _moments(self._joint, z, weights, *shape, shares)
         self.nearest.keep(part, shares)
         return found
 

@@ -24,6 +24,8 @@ FEW, MORE, MAX_LEFT_OUT = 8, 16, 0.01
 MAX_KNOWN = 2**21
 # Components for which it is worth while, and those that are many.
 MIN_COMPONENTS, MANY = 32, 128
+# Rows, of which fewer take no time.
+MIN_ROWS_OF_FEW = 10_000
 
 
 class Kernels(NamedTuple):
@@ -88,7 +90,8 @@ class FewShares(NamedTuple):
     @classmethod
     def of(cls, shares):
         """Those of shares (K, n)."""
-        highest, components = shares.topk(FEW if len(shares) < MANY else MORE, dim=0)
+        n_kept = min(FEW if len(shares) < MANY else MORE, len(shares))
+        highest, components = shares.topk(n_kept, dim=0)
         return cls(components.T.short(), float(highest.sum()), float(shares.sum()))
 
 
@@ -100,12 +103,13 @@ class Likely(NamedTuple):
 
 
 def likely_components(density, z):
-    """`Likely` of rows (n, d), of a density of many components in many columns.
+    """`Likely` of many rows (n, d), of a density of many components in many numeric columns.
 
-    None for another one, and where the rows have more than MAX_LEFT_OUT of their shares elsewhere.
+    None for others, and where the rows have more than MAX_LEFT_OUT of their shares elsewhere.
     """
-    n_components, d = density.means.shape
-    if not is_wide(d) or n_components < MIN_COMPONENTS:
+    n_components = len(density.means)
+    is_large = n_components >= MIN_COMPONENTS and len(z) >= MIN_ROWS_OF_FEW
+    if not (is_large and is_wide(density.n_numeric)):
         return None
 
     def likeliest(rows):

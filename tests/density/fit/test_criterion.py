@@ -20,13 +20,14 @@ from skrae.density.fit.criterion import (
     TermWeights,
 )
 from skrae.density.score_field import NoiseMetric, ScoreField
-from skrae.mixtures.growth.nearest import Likely
+from skrae.mixtures.growth import nearest
+from skrae.mixtures.growth.nearest import MIN_COMPONENTS, Likely, likely_components
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import WIDE
 from skrae.preprocessing.rows import WeightedRows
 from tests.autoencoders.random_networks import random_parameters
 from tests.density.random_fields import twice_differentiable
-from tests.mixtures.random_mixtures import generator, random_mixture
+from tests.mixtures.random_mixtures import generator, random_mixture, with_levels
 
 OPTIONS = TrainingOptions(learning_rate=3e-3, averaging=0.98, check_every=10, patience=1000)
 SILU = GradientDecoder("silu", 1.0, None)
@@ -299,22 +300,36 @@ def test_processes_have_the_parts_of_one_batch(d, random_seed):
             torch.testing.assert_close(getattr(part, name), expected)
 
 
-def test_batches_of_few_likely_components_are_those_of_all(random_seed):
-    """Where a row has all its components among the likely ones: the same noise and gradients."""
-    base = random_mixture(WIDE + 1, 3, random_seed)
-    rows = weighted(base.sample(100, generator(random_seed)))
-    components = torch.arange(3).expand(100, 3).int()
-    every = Likely(components, base.responsibilities(rows.z).float())
-    for kind in "local", "isotropic":
-        found = []
-        for likely in (None, every):
-            own = Rows(rows, 8, generator(random_seed))
-            about = own, base, NoiseMetric(base, kind), 0.3
-            corruption = Corruption(*about, draws=True, likely=likely)
-            found.append([corruption.batch() for _ in range(3)])
-        for one, other in zip(*found, strict=True):
-            for whole, part in zip(one, other, strict=True):
-                torch.testing.assert_close(whole.double(), part.double(), rtol=1e-4, atol=1e-5)
+def test_batches_are_of_the_likely_components_of_each_row(random_seed):
+    """Noise, gradients and the metric are of its components; each row has others."""
+    rule, base = generator(random_seed), random_mixture(WIDE + 1, 5, random_seed)
+    rows = weighted(base.sample(100, rule))
+    components = torch.rand(100, 5, generator=rule).argsort(1)[:, :3]
+    shares = base.responsibilities(rows.z).gather(1, components)
+    likely = Likely(components.int(), shares.float())
+    about = Rows(rows, 8, rule), base, NoiseMetric(base, "local"), 0.3
+    corruption = Corruption(*about, draws=True, likely=likely)
+    places = {tuple(z.tolist()): i for i, z in enumerate(rows.z.float())}
+    for _ in range(STEPS_AHEAD + 1):
+        batch = corruption.batch()
+        own = components[[places[tuple(z.tolist())] for z in batch.z]]
+        assert (own == batch.components[:, None]).any(1).all()
+        assert (own.repeat(2, 1) == batch.drawn[:, None]).any(1).all()
+        log_q, gradient, _ = base.evaluate_few(batch.corrupted, own.repeat(2, 1))
+        torch.testing.assert_close(batch.log_q, log_q)
+        torch.testing.assert_close(batch.base_gradient, gradient)
+
+
+def test_few_numbers_beside_many_categories_ask_all_components(monkeypatch, random_seed):
+    """Rows of 62 entries of which two are numbers: the products are those of few columns."""
+    monkeypatch.setattr(nearest, "MIN_ROWS_OF_FEW", 50)
+    base = with_levels(random_mixture(2, MIN_COMPONENTS, random_seed), (30, 30), random_seed)
+    rows = base.sample(50, generator(random_seed))
+    assert rows.shape[1] > WIDE
+    assert likely_components(base, rows) is None
+    own = Rows(weighted(rows), 8, generator(random_seed))
+    batch = Corruption(own, base, NoiseMetric(base, "local"), 0.3, draws=True).batch()
+    assert torch.isfinite(batch.base_gradient).all()
 
 
 # The criterion
@@ -364,6 +379,7 @@ class BaseWithoutDraws:
 
     def __init__(self, base):
         self.evaluate, self.mean, self.means = base.evaluate, base.mean, base.means
+        self.n_numeric = base.n_numeric
         self.log_density = base.log_density
 
     def sample(self, n, generator):

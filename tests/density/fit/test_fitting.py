@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from skrae import datasets
-from skrae.density.fit.fitting import LARGE_BASE, check_every, steps_per_level
+from skrae.density.fit.annealing import MIN_GAIN
+from skrae.density.fit.fitting import LARGE_BASE, MANY_ROWS, check_every, steps_per_level, worth
 from skrae.density.options import resolved_options
 from tests.callbacks import HAS_RICH, Recorder, needs_callbacks
 from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
@@ -272,6 +273,15 @@ def test_steps_follow_the_rows():
     paper = options._replace(calibration_weight=0.0)
     assert steps_per_level(60, small, paper) == steps_per_level(10**6, small, paper) == 300
     assert steps_per_level(60, small, paper._replace(max_iter=7)) == 7
+
+
+def test_a_gain_is_asked_of_the_first_checks_of_many_rows():
+    """Where validation decides, and the number of checks is left to the fit."""
+    options = resolved_options(quick_estimator(calibration_weight=4.0, n_iter_no_change="auto"))
+    assert worth(options, MANY_ROWS) == MIN_GAIN
+    assert worth(options, MANY_ROWS - 1) == -np.inf
+    for asked in {"n_iter_no_change": 3}, {"calibration_weight": 0.0}:
+        assert worth(options._replace(**asked), MANY_ROWS) == -np.inf
 
 
 @needs_callbacks

@@ -18,6 +18,7 @@ from skrae.density.streamed.learning import lesson_of
 from skrae.density.streamed.settling import AllRows, ColumnSums
 from skrae.mixtures.growth.em import Settings, first_gaussian
 from skrae.mixtures.growth.expectation import moments_of
+from skrae.mixtures.growth.nearest import Nearest
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.sources import pieces, source
 from tests.density.estimators import quick_estimator
@@ -245,8 +246,41 @@ class Changing:
 
 
 def test_rows_in_another_order_are_the_same():
-    model = mixture_estimator(max_mixtures=1).fit(Changing([], shuffles=True))
-    assert np.isfinite(model.score(ROWS))
+    """Another sample comes of it, but the last steps are of all rows."""
+    moved, still = (
+        mixture_estimator(max_mixtures=1).fit(Changing([], shuffles=shuffles))
+        for shuffles in (True, False)
+    )
+    assert moved.score(ROWS) == pytest.approx(still.score(ROWS), abs=0.05)
+
+
+class AskedParts(Nearest):
+    """Knows of no part, and notes the names of all."""
+
+    def __init__(self):
+        super().__init__()
+        self.parts = set()
+
+    def knows(self, part):
+        self.parts.add(part)
+        return False
+
+
+def test_few_components_are_those_of_rows_that_stand_still(monkeypatch):
+    """What is known of the rows of a block is not taken for known of others in their places."""
+    estimator, every, weights = quick_estimator(), np.arange(N_ROWS), np.ones(N_ROWS)
+    working = fit_space(ROWS, weights, every, resolved_options(estimator))
+    mixture = first_gaussian(working.rows(ROWS, weights, every), Settings(1e-4, 1.0))
+    rows = fit_rows(estimator, ROWS, None, reset=True)
+    read = partial(asked_rows, estimator, rows.table)
+    for shuffles in (False, True):
+        found = source.source_to_fit(Changing([], shuffles)).counted()
+        streamed = AllRows(found, None, read, rows.table, ColumnSums()).within(working, None)
+        asked = AskedParts()
+        streamed.moments(mixture, asked)
+        n_parts = len(asked.parts)
+        streamed.moments(mixture, asked)
+        assert len(asked.parts) == (2 * n_parts if shuffles else n_parts)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from skrae.mixtures.growth import em
+from skrae.mixtures.growth import nearest as nearest_module
 from skrae.mixtures.growth.expectation import Mixture, moments_of, shared_moments
 from skrae.mixtures.growth.factors import FactorShape
 from skrae.mixtures.growth.nearest import (
-    FEW,
     MIN_COMPONENTS,
     MORE,
     Kernels,
@@ -77,7 +77,6 @@ def test_the_steps_after_one_of_all_ask_the_likeliest(random_seed):
             found = shared_moments(mixture, z, weights, nearest)
             torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
         assert bool(nearest._components) == few
-    assert FEW < MIN_COMPONENTS
 
 
 def test_a_component_that_is_dropped_lets_all_be_asked(random_seed):
@@ -98,9 +97,12 @@ def density_of(mixture):
     return MixtureDensity(weights, means, np.linalg.cholesky(covariances), len(weights) * [np.inf])
 
 
-def test_likely_components_have_the_shares_of_rows(random_seed):
+def test_likely_components_have_the_shares_of_rows(monkeypatch, random_seed):
+    """Of as many rows as are worth it, and of no fewer."""
     mixture, z, _ = random_case(100, MIN_COMPONENTS, random_seed, 0.5)
     density = density_of(mixture)
+    assert likely_components(density, z) is None
+    monkeypatch.setattr(nearest_module, "MIN_ROWS_OF_FEW", 100)
     components, shares = likely_components(density, z)
     assert components.shape == shares.shape == (100, MORE)
     expected = density.responsibilities(z).gather(1, components.long())
@@ -108,8 +110,9 @@ def test_likely_components_have_the_shares_of_rows(random_seed):
     assert (shares.sum(1) > 0.99).all()
 
 
-def test_rows_of_few_components_or_of_very_many_are_likely_of_no_few(random_seed):
+def test_rows_of_few_components_or_of_very_many_are_likely_of_no_few(monkeypatch, random_seed):
     """Fewer than MIN_COMPONENTS, few columns, and components that are all alike."""
+    monkeypatch.setattr(nearest_module, "MIN_ROWS_OF_FEW", 20)
     few, z, _ = random_case(20, MIN_COMPONENTS - 1, random_seed)
     assert likely_components(density_of(few), z) is None
     narrow = random_mixture(2, MIN_COMPONENTS, random_seed)
@@ -129,7 +132,11 @@ def test_refining_with_few_components_is_as_good(monkeypatch, random_seed):
     rows, held_out = (z[:1500], weights[:1500]), (z[1500:], weights[1500:], None)
     start = mixture._replace(covariances=2.0 * mixture.covariances)
     monkeypatch.setattr(em, "MIN_ROWS_OF_FEW", 1500)
+    moments = Nearest.moments
+    asked = []
+    monkeypatch.setattr(Nearest, "moments", lambda *args: asked.append(1) or moments(*args))
     values = [em.refine(start, rows, held_out, settings, 8)[0]]
+    assert asked
     monkeypatch.setattr(em, "Nearest", lambda: None)
     values.append(em.refine(start, rows, held_out, settings, 8)[0])
     assert values[0] == pytest.approx(values[1], abs=0.01)
