@@ -226,7 +226,7 @@ class MixtureDensity:
         return log_density, self._padded(gradient, 1), responsibilities.T
 
     def evaluate_few(self, z, components):
-        """The same where row i has shares in components[i] alone, (n, m); many columns.
+        """`evaluate` where row i has shares in components[i] alone, (n, m); of many columns.
 
         log q (n,) is below that of all components, the responsibilities are (n, m).
         """

@@ -91,15 +91,14 @@ class Corruption:
         self._ready = iter(())
 
     def _drawn_components(self, heights):
+        """Several for each row, that its noise may come from."""
         if self.likely is not None:
-            return self.likely.components.gather(
-                1, indices_at(heights, self.likely.shares.double())
-            )
+            components, shares = self.likely
+            return components.gather(1, indices_at(heights, shares.double()))
         size = block_rows(len(self.metric.factors))
         return shared_by_blocks(self._components_at, self.rows.z, heights, size=size)
 
     def _components_at(self, z, heights):
-        """The components, several for each row, that its noise may come from."""
         return indices_at(heights, self.metric.responsibilities(z)).int()
 
     @property
@@ -182,7 +181,6 @@ class ScoreCriterion(Criterion):
         calibrates = weights.calibration > 0.0
         about = rows, base, metric, noise_level
         self.corruption = Corruption(*about, calibrates, own, likely)
-        self.factors = self.corruption.factors
 
     @property
     def _may_share(self):
@@ -218,10 +216,12 @@ class ScoreCriterion(Criterion):
         else:
             base_gradient = batch.base_gradient.float()
             f, psi = decoder.training_score(batch.corrupted, parameters, base_gradient)
-        factors = matrices_of_rows(self.factors, batch.drawn)
+        factors = matrices_of_rows(self.corruption.factors, batch.drawn)
         loss = denoising_loss(psi, batch.whitened, factors, batch.weights.float(), sigma, tau)
         if self.weights.contraction > 0.0:
-            penalty = penalty if shared else self._contraction(parameters, *batch[:2])
+            penalty = (
+                penalty if shared else self._contraction(parameters, batch.z, batch.components)
+            )
             loss = loss + self.weights.contraction / tau * penalty
         if self.weights.calibration > 0.0:
             tilts = self._tilts(parameters, f, batch)

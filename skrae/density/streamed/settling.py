@@ -117,11 +117,8 @@ class RowsWithin(NamedTuple):
         for number, (X, weights) in enumerate(self.rows.blocks()):
             check_time()
             for part in self._parts(X, weights, number):
-                if isinstance(part.z, torch.Tensor):
-                    name = None if nearest is None else (number, _fingerprint(part.z))
-                    found = found + sums(*part, name)
-                else:
-                    found = found + part.z.moments(mixture)
+                name = nearest and (number, _fingerprint(part.z))
+                found = found + sums(*part, name)
         return current().total(found)
 
     def _parts(self, X, weights, number):

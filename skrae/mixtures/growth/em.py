@@ -168,9 +168,9 @@ def refine(mixture, rows, held_out, settings, max_steps=15, every=5):
 
 
 def _nearest(mixture, rows, settings):
-    """`Nearest` where rows may have shares in a few components alone, of many in many columns.
+    """`Nearest` of many components in many columns, and of many rows; None for others.
 
-    And where they are not so few that a step takes no time; more are read than are in memory.
+    Rows that are no tensor are more than are held in memory.
     """
     has_many = not isinstance(rows[0], torch.Tensor) or len(rows[0]) >= MIN_ROWS_OF_FEW
     is_large = settings.shape is not None and len(mixture.weights) >= MIN_COMPONENTS

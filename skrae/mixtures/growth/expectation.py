@@ -4,16 +4,14 @@ Distances and moments are in `quadratics`. Processes that fit together share out
 many rows.
 """
 
-import math
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 
-from skrae.mixtures.categories import log_levels
-from skrae.mixtures.components import log_sum, log_volume, shares_of
-from skrae.mixtures.growth.nearest import FewShares, Kernels
+from skrae.mixtures.components import log_sum, shares_of
+from skrae.mixtures.growth.nearest import FewShares, Kernels, joint_parts
 from skrae.mixtures.quadratics import log_kernels, row_columns, rows_at_once, weighted_moments
 from skrae.preprocessing.blocks import shared_by_blocks
 from skrae.preprocessing.contract.processes import current
@@ -51,11 +49,8 @@ class HeldOut(NamedTuple):
 
 def log_joint(mixture):
     """A function of `row_columns` -> log w_k N(z; mu_k, C_k) pi_k(u), shape (K, n)."""
-    factors = torch.linalg.cholesky(mixture.covariances)
-    d = mixture.means.shape[1]
-    constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
-    own = None if mixture.levels is None else log_levels(mixture.levels)
-    return log_kernels(constants, mixture.means, factors, own)
+    constants, factors, levels = joint_parts(mixture)
+    return log_kernels(constants, mixture.means, factors, levels)
 
 
 def log_density(mixture, z):
@@ -92,8 +87,8 @@ def shared_moments(mixture, z, weights, nearest=None):
     is_shared = is_long and processes.size > 1
     own = processes.share(n_parts) if is_shared else slice(0, n_parts)
     sums = PartMoments(mixture, nearest)
-    parts = [(slice(*part), part) for part in list(pairwise(bounds))[own]]
-    moments = [sums(z[rows], weights[rows], part) for rows, part in parts]
+    parts = list(pairwise(bounds))[own]
+    moments = [sums(z[a:b], weights[a:b], (a, b)) for a, b in parts]
     if is_shared:
         none = moments_of(mixture, z[:0], weights[:0])
         moments = processes.joined(torch.stack([none, *moments])[1:], n_parts)
@@ -102,8 +97,6 @@ def shared_moments(mixture, z, weights, nearest=None):
 
 def moments_of(mixture, z, weights):
     """The `weighted_moments` of the rows of each component: what z says where it is no tensor."""
-    if not isinstance(z, torch.Tensor):
-        return z.moments(mixture)
     return PartMoments(mixture)(z, weights)
 
 
@@ -128,8 +121,10 @@ class PartMoments:
         return Kernels.of(self.mixture)
 
     def __call__(self, z, weights, part=None):
-        """Those of rows z (n, d + D) and their weights (n,); `part` is the name of the part."""
+        """Those of rows z (n, d + D) and their weights (n,); `part` is their name."""
         shape = self.mixture.means.shape
+        if not isinstance(z, torch.Tensor):
+            return z.moments(self.mixture)
         if self.nearest is None:
             return _moments(self._joint, z, weights, *shape)
         if self.nearest.knows(part):

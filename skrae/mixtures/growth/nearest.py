@@ -24,8 +24,15 @@ FEW, MORE, MAX_LEFT_OUT = 8, 16, 0.01
 MAX_KNOWN = 2**21
 # Components for which it is worth while, and those that are many.
 MIN_COMPONENTS, MANY = 32, 128
-# Rows, of which fewer take no time.
+# Rows, of which fewer take little time.
 MIN_ROWS_OF_FEW = 10_000
+
+
+def joint_parts(mixture):
+    """Of each component of a `Mixture` the constant, factor and logarithms of levels, or None."""
+    factors, d = torch.linalg.cholesky(mixture.covariances), mixture.means.shape[1]
+    constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
+    return constants, factors, None if mixture.levels is None else log_levels(mixture.levels)
 
 
 class Kernels(NamedTuple):
@@ -39,12 +46,10 @@ class Kernels(NamedTuple):
     @classmethod
     def of(cls, mixture):
         """Those of a `Mixture`."""
-        factors = torch.linalg.cholesky(mixture.covariances)
-        whiteners, d = inverse_of_triangles(factors), mixture.means.shape[1]
+        constants, factors, levels = joint_parts(mixture)
+        whiteners = inverse_of_triangles(factors)
         origins = torch.einsum("kij,kj->ki", whiteners, mixture.means)
-        constants = mixture.weights.log() - log_volume(factors) - 0.5 * d * math.log(2 * math.pi)
-        own = None if mixture.levels is None else log_levels(mixture.levels)
-        return cls(constants, whiteners, origins, own)
+        return cls(constants, whiteners, origins, levels)
 
     def __call__(self, k, rows):
         """log w_k N(z; mu_k, C_k) pi_k(u) of rows (m, d + D)."""

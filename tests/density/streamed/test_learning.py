@@ -254,6 +254,16 @@ def test_rows_in_another_order_are_the_same():
     assert moved.score(ROWS) == pytest.approx(still.score(ROWS), abs=0.05)
 
 
+def test_changed_columns_are_told_by_their_names():
+    """Of sums that differ by more than rounding; those that overflow say nothing."""
+    sums = ColumnSums(["temperature", "speed"])
+    sizes = np.array([100.0, 100.0])
+    sums.check(np.array([1.0, np.inf]), sizes)
+    sums.check(np.array([1.0 + 1e-8, np.inf]), sizes)
+    with pytest.raises(ValueError, match=r"'temperature' has the sum 1\.01, expected 1 as"):
+        sums.check(np.array([1.01, np.inf]), sizes)
+
+
 class AskedParts(Nearest):
     """Knows of no part, and notes the names of all."""
 
@@ -266,7 +276,7 @@ class AskedParts(Nearest):
         return False
 
 
-def test_few_components_are_those_of_rows_that_stand_still(monkeypatch):
+def test_few_components_are_those_of_rows_that_stand_still():
     """What is known of the rows of a block is not taken for known of others in their places."""
     estimator, every, weights = quick_estimator(), np.arange(N_ROWS), np.ones(N_ROWS)
     working = fit_space(ROWS, weights, every, resolved_options(estimator))

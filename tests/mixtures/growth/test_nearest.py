@@ -70,8 +70,8 @@ def test_the_steps_after_one_of_all_ask_the_likeliest(random_seed):
     for apart, few in ((3.0, True), (0.0, False)):
         mixture, z, weights = random_case(300, MIN_COMPONENTS, random_seed, apart)
         if not few:  # all alike
-            one = [part[:1].expand_as(part) for part in mixture[1:4]]
-            mixture = mixture._replace(**dict(zip(Mixture._fields[1:4], one, strict=True)))
+            alike = (part[:1].expand_as(part) for part in mixture[1:4])
+            mixture = Mixture(mixture.weights, *alike)
         nearest, expected = Nearest(), moments_of(mixture, z, weights)
         for _ in range(2):
             found = shared_moments(mixture, z, weights, nearest)
@@ -118,10 +118,8 @@ def test_rows_of_few_components_or_of_very_many_are_likely_of_no_few(monkeypatch
     narrow = random_mixture(2, MIN_COMPONENTS, random_seed)
     assert likely_components(narrow, z[:, :2]) is None
     mixture, z, _ = random_case(20, MIN_COMPONENTS, random_seed)
-    alike = (part[:1].expand_as(part) for part in mixture[:4])
-    alike = Mixture(*alike, *mixture[4:])._replace(
-        weights=torch.full_like(mixture.weights, 1 / MIN_COMPONENTS)
-    )
+    weights = torch.full_like(mixture.weights, 1 / MIN_COMPONENTS)
+    alike = Mixture(weights, *(part[:1].expand_as(part) for part in mixture[1:4]))
     assert likely_components(density_of(alike), z) is None
 
 
