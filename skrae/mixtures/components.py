@@ -54,11 +54,22 @@ def _terms(logits):
 
 def _exponentiated(logits):
     """exp(logits), in place."""
-    if logits.device.type != "cpu" or torch.get_num_threads() > FEW_THREADS:
+    if not _is_for_numpy(logits):
         return logits.exp_()
     values = logits.numpy()
     np.exp(values, out=values)
     return logits
+
+
+def _is_for_numpy(tensor):
+    """Whether NumPy, which has one thread and less to do before it begins, is the faster one."""
+    on_cpu = tensor.device.type == "cpu" and not tensor.requires_grad
+    return on_cpu and torch.get_num_threads() <= FEW_THREADS
+
+
+def n_monomials(d):
+    """Of 1, z_i and z_i z_j (j <= i)."""
+    return 1 + d + d * (d + 1) // 2
 
 
 def quadratic_columns(z):
@@ -66,9 +77,24 @@ def quadratic_columns(z):
 
     A monomial of all rows lies together in memory.
     """
+    if _is_for_numpy(z):
+        return _monomials(z)
     columns = z.T.contiguous()
     products = [columns[: i + 1] * columns[i] for i in range(len(columns))]
     return torch.cat([torch.ones_like(columns[:1]), columns, *products])
+
+
+def _monomials(z):
+    """The same, each product written to its place."""
+    n, d = z.shape
+    monomials = z.new_empty(n_monomials(d), n)
+    values = monomials.numpy()
+    values[0], columns, start = 1.0, values[1 : 1 + d], 1 + d
+    columns[:] = z.numpy().T
+    for i in range(d):
+        np.multiply(columns[: i + 1], columns[i], out=values[start : start + i + 1])
+        start += i + 1
+    return monomials
 
 
 def unpack_symmetric(packed, d):

@@ -17,6 +17,7 @@ import torch
 from skrae.mixtures.components import (
     distance_coefficients,
     inverse_of_triangles,
+    n_monomials,
     quadratic_columns,
     unpack_symmetric,
 )
@@ -96,8 +97,8 @@ def weighted_moments(shares, columns, d):
 
     Shape (K, 1 + d + d(d+1)/2 + D), or (K, 1 + d, 1 + d + D), for D one-hots.
     """
-    if not is_wide(d):
-        return shares @ columns.T
+    if not is_wide(d):  # in this order: the other takes three times as long of few components
+        return (columns @ shares.T).T.contiguous()
     return torch.stack([_products(share, columns, d) for share in shares])
 
 
@@ -118,7 +119,7 @@ def unpacked_moments(moments, d):
     """Sums of shares (K, 1), weighted means (K, d) and weighted means of z z^T (K, d, d)."""
     if not is_wide(d):
         counts = moments[:, :1]
-        second = unpack_symmetric(moments[:, d + 1 : _n_monomials(d)] / counts, d)
+        second = unpack_symmetric(moments[:, d + 1 : n_monomials(d)] / counts, d)
         return counts, moments[:, 1 : d + 1] / counts, second
     counts, own = moments[:, 0, :1], slice(1, d + 1)
     return counts, moments[:, 0, own] / counts, moments[:, own, own] / counts[:, :, None]
@@ -140,11 +141,7 @@ def packed_moments(counts, means, second):
 
 def level_counts(moments, d):
     """Sums of shares in each level, (K, D)."""
-    return moments[:, 0, 1 + d :] if is_wide(d) else moments[:, _n_monomials(d) :]
-
-
-def _n_monomials(d):
-    return 1 + d + d * (d + 1) // 2
+    return moments[:, 0, 1 + d :] if is_wide(d) else moments[:, n_monomials(d) :]
 
 
 def places_of(components, n_components):

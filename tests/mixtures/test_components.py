@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import special, stats
 
+from skrae.mixtures import components
 from skrae.mixtures.components import (
     distance_coefficients,
     draw_index,
@@ -52,6 +53,17 @@ def test_features_are_the_monomials_in_packed_order(d, random_seed):
     X = np.random.default_rng(random_seed).standard_normal((4, d))
     expected = [np.concatenate([[1.0], x, pack(np.outer(x, x))]) for x in X]
     np.testing.assert_array_equal(quadratic_columns(torch.as_tensor(X)).T, expected)
+
+
+@pytest.mark.parametrize("way", ["a gradient", "many threads"])
+def test_monomials_are_the_same_without_numpy(way, random_seed, monkeypatch):
+    z = torch.as_tensor(np.random.default_rng(random_seed).standard_normal((5, 3)))
+    expected = quadratic_columns(z)
+    if way == "many threads":
+        monkeypatch.setattr(components, "FEW_THREADS", 0)
+    found = quadratic_columns(z.requires_grad_(way == "a gradient"))
+    assert found.requires_grad == (way == "a gradient")
+    torch.testing.assert_close(found.detach(), expected, rtol=0.0, atol=0.0)
 
 
 @each_size

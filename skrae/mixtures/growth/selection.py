@@ -34,6 +34,8 @@ from skrae.mixtures.growth.holes.holed import completed
 from skrae.mixtures.growth.tails import TAIL_WEIGHTS, compared, finish, log_density_at, tail_of
 from skrae.mixtures.mixture import MixtureDensity
 from skrae.preprocessing.blocks import is_wide, n_matrices
+from skrae.preprocessing.contract.processes import current
+from skrae.preprocessing.contract.seal import checksum
 from skrae.preprocessing.contract.work import ended_early, recalled
 from skrae.preprocessing.rows import WeightedRows, weighted_mean
 
@@ -213,7 +215,7 @@ class _Grower:
         def steps():
             return em.refine(growth.mixture, some, held_out, settings)[:2]
 
-        value, mixture = self._recalled(steps)
+        value, mixture = self._recalled(steps, None)
         return Growth(value, Mixture(*mixture), settings, rows, held_out)
 
     def _with_floor(self, held_out):
@@ -225,7 +227,8 @@ class _Grower:
         held_out, settings = self._with_floor(held_out), self.settings._replace(ridge=ridge)
         limits = self.max_components, self.space.covariance
         parts = rows, held_out, settings, self.generator, *limits, patience
-        value, mixture = self._recalled(partial(expand, *parts))
+        key = self._key("expanded", rows, held_out, settings, *limits, patience)
+        value, mixture = self._recalled(partial(expand, *parts), key)
         return Growth(value, Mixture(*mixture), settings, rows, held_out)
 
     def polished(self, growth):
@@ -233,17 +236,28 @@ class _Grower:
         value, mixture, settings, rows, held_out = growth
         rows = completed(rows, mixture, self.generator)
         polishing = partial(polish, mixture, value, rows, held_out, settings)
-        value, mixture, found = self._recalled(polishing)
+        key = self._key("polished", rows, held_out, settings, mixture)
+        value, mixture, found = self._recalled(polishing, key)
         return Growth(value, Mixture(*mixture), settings.changed(*found), rows, held_out)
 
-    def _recalled(self, compute):
+    def _recalled(self, compute, key):
         """A value, a mixture and settings, if any, without classes, as a journal takes them."""
 
         def plain():
             value, mixture, *settings = compute()
             return value, tuple(mixture), *(own.found for own in settings)
 
-        return recalled(plain, self.generator)
+        return recalled(plain, self.generator, key)
+
+    def _key(self, name, rows, *others):
+        """What a growth of few rows depends on: that which judges a space is its first one too.
+
+        None of rows with holes, and where processes grow it together, each of which must take part.
+        """
+        has_few = isinstance(rows[0], torch.Tensor) and len(rows[0]) <= QUICK_ROWS
+        if not has_few or current().size > 1:
+            return None
+        return checksum([name, rows, others, self.generator.get_state()])
 
 
 def _complete(growths):

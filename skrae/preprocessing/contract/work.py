@@ -10,7 +10,7 @@ import os
 import time
 from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -111,6 +111,7 @@ class _Work:
     journal: Journal | None = None
     ended_by: str | None = None
     n_interruptible: int = 0  # blocks that it is in
+    found: dict = field(default_factory=dict)  # what was computed, by its key
 
 
 _WORK = ContextVar("_WORK", default=None)
@@ -149,10 +150,26 @@ def current_journal():
     return None if work is None else work.journal
 
 
-def recalled(compute, generator):
-    """compute(), or what it gave when the same work was begun before."""
-    journal = current_journal()
-    return compute() if journal is None else journal.recalled(compute, generator)
+def recalled(compute, generator, key=None):
+    """compute(), or what it gave when the same work was begun before, or before in this work.
+
+    Parameters
+    ----------
+    compute : callable
+    generator : torch.Generator, which is left where `compute` left it
+    key : hashable, equal where all that `compute` depends on is; None for what is not kept
+    """
+    work = _WORK.get()
+    if work is None:
+        return compute()
+    if key in work.found:
+        value, generator_state = work.found[key]
+        generator.set_state(generator_state)
+        return value
+    value = work.journal.recalled(compute, generator) if work.journal else compute()
+    if key is not None and not ended_early():
+        work.found[key] = value, generator.get_state()
+    return value
 
 
 def check_time():

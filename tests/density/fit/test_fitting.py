@@ -20,6 +20,7 @@ from skrae import datasets
 from skrae.density.fit.annealing import MIN_GAIN
 from skrae.density.fit.fitting import LARGE_BASE, MANY_ROWS, check_every, steps_per_level, worth
 from skrae.density.options import resolved_options
+from skrae.mixtures.growth import selection
 from tests.callbacks import HAS_RICH, Recorder, needs_callbacks
 from tests.density.estimators import held_out_rows, interrupt_after, quick_estimator
 
@@ -230,6 +231,19 @@ def test_fit_that_fails_before_training_loses_nothing(X, interruption, place, mo
         model.fit(X[:, :1])
     assert_equal(vars(model), before)
     assert model.score_samples(X).shape == (len(X),)
+
+
+def test_the_growth_that_judged_the_space_is_not_computed_again(X, monkeypatch):
+    """It is the first of the base density too, which is the same as if it were."""
+    grown, expand = [], selection.expand
+    monkeypatch.setattr(selection, "expand", lambda *args: grown.append(1) or expand(*args))
+    models, counts = [], []
+    for _ in range(2):
+        models.append(quick_estimator(base_density="mixture", max_iter=1).fit(X))
+        counts.append(len(grown))
+        monkeypatch.setattr(selection._Grower, "_key", lambda *args: None)
+    assert counts[1] == 2 * counts[0] + 1
+    np.testing.assert_array_equal(*(model.score_samples(X) for model in models))
 
 
 @needs_callbacks

@@ -126,6 +126,30 @@ def test_a_part_that_ended_early_is_not_kept(tmp_path):
     assert journal.parts == []
 
 
+def test_what_has_the_key_of_another_part_is_not_computed_again():
+    generator, asked = torch.Generator(), []
+
+    def draw():
+        asked.append(generator.initial_seed())
+        return torch.rand(2, generator=generator)
+
+    def parts(keys):
+        found = []
+        for key in keys:
+            value = recalled(draw, generator.manual_seed(len(found)), key)
+            found.append((value, torch.rand(2, generator=generator)))
+        return found
+
+    first, second, other, none, still_none = as_work(parts, ["a", "a", "b", None, None])[0]
+    assert asked == [0, 2, 3, 4]
+    for expected, found in zip(first, second, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0.0, atol=0.0)
+    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(none[0], still_none[0])
+    as_work(parts, ["a"])
+    assert asked[-1] == 0  # nothing is left of a piece of work
+
+
 def test_another_journal_is_refused(tmp_path):
     path = tmp_path / "journal"
     Journal(path, {"rows": "a", "options": "b"}).write()
