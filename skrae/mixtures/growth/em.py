@@ -30,6 +30,9 @@ MIN_ROWS = 2.0
 POOLED_STEPS = 15
 # EM steps after a merger, and where one takes long, of many columns.
 MERGE_STEPS, FEW_MERGE_STEPS = 15, 5
+# Nats that a mixture of few columns may be below the best and be merged further: the loss of a
+# cluster is no overfitting, and no further merger makes up for it.
+HOPELESS = 0.5
 # EM steps after which another shape of the covariances is, and the nats that it must bring.
 RESHAPE_STEPS, RESHAPE_GAIN = 5, 0.02
 # The rows that a growth begins with, and those that a component is worth: at least, and for each
@@ -234,8 +237,8 @@ def _merged(mixture, i, j):
 
 def merge(mixture, value, rows, held_out, settings, patience=4):
     """Merge components until the held-out density no longer gains; (value, mixture) of the best."""
-    current, worse = mixture, 0
-    n_steps = MERGE_STEPS if settings.shape is None else FEW_MERGE_STEPS
+    current, worse, few_columns = mixture, 0, settings.shape is None
+    n_steps = MERGE_STEPS if few_columns else FEW_MERGE_STEPS
     with breakable():
         while worse < patience and len(current.weights) > 1 and not ended_early():
             merged = merge_closest(current)
@@ -243,6 +246,8 @@ def merge(mixture, value, rows, held_out, settings, patience=4):
             worse = worse + 1 if fresh_value < value else 0
             if fresh_value >= value:
                 value, mixture = fresh_value, current
+            elif few_columns and fresh_value < value - HOPELESS:
+                break
     return value, mixture
 
 

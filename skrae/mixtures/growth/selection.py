@@ -40,6 +40,8 @@ from skrae.preprocessing.contract.work import ended_early, recalled
 from skrae.preprocessing.rows import WeightedRows, weighted_mean
 
 FIRST_RIDGE, RIDGE_STEP, RIDGE_LIMITS = 1e-4, 100.0, (1e-6, 1.0)
+# Of more rows wider ridges are not tried: they only take away what priors have left narrow.
+RIDGE_ROWS = 4000
 # Nats below which growths have found the same mixture: an average of them is itself again.
 MIN_DISAGREEMENT = 0.0005
 # Rows that are enough for a mixture that is a means to an end, and to be shown to one that is not.
@@ -329,12 +331,13 @@ def _is_large(growth):
 def _best_ridge(grower, rows, held_out):
     """The `Growth` at the best ridge, climbing from the first both ways.
 
-    The second way is left out where the first one gained; not of rows with holes, which say so
-    little of a ridge that one may gain by chance.
+    The second way, to wider ones, is left out where the first one gained or rows are many; not of
+    rows with holes, which say so little of a ridge that one may gain by chance.
     """
-    best = grower(rows, held_out, FIRST_RIDGE)
+    best, is_full = grower(rows, held_out, FIRST_RIDGE), isinstance(rows.z, torch.Tensor)
     for factor in (1.0 / RIDGE_STEP, RIDGE_STEP):
-        if best.settings.ridge != FIRST_RIDGE and isinstance(rows.z, torch.Tensor):
+        has_gained = best.settings.ridge != FIRST_RIDGE
+        if factor > 1.0 and is_full and (has_gained or len(rows.z) > RIDGE_ROWS):
             break
         ridge = FIRST_RIDGE * factor
         while 0.99 * RIDGE_LIMITS[0] < ridge < 1.01 * RIDGE_LIMITS[1] and not ended_early():

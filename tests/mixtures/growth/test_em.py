@@ -281,6 +281,26 @@ def test_shrink_merges_what_a_split_made_in_vain(random_seed):
     assert 3 <= len(shrunk.weights) < 6
 
 
+def test_mergers_end_where_a_cluster_is_lost(monkeypatch, random_seed):
+    rows, held_out = draw(1000, random_seed), draw(1000, random_seed + 1000)
+    parts = [TRUTH.weights, TRUTH.means, TRUTH.covariances, TRUTH.covariances]
+    start = Mixture(*map(torch.as_tensor, parts))
+    merged, merge_closest = [], em.merge_closest
+
+    def counted(mixture):
+        merged.append(len(mixture.weights))
+        return merge_closest(mixture)
+
+    monkeypatch.setattr(em, "merge_closest", counted)
+    value = float(log_density(start, held_out[0]).mean())
+    for loss, expected in ((0.1, [3]), (np.inf, [3, 2])):
+        merged.clear()
+        monkeypatch.setattr(em, "HOPELESS", loss)
+        found = merge(start, value, rows, held_out, SETTINGS)
+        assert found == (value, start)
+        assert merged == expected
+
+
 @pytest.mark.parametrize(("n", "gain"), [(300, 0.01), (40, 0.0)])
 def test_relaxed_prior_never_lowers_the_held_out_density(n, gain, random_seed):
     """A prior of 100 rows is too strong for components of 75, one of none too weak for 10."""

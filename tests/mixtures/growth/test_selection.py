@@ -147,18 +147,27 @@ def test_a_trial_of_many_components_that_fails_leaves_nothing(monkeypatch, rando
 
 
 @pytest.mark.parametrize(
-    ("has_holes", "asked", "best"),
-    [(False, [1e-4, 1e-6], 1e-6), (True, [1e-4, 1e-6, 1e-2, 1.0], 1e-2)],
+    ("n_rows", "narrow", "asked", "best"),
+    [
+        (1, 0.1, [1e-4, 1e-6], 1e-6),
+        (1, -0.1, [1e-4, 1e-6, 1e-2, 1.0], 1e-2),
+        (3, -0.1, [1e-4, 1e-6], 1e-4),
+        (None, 0.1, [1e-4, 1e-6, 1e-2, 1.0], 1e-2),
+    ],
+    ids=["gained", "few", "many", "holes"],
 )
-def test_rows_with_holes_ask_for_ridges_both_ways(has_holes, asked, best):
-    values, seen = {1e-4: 0.0, 1e-6: 0.1, 1e-2: 0.2, 1.0: 0.1}, []
+def test_wider_ridges_are_for_few_rows_and_those_with_holes(
+    n_rows, narrow, asked, best, monkeypatch
+):
+    monkeypatch.setattr(selection, "RIDGE_ROWS", 2)
+    values, seen = {1e-4: 0.0, 1e-6: narrow, 1e-2: 0.2, 1.0: 0.1}, []
 
     def grower(rows, held_out, ridge):
         seen.append(min(values, key=lambda known: abs(np.log(known / ridge))))
         return Growth(values[seen[-1]], None, SETTINGS._replace(ridge=ridge), rows, held_out)
 
-    z = object() if has_holes else torch.zeros(1, 1)
-    found = selection._best_ridge(grower, WeightedRows(z, torch.ones(1)), None)
+    z = object() if n_rows is None else torch.zeros(n_rows, 1)
+    found = selection._best_ridge(grower, WeightedRows(z, None), None)
     assert seen == asked
     assert found.settings.ridge == pytest.approx(best)
 
