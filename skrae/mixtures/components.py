@@ -15,7 +15,8 @@ import torch
 
 from skrae.mixtures.noise import normal_of_some, uniform
 
-# NumPy's exponential takes less than half the time of torch's, which has all threads for it.
+# NumPy's exponential may take less than half the time of torch's, which has all threads for it, and
+# its products of a few thousand numbers half, as they take less to begin.
 FEW_THREADS = 2
 # What is left of the highest term where others are lower: an exponential that underflows takes
 # seven times as long, and beside 1 this is nothing.
@@ -62,7 +63,7 @@ def _exponentiated(logits):
 
 
 def _is_for_numpy(tensor):
-    """Whether NumPy, which has one thread and less to do before it begins, is the faster one."""
+    """Whether NumPy is the faster one."""
     on_cpu = tensor.device.type == "cpu" and not tensor.requires_grad
     return on_cpu and torch.get_num_threads() <= FEW_THREADS
 

@@ -26,6 +26,8 @@ from skrae.preprocessing.blocks import BLOCK_NUMBERS, block_rows, is_wide
 # Of many columns: numbers of the rows of a block, the rows at a time that distances are computed
 # for, and a share that is nothing.
 ROW_NUMBERS, DISTANCE_ROWS, NEGLIGIBLE = 2**21, 1024, 1e-16
+# Of few columns: components up to which their moments are had faster as the transposed product.
+FEW_SHARES = 64
 
 
 def rows_at_once(n_components, d):
@@ -97,7 +99,9 @@ def weighted_moments(shares, columns, d):
 
     Shape (K, 1 + d + d(d+1)/2 + D), or (K, 1 + d, 1 + d + D), for D one-hots.
     """
-    if not is_wide(d):  # in this order: the other takes three times as long of few components
+    if not is_wide(d):
+        if len(shares) > FEW_SHARES:
+            return shares @ columns.T
         return (columns @ shares.T).T.contiguous()
     return torch.stack([_products(share, columns, d) for share in shares])
 

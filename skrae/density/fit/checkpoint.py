@@ -13,6 +13,9 @@ from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.contract.seal import checksum
 from skrae.preprocessing.contract.work import TIME_LIMIT, Journal, as_work
 
+# What parts a fit has and in which order: raised where older ones would be taken for others.
+PARTS = 2
+
 
 class Limits(NamedTuple):
     """The options of the same names."""
@@ -83,7 +86,9 @@ def _identity(X, weights, options, random_state, device, previous):
         "options": checksum([options, device]),
         "random_state": checksum(random_state),
         "previous fit": checksum(before),
-        "versions": f"skrae {version}, torch {torch.__version__}, numpy {np.__version__}",
+        "versions": (
+            f"skrae {version}, parts {PARTS}, torch {torch.__version__}, numpy {np.__version__}"
+        ),
     }
 
 

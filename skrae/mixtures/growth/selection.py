@@ -238,7 +238,7 @@ class _Grower:
         value, mixture, settings, rows, held_out = growth
         rows = completed(rows, mixture, self.generator)
         polishing = partial(polish, mixture, value, rows, held_out, settings)
-        key = self._key("polished", rows, held_out, settings, mixture)
+        key = self._key("polished", rows, held_out, settings, mixture, value)
         value, mixture, found = self._recalled(polishing, key)
         return Growth(value, Mixture(*mixture), settings.changed(*found), rows, held_out)
 
@@ -251,15 +251,24 @@ class _Grower:
 
         return recalled(plain, self.generator, key)
 
-    def _key(self, name, rows, *others):
-        """What a growth of few rows depends on: that which judges a space is its first one too.
+    def _key(self, name, rows, held_out, settings, *others):
+        """A checksum of all that a first growth of few rows depends on, None for other growths.
 
-        None of rows with holes, and where processes grow it together, each of which must take part.
+        That which judges a space may be the first of the base density too; not of rows with holes,
+        nor where processes grow it together, each of which must take part.
         """
-        has_few = isinstance(rows[0], torch.Tensor) and len(rows[0]) <= QUICK_ROWS
-        if not has_few or current().size > 1:
+        are_full = all(isinstance(z, torch.Tensor) for z in (rows[0], held_out.z))
+        if not are_full or len(rows[0]) > QUICK_ROWS or settings.ridge != FIRST_RIDGE:
             return None
-        return checksum([name, rows, others, self.generator.get_state()])
+        parts = name, rows, held_out, settings, others, self.generator.get_state()
+        return checksum(_arrays(parts)) if current().size == 1 else None
+
+
+def _arrays(value):
+    """The value, with lists for tuples and arrays for tensors, at any depth."""
+    if isinstance(value, tuple):
+        return [_arrays(part) for part in value]
+    return value.numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _complete(growths):

@@ -8,7 +8,6 @@ import sys
 
 import numpy as np
 import sklearn
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import InconsistentVersionWarning
 
@@ -144,8 +143,8 @@ def _own(state):
 def checksum(value):
     """Hexadecimal BLAKE2b of names, types, dtypes, shapes and values at any depth of containers.
 
-    Of an object that is no container, array, tensor, primitive, RandomState or estimator of
-    scikit-learn's kind the type alone counts.
+    Of an object that is no container, array, primitive, RandomState or estimator of scikit-learn's
+    kind the type alone counts.
     """
     found = hashlib.blake2b(digest_size=16)
     for kind, content in _pieces(value):
@@ -167,8 +166,6 @@ def _pieces(value):
         return [_primitive(value)]
     if isinstance(value, np.ndarray | np.generic):
         return _pieces_of_array(np.asarray(value))
-    if isinstance(value, torch.Tensor):
-        return _pieces_of("Tensor", [value.numpy(force=True)])
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if isinstance(value, BaseEstimator):
         return _pieces_of(kind, [_own(vars(value))])

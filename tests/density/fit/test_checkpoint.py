@@ -67,9 +67,14 @@ def test_a_killed_fit_goes_on_to_the_same_model(n_writes, X, expected, tmp_path,
     assert not path.exists()
 
 
-def test_a_fit_killed_among_the_maps_of_columns_goes_on(X, tmp_path, monkeypatch):
-    options = {"margins": "auto", "max_mixtures": 1, "checkpoint": tmp_path / "fit"}
-    kill_after(5, monkeypatch)
+@pytest.mark.parametrize("n_writes", [5, 8, 10])
+def test_a_fit_killed_among_the_maps_of_columns_or_after_goes_on(
+    n_writes, X, tmp_path, monkeypatch
+):
+    """The growth of the map that is chosen is the first one of the base density too."""
+    options = {"margins": "auto", "max_mixtures": 1, "max_components": "auto"}
+    options["checkpoint"] = tmp_path / "fit"
+    kill_after(n_writes, monkeypatch)
     with pytest.raises(Killed):
         a_fit(**options).fit(X)
     monkeypatch.undo()

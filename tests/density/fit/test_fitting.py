@@ -235,14 +235,20 @@ def test_fit_that_fails_before_training_loses_nothing(X, interruption, place, mo
 
 def test_the_growth_that_judged_the_space_is_not_computed_again(X, monkeypatch):
     """It is the first of the base density too, which is the same as if it were."""
-    grown, expand = [], selection.expand
-    monkeypatch.setattr(selection, "expand", lambda *args: grown.append(1) or expand(*args))
+    grown, names = [], ("expand", "polish")
+
+    def counted(name, function):
+        return lambda *args: grown.append(name) or function(*args)
+
+    for name in names:
+        monkeypatch.setattr(selection, name, counted(name, getattr(selection, name)))
     models, counts = [], []
     for _ in range(2):
         models.append(quick_estimator(base_density="mixture", max_iter=1).fit(X))
-        counts.append(len(grown))
+        counts.append([grown.count(name) for name in names])
+        grown.clear()
         monkeypatch.setattr(selection._Grower, "_key", lambda *args: None)
-    assert counts[1] == 2 * counts[0] + 1
+    assert counts[1] == [count + 1 for count in counts[0]]
     np.testing.assert_array_equal(*(model.score_samples(X) for model in models))
 
 

@@ -1,5 +1,7 @@
 """The choice of the base density: averages, inflation, tail."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -144,6 +146,38 @@ def test_a_trial_of_many_components_that_fails_leaves_nothing(monkeypatch, rando
     rows, held_out = draw(300, random_seed), draw(200, random_seed + 1000)
     few, tried = (judged(rows, held_out, generator(0), most, 4) for most in (2, 16))
     assert_same_densities(few, tried)
+
+
+def test_a_key_is_another_one_where_anything_is_another(random_seed):
+    rows, held_out = draw(50, random_seed), draw(40, random_seed + 1000)
+    others = (WeightedRows(-rows[0], rows[1]), WeightedRows(rows[0], 2.0 * rows[1]))
+    grower = selection._Grower(WeightedRows(*rows), None, None, generator(0), 4)
+
+    def key(rows=rows, held_out=held_out, settings=SETTINGS, state=0, limit=4):
+        first = settings._replace(ridge=selection.FIRST_RIDGE)
+        grower.generator.manual_seed(state)
+        held_out = selection.HeldOut(*held_out)
+        return grower._key("expanded", WeightedRows(*rows), held_out, first, limit, None)
+
+    assert key() == key()
+    keys = [key(), *(key(rows=other) for other in others), key(held_out=rows)]
+    keys += [key(settings=SETTINGS.stronger(2.0)), key(state=1), key(limit=5)]
+    assert len(set(keys)) == 7
+
+
+def test_only_first_growths_of_few_full_rows_have_a_key(monkeypatch):
+    rows, held_out = (WeightedRows(*draw(n, n)) for n in (50, 40))
+    grower = selection._Grower(rows, held_out, None, generator(0), 4)
+    first = SETTINGS._replace(ridge=selection.FIRST_RIDGE)
+    assert grower._key("expanded", rows, held_out, first)
+    assert grower._key("expanded", rows, held_out, first._replace(ridge=1e-6)) is None
+    assert grower._key("expanded", rows, held_out._replace(z=object()), first) is None
+    assert grower._key("expanded", rows._replace(z=object()), held_out, first) is None
+    with monkeypatch.context() as limits:
+        limits.setattr(selection, "QUICK_ROWS", 49)
+        assert grower._key("expanded", rows, held_out, first) is None
+    monkeypatch.setattr(selection, "current", lambda: SimpleNamespace(size=2))
+    assert grower._key("expanded", rows, held_out, first) is None
 
 
 @pytest.mark.parametrize(

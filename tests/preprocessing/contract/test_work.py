@@ -150,6 +150,18 @@ def test_what_has_the_key_of_another_part_is_not_computed_again():
     assert asked[-1] == 0  # nothing is left of a piece of work
 
 
+def test_a_part_that_ended_early_has_no_key():
+    asked = []
+
+    def interrupted():
+        asked.append(1)
+        with breakable():
+            raise KeyboardInterrupt
+
+    as_work(lambda: [recalled(interrupted, torch.Generator(), "a") for _ in range(2)])
+    assert len(asked) == 2
+
+
 def test_another_journal_is_refused(tmp_path):
     path = tmp_path / "journal"
     Journal(path, {"rows": "a", "options": "b"}).write()
