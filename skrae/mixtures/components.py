@@ -15,8 +15,8 @@ import torch
 
 from skrae.mixtures.noise import normal_of_some, uniform
 
-# NumPy's exponential may take less than half the time of torch's, which has all threads for it, and
-# its products of a few thousand numbers half, as they take less to begin.
+# Threads up to which NumPy, which has one, is asked in place of torch: its exponential takes half
+# the time on some processors, and a product of a few thousand numbers less to begin.
 FEW_THREADS = 2
 # What is left of the highest term where others are lower: an exponential that underflows takes
 # seven times as long, and beside 1 this is nothing.
@@ -63,13 +63,13 @@ def _exponentiated(logits):
 
 
 def _is_for_numpy(tensor):
-    """Whether NumPy is the faster one."""
+    """Whether NumPy can compute with a tensor, and is asked."""
     on_cpu = tensor.device.type == "cpu" and not tensor.requires_grad
     return on_cpu and torch.get_num_threads() <= FEW_THREADS
 
 
 def n_monomials(d):
-    """Of 1, z_i and z_i z_j (j <= i)."""
+    """How many monomials 1, z_i and z_i z_j (j <= i) rows of d numbers have."""
     return 1 + d + d * (d + 1) // 2
 
 
@@ -86,7 +86,7 @@ def quadratic_columns(z):
 
 
 def _monomials(z):
-    """The same, each product written to its place."""
+    """`quadratic_columns`, each product written to its place."""
     n, d = z.shape
     monomials = z.new_empty(n_monomials(d), n)
     values = monomials.numpy()

@@ -74,6 +74,21 @@ def test_expectation_maximisation_is_the_same_either_way(wide, random_seed):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("few_shares", [2, 3])
+def test_moments_are_sums_of_shares_times_monomials(few_shares, monkeypatch, random_seed):
+    """Three components, which are few or more than that."""
+    monkeypatch.setattr(quadratics, "FEW_SHARES", few_shares)
+    z = rows(9, 2, random_seed)
+    shares, onehots = torch.rand(3, 9, generator=generator(1)).double(), torch.eye(2)[[0, 1, 1] * 3]
+    columns = quadratics.row_columns(torch.cat([z, onehots.double()], dim=1), 2)
+    found = quadratics.weighted_moments(shares, columns, 2)
+    a, b = z.numpy().T
+    monomials = np.stack([np.ones(9), a, b, a * a, b * a, b * b, *onehots.numpy().T])
+    expected = [[(share * own).sum() for own in monomials] for share in shares.numpy()]
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+    assert found.is_contiguous()
+
+
 @pytest.mark.parametrize("rows_of_a_block", [1, 7])
 def test_blocks_of_many_columns_change_nothing(rows_of_a_block, wide, monkeypatch, random_seed):
     wide()

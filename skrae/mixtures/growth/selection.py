@@ -217,7 +217,7 @@ class _Grower:
         def steps():
             return em.refine(growth.mixture, some, held_out, settings)[:2]
 
-        value, mixture = self._recalled(steps, None)
+        value, mixture = self._recalled(steps)
         return Growth(value, Mixture(*mixture), settings, rows, held_out)
 
     def _with_floor(self, held_out):
@@ -242,7 +242,7 @@ class _Grower:
         value, mixture, found = self._recalled(polishing, key)
         return Growth(value, Mixture(*mixture), settings.changed(*found), rows, held_out)
 
-    def _recalled(self, compute, key):
+    def _recalled(self, compute, key=None):
         """A value, a mixture and settings, if any, without classes, as a journal takes them."""
 
         def plain():
@@ -257,8 +257,8 @@ class _Grower:
         That which judges a space may be the first of the base density too; not of rows with holes,
         nor where processes grow it together, each of which must take part.
         """
-        are_full = all(isinstance(z, torch.Tensor) for z in (rows[0], held_out.z))
-        if not are_full or len(rows[0]) > QUICK_ROWS or settings.ridge != FIRST_RIDGE:
+        are_full = all(isinstance(z, torch.Tensor) for z in (rows.z, held_out.z))
+        if not are_full or len(rows.z) > QUICK_ROWS or settings.ridge != FIRST_RIDGE:
             return None
         parts = name, rows, held_out, settings, others, self.generator.get_state()
         return checksum(_arrays(parts)) if current().size == 1 else None

@@ -8,7 +8,7 @@ from numpy.testing import assert_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from skrae import RegularizedAutoEncoderScore
-from skrae.density.fit import base, fitting
+from skrae.density.fit import base, checkpoint, fitting
 from skrae.mixtures.growth import em, selection
 from skrae.preprocessing.contract.work import Journal
 from tests.density.estimators import quick_estimator
@@ -119,6 +119,10 @@ def test_a_checkpoint_of_another_fit_is_refused(X, tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=f"of a fit with other {what}, expected"):
             other.fit(rows)
+    monkeypatch.setattr(checkpoint, "PARTS", checkpoint.PARTS + 1)
+    with pytest.raises(ValueError, match="with other versions"):
+        a_fit(checkpoint=path).fit(X)
+    monkeypatch.undo()
     assert path.read_bytes() == before
     a_fit(checkpoint=path, time_limit=60.0, verbose=0).fit(X)
 

@@ -293,10 +293,15 @@ def test_mergers_end_where_a_cluster_is_lost(monkeypatch, random_seed):
 
     monkeypatch.setattr(em, "merge_closest", counted)
     value = float(log_density(start, held_out[0]).mean())
-    for loss, expected in ((0.1, [3]), (np.inf, [3, 2])):
+    many_columns = SETTINGS._replace(shape=lambda covariances: covariances)
+    for loss, settings, expected in (
+        (0.1, SETTINGS, [3]),
+        (np.inf, SETTINGS, [3, 2]),
+        (0.1, many_columns, [3, 2]),
+    ):
         merged.clear()
         monkeypatch.setattr(em, "HOPELESS", loss)
-        found = merge(start, value, rows, held_out, SETTINGS)
+        found = merge(start, value, rows, held_out, settings)
         assert found == (value, start)
         assert merged == expected
 
