@@ -161,7 +161,7 @@ def main(folder, rank, *tasks):
     share_all()
     store = f"file://{folder / f'{tasks[0]}.store'}"
     torch.distributed.init_process_group(
-        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=60)
+        "gloo", init_method=store, rank=rank, world_size=2, timeout=timedelta(seconds=300)
     )
     for task in tasks:
         keep(folder, rank, task)

@@ -45,7 +45,7 @@ def both(folder, *tasks):
         for rank in (0, 1)
     ]
     for process in running:
-        process.wait(timeout=300)
+        process.wait(timeout=900)
     found = {task: [_found(folder / f"{task}-{rank}") for rank in (0, 1)] for task in tasks}
     return found if len(tasks) > 1 else found[tasks[0]]
 
@@ -175,7 +175,7 @@ def test_the_script_of_the_guide_runs_by_torchrun(tmp_path):
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     command = [*launch, "--nproc-per-node", "2", "fit.py"]
-    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=300)
+    subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=900)
     model = joblib.load(tmp_path / "model.joblib")
     alone = RegularizedAutoEncoderScore(random_state=0).fit(numbers(300))
     assert model.distributed
