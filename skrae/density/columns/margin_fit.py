@@ -16,6 +16,7 @@ from skrae.density.columns.johnson import Johnson, at_sharp_ends, normalising
 from skrae.density.columns.line_mixture import N_SIZES, LineMixture, fit_line, grid_step
 from skrae.density.columns.margins import Margins
 from skrae.preprocessing.blocks import is_wide
+from skrae.preprocessing.contract.processes import current
 from skrae.preprocessing.rows import mean_and_error
 from skrae.preprocessing.scales import ROUNDING, observed_scales
 
@@ -61,29 +62,32 @@ class Column(NamedTuple):
 def fit_columns(X, weights, held_out, held_out_weights):
     """Location and scale (d,), and the straight and the bent `Column` of each, None for no map.
 
+    Processes that fit together take some of the columns each.
+
     Parameters
     ----------
     X, held_out : arrays of shape (n, d) and (m, d), NaN where an entry is missing
     weights, held_out_weights : arrays of shape (n,) and (m,)
     """
     location, scale, limits = observed_scales(X, weights)
-    straight, bent = [], []
     patience = WIDE_PATIENCE if is_wide(X.shape[1]) else N_SIZES
-    for j in range(X.shape[1]):
+
+    def fitted(j):
+        """The straight and the bent `Column` of a column, or two of None."""
         parts = []
         for rows, w in ((X[:, j], weights), (held_out[:, j], held_out_weights)):
             kept = (rows >= limits[0][j]) & (rows <= limits[1][j])
             parts += [(rows[kept] - location[j]) / scale[j], w[kept]]
         varies = parts[0].std() * scale[j] > ROUNDING * np.abs(location[j])
         if not varies or has_atom(*parts[:2]):
-            # Its values as they are, so that later steps still find it constant.
-            location[j], scale[j] = 0.0, 1.0
-            straight.append(None)
-            bent.append(None)
-            continue
-        pair = _fit_column(*parts, -location[j] / scale[j], patience)
-        straight.append(pair[0])
-        bent.append(pair[1])
+            return None, None
+        return _fit_column(*parts, -location[j] / scale[j], patience)
+
+    pairs = current().each(fitted, range(X.shape[1]))
+    straight, bent = ([pair[kind] for pair in pairs] for kind in (0, 1))
+    # Without a map their values are as they are, so that later steps still find constant ones.
+    unmapped = [column is None for column in straight]
+    location[unmapped], scale[unmapped] = 0.0, 1.0
     return location, scale, straight, bent
 
 
