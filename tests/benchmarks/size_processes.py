@@ -3,7 +3,7 @@
 ``python -m tests.benchmarks.size --sections processes`` has the flights of ``large``, and how far
 the two models are from each other. Each run is one of torchrun's, in which every process has one
 thread and an equal share of the rows. ``--sections threads`` has few rows of a mixture in ten
-dimensions, the better of two fits each.
+dimensions, the best of five fits each.
 """
 
 import json
@@ -22,7 +22,7 @@ from skrae import RegularizedAutoEncoderScore
 from tests.benchmarks.large import flights
 from tests.benchmarks.records import timed
 
-N_PROCESSES, N_ASKED = 2, 10_000
+N_PROCESSES, N_ASKED, N_FITS = 2, 10_000, 5
 SCRIPT = "import sys; from tests.benchmarks.size_processes import fit; fit(*sys.argv[1:])"
 
 
@@ -49,7 +49,7 @@ def threads(case, law):
     X = law.sample(case["rows"], np.random.default_rng(case["seed"]))
     before, took = torch.get_num_threads(), {1: [], 2: []}
     try:
-        for _ in range(2):
+        for _ in range(N_FITS):
             for n, seconds in took.items():
                 torch.set_num_threads(n)
                 model = RegularizedAutoEncoderScore(random_state=case["seed"])
