@@ -43,7 +43,10 @@ def check_choice(name, option, choices):
 
 def check_flag(name, flag):
     """Raise TypeError or ValueError unless an option is a bool or a whole number from 0 on."""
-    check_number(name, int(flag) if isinstance(flag, np.bool_) else flag, 0, kind=Integral)
+    if isinstance(flag, Integral | np.bool_) and flag >= 0:
+        return
+    kind = ValueError if isinstance(flag, Integral) else TypeError
+    raise kind(f"Got {name}={flag!r}, expected True, False or an integer >= 0.")
 
 
 def layer_sizes(sizes):

@@ -54,7 +54,13 @@ def as_piece(X):
         return sys.modules["pyarrow"].Table.from_batches([X])
     if kind_of(X) != ARRAY:
         return X
-    found = np.asarray(plain_array(X))
+    try:
+        found = np.asarray(plain_array(X))
+    except ValueError as error:  # of parts of different lengths
+        raise ValueError(
+            f"Got a block that is a {type(X).__name__} of {len(X)} parts of different lengths,"
+            " expected an array or data frame: rows alone, without targets or weights."
+        ) from error
     if found.ndim != 2:
         raise ValueError(
             f"Got a block of shape {found.shape}, expected blocks of two dimensions, rows x"
@@ -94,6 +100,9 @@ def joined(pieces):
         return pieces[0]
     kind = kind_of(pieces[0])
     if kind == ARRAY:
+        if len({piece.dtype.kind in "US" for piece in pieces}) > 1:
+            # NumPy would make strings of the numbers.
+            pieces = [piece.astype(object) for piece in pieces]
         return np.concatenate(pieces)
     if kind == ARROW:
         return sys.modules["pyarrow"].concat_tables(pieces)

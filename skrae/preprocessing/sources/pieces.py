@@ -1,6 +1,7 @@
 """Where the rows of a source come from, as functions that give its pieces from the first on."""
 
 import mmap
+import os
 from collections.abc import Mapping, Set
 from functools import partial
 
@@ -11,6 +12,8 @@ from skrae.preprocessing.sources.joining import as_piece, is_block, is_of
 # Rows at a time, on which it depends how sums over blocks round: the same for every source, and a
 # multiple of the blocks that questions are answered in.
 BLOCK_ROWS = 2**16
+# What arrays and frames have, one or another of them.
+ARRAYS = "__array__", "__dataframe__", "shape"
 
 
 def pieces_of(X):
@@ -35,8 +38,38 @@ def pieces_of(X):
 def is_iterable(X):
     """Whether X is an iterable and no array, frame or other container of single values."""
     is_other = isinstance(X, str | bytes | list | tuple | range | Mapping | Set)
-    is_array = any(hasattr(X, name) for name in ("__array__", "__dataframe__", "shape"))
-    return hasattr(X, "__iter__") and not is_other and not is_array
+    is_array = any(hasattr(X, name) for name in ARRAYS)
+    return hasattr(X, "__iter__") and not (is_other or is_array or isinstance(X, type))
+
+
+def check_is_table(X):
+    """Raise TypeError where X is neither rows nor gives them, ValueError for a list of neither.
+
+    Examples
+    --------
+    >>> check_is_table({"a": [1.0]})
+    Traceback (most recent call last):
+    TypeError: Got a dict, expected an array or data frame of rows, or an iterable of such blocks.
+    """
+    if isinstance(X, str | os.PathLike):
+        raise TypeError(
+            f"Got {str(X)!r}, expected rows: open the file, as np.load(path, mmap_mode='r') or"
+            " pyarrow.dataset.dataset(path) do."
+        )
+    is_list = isinstance(X, list | tuple)
+    if is_list and not X:
+        raise ValueError(f"Got an empty {type(X).__name__}, expected at least one row.")
+    if is_list and isinstance(X[0], list | tuple) and any(np.ndim(part) for part in X[0]):
+        raise ValueError(
+            f"Got a {type(X).__name__} of {type(X[0]).__name__}s of arrays, expected blocks that"
+            " are an array or data frame each: rows alone, without targets or weights."
+        )
+    has_rows = any(hasattr(X, name) for name in ARRAYS)
+    if isinstance(X, type) or not (is_list or has_rows):
+        raise TypeError(
+            f"Got a {type(X).__name__}, expected an array or data frame of rows, or an iterable of"
+            " such blocks."
+        )
 
 
 def _of_file(X):

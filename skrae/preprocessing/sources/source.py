@@ -27,10 +27,18 @@ def source_of(X):
 
     Parameters
     ----------
-    X : what `pieces.pieces_of` knows, or anything else
+    X : what `pieces.pieces_of` knows, or a table in memory
+
+    Raises
+    ------
+    ValueError, TypeError
+        For what `pieces.check_is_table` refuses.
     """
     found = pieces.pieces_of(X)
-    return None if found is None else Source(found, is_once=isinstance(X, Iterator))
+    if found is not None:
+        return Source(found, is_once=isinstance(X, Iterator))
+    pieces.check_is_table(X)
+    return None
 
 
 def source_to_fit(X, always=False):
@@ -41,7 +49,7 @@ def source_to_fit(X, always=False):
     Raises
     ------
     ValueError
-        For an iterator.
+        For an iterator, and what `source_of` refuses.
     """
     source = source_of(X)
     if source is None and _is_table(X) and (always or len(X) > ROWS_IN_MEMORY):

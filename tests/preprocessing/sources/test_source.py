@@ -1,6 +1,7 @@
 """Tables read block by block: the same rows however they are cut, and what is refused."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,11 +54,6 @@ def test_blocks_are_the_same_however_pieces_are_cut(random_seed):
         ROWS[:30].tolist(),
         np.ma.masked_less(ROWS[:30], 0.0),
         torch.from_numpy(ROWS[:30]),
-        "text",
-        {"a": ROWS},
-        {1.0, 2.0},
-        None,
-        range(3),
         ROWS[0],
     ],
     ids=lambda X: type(X).__name__,
@@ -65,6 +61,41 @@ def test_blocks_are_the_same_however_pieces_are_cut(random_seed):
 def test_what_is_in_memory_is_no_source(X):
     assert source_of(X) is None
     assert source_to_fit(X) is None
+
+
+@pytest.mark.parametrize(
+    ("X", "error", "message"),
+    [
+        ("rows.npy", TypeError, "Got 'rows.npy', expected rows: open the file, as np.load"),
+        (Path("rows.npy"), TypeError, "Got 'rows.npy', expected rows"),
+        ({"a": ROWS}, TypeError, "Got a dict, expected an array or data frame"),
+        ({1.0, 2.0}, TypeError, "Got a set, expected"),
+        (None, TypeError, "Got a NoneType, expected"),
+        (range(3), TypeError, "Got a range, expected"),
+        (Blocks, TypeError, "Got a type, expected"),
+        (array_of, TypeError, "Got a function, expected"),
+        ([], ValueError, "Got an empty list, expected at least one row"),
+        ([(ROWS, ROWS[:, 0])], ValueError, "Got a list of tuples of arrays, expected blocks"),
+    ],
+)
+def test_what_is_no_rows_is_told(X, error, message):
+    for find in (source_of, source_to_fit):
+        with pytest.raises(error, match=message):
+            find(X)
+
+
+def test_numbers_stay_numbers_beside_strings():
+    found = source_of([ROWS[:2], ROWS[:2].astype(str)])
+    (block,) = found.blocks()
+    assert list(map(type, block[[0, 2], 0])) == [float, str]
+    with pytest.raises(TypeError, match="Got numbers and strings in column 'x0'"):
+        found.counted()
+
+
+def test_a_block_with_targets_is_told():
+    found = source_of(Blocks([(ROWS, ROWS[:, 0])]))
+    with pytest.raises(ValueError, match="is a tuple of 2 parts of different lengths, expected"):
+        next(found.blocks())
 
 
 @pytest.mark.parametrize(
