@@ -17,8 +17,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 APART, HERE = torch.device("meta"), torch.device("cpu")
 MOVES = torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default
+TAKES_PLACES = torch.ops.aten.index, torch.ops.aten.index_put_, torch.ops.aten.index_put
+JOINS = torch.ops.aten.cat, torch.ops.aten.stack
 MADE_OF_DATA = torch.tensor, torch.as_tensor
 PRODUCTS = torch.matmul, torch.Tensor.matmul, torch.Tensor.__matmul__
+# The operations of the device since it was found.
+COMPUTED = []
 READ = torch.Tensor.numpy, torch.Tensor.tolist
 
 
@@ -87,15 +91,25 @@ def _computed(function, args, kwargs):
         is_new = isinstance(value, torch.Tensor) and id(value) not in same
         return Apart(value) if is_new and is_apart else same.get(id(value), value)
 
-    return _each(wrapped, found)
+    found = _each(wrapped, found)
+    COMPUTED.append(function)
+    if any(tensor.shape != tensor.held.shape for tensor in apart):
+        raise NotImplementedError(f"{function} of a pretended device: a shape changed in place")
+    return found
 
 
 def _check_together(function, args, tensors, is_apart):
-    """As on a device: numbers, and places in a tensor of the device, may come from elsewhere."""
-    far = [t for t in tensors if isinstance(t, Apart) != is_apart and t.dim() > 0]
-    takes_places = function.overloadpacket in (torch.ops.aten.index, torch.ops.aten.index_put_)
-    if far and not (takes_places and isinstance(args[0], Apart)):
-        raise RuntimeError(f"{function}: tensors of two devices, of {len(far)} elsewhere")
+    """Single numbers, and places in a tensor of the device, may come from the processor."""
+    packet = function.overloadpacket
+    if packet in TAKES_PLACES and isinstance(args[0], Apart):
+        tensors = [t for t in (args[0], *args[2:3]) if isinstance(t, torch.Tensor)]
+    apart = [t for t in tensors if isinstance(t, Apart)]
+    near = [t for t in tensors if not isinstance(t, Apart)]
+    is_changed_here = packet.__name__.endswith("_") and not isinstance(args[0], Apart)
+    if packet not in JOINS and not (apart and is_changed_here):
+        near = [t for t in near if t.dim() > 0]
+    if (near and is_apart) or (apart and not is_apart):
+        raise RuntimeError(f"{function}: tensors of two devices, {len(near)} of the processor")
 
 
 class _Operations(TorchDispatchMode):
@@ -104,7 +118,7 @@ class _Operations(TorchDispatchMode):
 
 
 class _Names(TorchFunctionMode):
-    """What torch does before it dispatches an operation."""
+    """What torch does before it dispatches an operation, or in one that changes shapes in place."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         args = tuple(map(_named, args))
@@ -121,8 +135,10 @@ class _Names(TorchFunctionMode):
             if function is torch.Tensor.numpy and not kwargs.get("force"):
                 raise TypeError("a tensor of a device, which NumPy cannot read")
             return function(first.detach().to(HERE), *args[1:], **kwargs)
+        if function is torch.Tensor.quantile and isinstance(first, Apart):
+            return function(first.to(HERE), *args[1:], **kwargs).to(APART)
         if function in PRODUCTS and first.dim() == 1 < args[1].dim():
-            return torch.matmul(first[None], args[1]).squeeze(-2)  # torch changes a shape in place
+            return torch.matmul(first[None], args[1]).squeeze(-2)
         return function(*args, **kwargs)
 
 
@@ -139,8 +155,9 @@ def _named(value):
 
 @contextmanager
 def pretended_cuda():
-    """Let torch find a CUDA device."""
+    """Let torch find a CUDA device; the value is the list of the operations that it computed."""
+    COMPUTED.clear()
     found = mock.patch.object(torch.cuda, "is_available", return_value=True)
     generators = mock.patch.object(torch, "Generator", Generator)
     with found, generators, _Names(), _Operations():
-        yield
+        yield COMPUTED

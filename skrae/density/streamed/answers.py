@@ -23,7 +23,7 @@ def answered(X, answer):
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         For blocks of different columns, for a source without rows, and for what `answer` refuses.
     """
     source = source_of(X)

@@ -56,9 +56,11 @@ def as_piece(X):
         return X
     try:
         found = np.asarray(plain_array(X))
-    except ValueError as error:  # of parts of different lengths
+    except ValueError as error:
+        if not isinstance(X, list | tuple):
+            raise
         raise ValueError(
-            f"Got a block that is a {type(X).__name__} of {len(X)} parts of different lengths,"
+            f"Got a block that is a {type(X).__name__} of {len(X)} parts of different shapes,"
             " expected an array or data frame: rows alone, without targets or weights."
         ) from error
     if found.ndim != 2:

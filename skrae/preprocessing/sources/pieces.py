@@ -38,12 +38,18 @@ def pieces_of(X):
 def is_iterable(X):
     """Whether X is an iterable and no array, frame or other container of single values."""
     is_other = isinstance(X, str | bytes | list | tuple | range | Mapping | Set)
-    is_array = any(hasattr(X, name) for name in ARRAYS)
-    return hasattr(X, "__iter__") and not (is_other or is_array or isinstance(X, type))
+    return hasattr(X, "__iter__") and not (is_other or _is_array(X) or isinstance(X, type))
 
 
 def check_is_table(X):
-    """Raise TypeError where X is neither rows nor gives them, ValueError for a list of neither.
+    """Refuse what is neither rows nor gives them.
+
+    Raises
+    ------
+    TypeError
+        For a path and other objects that are no table.
+    ValueError
+        For an empty list, and one of blocks with targets.
 
     Examples
     --------
@@ -56,20 +62,27 @@ def check_is_table(X):
             f"Got {str(X)!r}, expected rows: open the file, as np.load(path, mmap_mode='r') or"
             " pyarrow.dataset.dataset(path) do."
         )
-    is_list = isinstance(X, list | tuple)
-    if is_list and not X:
-        raise ValueError(f"Got an empty {type(X).__name__}, expected at least one row.")
-    if is_list and isinstance(X[0], list | tuple) and any(np.ndim(part) for part in X[0]):
-        raise ValueError(
-            f"Got a {type(X).__name__} of {type(X[0]).__name__}s of arrays, expected blocks that"
-            " are an array or data frame each: rows alone, without targets or weights."
-        )
-    has_rows = any(hasattr(X, name) for name in ARRAYS)
-    if isinstance(X, type) or not (is_list or has_rows):
+    if isinstance(X, list | tuple):
+        return _check_list(X)
+    if isinstance(X, type) or not _is_array(X):
         raise TypeError(
             f"Got a {type(X).__name__}, expected an array or data frame of rows, or an iterable of"
             " such blocks."
         )
+
+
+def _check_list(X):
+    if not X:
+        raise ValueError(f"Got an empty {type(X).__name__}, expected at least one row.")
+    if isinstance(X[0], list | tuple) and any(getattr(part, "ndim", 0) for part in X[0]):
+        raise ValueError(
+            f"Got a {type(X).__name__} of {type(X[0]).__name__}s of arrays, expected blocks that"
+            " are an array or data frame each: rows alone, without targets or weights."
+        )
+
+
+def _is_array(X):
+    return any(hasattr(X, name) for name in ARRAYS)
 
 
 def _of_file(X):

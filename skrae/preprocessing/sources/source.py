@@ -48,7 +48,7 @@ def source_to_fit(X, always=False):
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         For an iterator, and what `source_of` refuses.
     """
     source = source_of(X)

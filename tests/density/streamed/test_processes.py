@@ -14,6 +14,7 @@ import torch
 
 from skrae import RegularizedAutoEncoderScore
 from skrae.autoencoders import callbacks
+from skrae.density.columns import margin_fit
 from skrae.mixtures.growth import expectation
 from skrae.mixtures.growth.em import single_gaussian
 from skrae.mixtures.growth.expectation import moments_of, shared_moments
@@ -247,10 +248,33 @@ def test_each_process_computes_some_of_the_items_by_itself(rank, monkeypatch):
             raise KeyboardInterrupt
         return item**2
 
-    others = [[0, 4], [1]]
-    monkeypatch.setattr(
-        together, "gathered", lambda own: [own if r == rank else others[r] for r in (0, 1)]
-    )
+    _answer_for_the_other(monkeypatch, together, [[0, 4], [1]])
     assert together.each(square, [0, 1, 2]) == [0, 1, 4]
     assert asked == [0, 1, 2][rank::2]
     assert type(processes.current()) is processes.Alone
+
+
+def _answer_for_the_other(monkeypatch, together, found):
+    """Let both of two processes have found this, of which the other one's part is asked for."""
+    rank = together.rank
+    monkeypatch.setattr(
+        together, "gathered", lambda own: [own if r == rank else found[r] for r in (0, 1)]
+    )
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_each_process_fits_the_maps_of_some_columns(rank, monkeypatch):
+    """Of which one is constant and has none."""
+    X, weights = np.column_stack([numbers(200), np.ones(200)]), np.ones(200)
+    parts = X[:150], weights[:150], X[150:], weights[150:]
+    location, scale, straight, bent = margin_fit.fit_columns(*parts)
+    assert straight[2] is bent[2] is None
+    pairs = list(zip(straight, bent, strict=True))
+    together = processes.Together(rank, 2)
+    _answer_for_the_other(monkeypatch, together, [pairs[0::2], pairs[1::2]])
+    monkeypatch.setattr(margin_fit, "current", lambda: together)
+    asked, fit = [], margin_fit._fit_column
+    monkeypatch.setattr(margin_fit, "_fit_column", lambda *own: asked.append(own) or fit(*own))
+    found = margin_fit.fit_columns(*parts)
+    assert len(asked) == 1
+    np.testing.assert_equal(found, (location, scale, straight, bent))

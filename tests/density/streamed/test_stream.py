@@ -185,10 +185,9 @@ def test_weights_of_two_are_rows_twice():
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
 @pytest.mark.parametrize("n_blocks", [2, 5])
 def test_copies_go_on_as_the_model_does(make, copied, n_blocks):
-    parts = blocks(n_blocks + 2)
-    model = begun(make, n_blocks)
-    other = copied(model)
-    assert_same_model(streamed(model, parts[n_blocks:]), streamed(other, parts[n_blocks:]))
+    other = copied(_begun(make, n_blocks))
+    model = _begun(make, n_blocks + 2)
+    assert_same_model(model, streamed(other, blocks(2, first=n_blocks)))
     assert not hasattr(clone(model), "stream_scores_")
 
 

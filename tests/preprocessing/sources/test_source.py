@@ -92,9 +92,13 @@ def test_numbers_stay_numbers_beside_strings():
         found.counted()
 
 
+def test_nested_lists_are_left_to_the_check_of_rows():
+    assert source_of([[[1, 2], [3, 4]]]) is None
+
+
 def test_a_block_with_targets_is_told():
     found = source_of(Blocks([(ROWS, ROWS[:, 0])]))
-    with pytest.raises(ValueError, match="is a tuple of 2 parts of different lengths, expected"):
+    with pytest.raises(ValueError, match="is a tuple of 2 parts of different shapes, expected"):
         next(found.blocks())
 
 
