@@ -107,9 +107,8 @@ def _base_fit(content, shape, seed):
     """The fit whose base is blurred; its network is not asked, so one step has to do."""
     from skrae import RegularizedAutoEncoderScore
 
-    model = RegularizedAutoEncoderScore(
-        noise_level=0.35, max_iter=1, margins="identity", scaling="standardize", random_state=seed
-    )
+    plain = {"column_kinds": "continuous", "margins": "identity", "scaling": "standardize"}
+    model = RegularizedAutoEncoderScore(noise_level=0.35, max_iter=1, **plain, random_state=seed)
     return model.fit(np.frombuffer(content).reshape(shape))
 
 

@@ -207,7 +207,8 @@ def find_heaps(points, counts, lattice, deviation, least_gain=MIN_GAIN, least_co
 
 def _edges(points, counts, values, lattice, deviation):
     """Ends of intervals, between cells: halfway between preferred values, but near them."""
-    step, reach = lattice.step, REACH * deviation
+    # Half a cell at least: of a column of nearly one value no rounding may leave that outside.
+    step, reach = lattice.step, max(REACH * deviation, 0.5 * lattice.step)
     ends = np.minimum(0.5 * np.diff(values), reach)
     candidates = [values[0] - reach, *values[:-1] + ends, *values[1:] - ends, values[-1] + reach]
     cells = np.floor((np.sort(candidates) - lattice.offset) / step)

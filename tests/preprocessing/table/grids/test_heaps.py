@@ -132,3 +132,10 @@ def test_kinds_that_are_asked_for():
 def test_no_heaps_without_gain():
     points, counts = np.arange(100.0), np.full(100, 20)
     assert find_heaps(points, counts, find_lattice(points), points.std()) is None
+
+
+@pytest.mark.parametrize("deviation", [0.0, 3.5e-18])
+def test_one_value_but_for_a_row_has_no_heaps(deviation):
+    """As a sensor that stood still; the deviation is rounding."""
+    points, counts = np.array([-3.01923339e-02, 3.31209903e01]), np.array([1097, 1])
+    assert find_heaps(points, counts, find_lattice(points), deviation) is None
