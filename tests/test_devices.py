@@ -141,7 +141,7 @@ def test_a_network_over_many_components_of_many_columns(monkeypatch):
 
 def test_raw_tables():
     def make(device):
-        return quick_estimator(column_kinds="auto", device=device)
+        return quick_estimator(device=device)
 
     model = assert_same(make, raw_table(), ("score_samples", "base_log_density", "transform"))
     assert model.network_gain_ > 0.0

@@ -63,8 +63,8 @@ def check_is_table(X):
             " pyarrow.dataset.dataset(path) do."
         )
     if isinstance(X, list | tuple):
-        return _check_list(X)
-    if isinstance(X, type) or not _is_array(X):
+        _check_list(X)
+    elif isinstance(X, type) or not _is_array(X):
         raise TypeError(
             f"Got a {type(X).__name__}, expected an array or data frame of rows, or an iterable of"
             " such blocks."
@@ -72,6 +72,7 @@ def check_is_table(X):
 
 
 def _check_list(X):
+    """`check_is_table` of a list or tuple."""
     if not X:
         raise ValueError(f"Got an empty {type(X).__name__}, expected at least one row.")
     if isinstance(X[0], list | tuple) and any(getattr(part, "ndim", 0) for part in X[0]):

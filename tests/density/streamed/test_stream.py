@@ -41,7 +41,7 @@ def streamed(model, parts, **options):
 
 
 def begun(make, n_blocks):
-    """A copy of the stream of so many blocks: those who need the same one share the work."""
+    """A copy of the model of so many blocks, which tests that need the same one share."""
     return copy.deepcopy(_begun(make, n_blocks))
 
 
